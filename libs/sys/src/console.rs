@@ -1,0 +1,1 @@
+//! Placeholder header, to be written by the owner of this file.

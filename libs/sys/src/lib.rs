@@ -1,0 +1,19 @@
+//! System calls that no safe library covers, one small module a subject.
+//!
+//! The only crate of the workspace that may hold `unsafe`.
+
+pub mod block;
+pub mod console;
+pub mod dm;
+pub mod epoll;
+pub mod kmsg;
+pub mod loopdev;
+pub mod module;
+pub mod mount;
+pub mod notify;
+pub mod process;
+pub mod random;
+pub mod reboot;
+pub mod signal;
+pub mod terminal;
+pub mod watchdog;

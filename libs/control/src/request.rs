@@ -1,0 +1,236 @@
+//! What a client may ask. Pure.
+//!
+//! On the wire a request is the serde form of the enum: `"list_units"`, `{"show":{"unit":"ssh.service"}}`,
+//! `{"kill":15}`. Unit names are raw text here: PID 1 parses them.
+
+use serde::{Deserialize, Serialize};
+
+/// One line from a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// All loaded units; the client filters. Answer: `Reply::Units`.
+    ListUnits,
+    /// All unit files on disk with their enablement. Answer: `Reply::UnitFiles`.
+    ListUnitFiles,
+    /// The job queue. Answer: `Reply::JobQueue`.
+    ListJobs,
+    /// Everything about one unit, loaded on demand. Answer: `Reply::Unit`, with load state `not-found` if there is none.
+    Show {
+        /// The unit's name.
+        unit: String,
+    },
+    /// The properties of the manager itself (`Version`, `SystemState`, `NFailedUnits`...). Answer: `Reply::Properties`.
+    ShowManager,
+    /// Queues one job a unit. Answer: `Reply::Jobs`, when all are queued or, with `wait`, when all are finished.
+    Job {
+        /// What to do.
+        verb: JobVerb,
+        /// To which units.
+        units: Vec<String>,
+        /// How it goes together with queued jobs.
+        #[serde(default)]
+        mode: JobMode,
+        /// Answer only when the jobs are finished.
+        wait: bool,
+    },
+    /// Sends a signal to processes of a unit. Answer: `Reply::Done`.
+    KillUnit {
+        /// The unit's name.
+        unit: String,
+        /// Which of its processes.
+        whom: KillWhom,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Forgets failures; no names means all units. Answer: `Reply::Done`.
+    ResetFailed {
+        /// The units' names.
+        units: Vec<String>,
+    },
+    /// Reads all unit files again. Answer: `Reply::Done`.
+    DaemonReload,
+    /// The state of the whole system. Answer: `Reply::SystemState`, with `wait` only when the boot is over.
+    IsSystemRunning {
+        /// Wait until the state is neither `initializing` nor `starting`.
+        wait: bool,
+    },
+    /// The default target. Answer: `Reply::Text`.
+    GetDefault,
+    /// Ends the system. Answer: `Reply::Done`, as soon as the shutdown is queued.
+    Shutdown {
+        /// How.
+        action: ShutdownAction,
+        /// 0: stop units in order; 1 (`--force`): kill and unmount; 2 (`--force --force`): at once.
+        #[serde(default)]
+        force: u8,
+    },
+    /// Runs a command as another user, with three descriptors in the same message.
+    /// Answers: `Reply::Started`, later `Reply::Exit` or `Reply::Signal`.
+    Run(RunRequest),
+    /// After `Run`: sends this signal to the command's process group. No answer.
+    Kill(i32),
+}
+
+impl Request {
+    /// Whether the request changes nothing and is allowed to everybody.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Request::ListUnits
+            | Request::ListUnitFiles
+            | Request::ListJobs
+            | Request::Show { .. }
+            | Request::ShowManager
+            | Request::IsSystemRunning { .. }
+            | Request::GetDefault => true,
+            Request::Job { .. }
+            | Request::KillUnit { .. }
+            | Request::ResetFailed { .. }
+            | Request::DaemonReload
+            | Request::Shutdown { .. }
+            | Request::Run(_)
+            | Request::Kill(_) => false,
+        }
+    }
+}
+
+/// What a job does to its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobVerb {
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Stop it if it runs, then start it.
+    Restart,
+    /// Restart it only if it runs.
+    TryRestart,
+    /// Run its reload command.
+    Reload,
+    /// Reload it, or restart it if it cannot reload; start it if it does not run.
+    ReloadOrRestart,
+    /// The same, but do nothing if it does not run.
+    TryReloadOrRestart,
+}
+
+impl JobVerb {
+    /// The word as systemctl spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobVerb::Start => "start",
+            JobVerb::Stop => "stop",
+            JobVerb::Restart => "restart",
+            JobVerb::TryRestart => "try-restart",
+            JobVerb::Reload => "reload",
+            JobVerb::ReloadOrRestart => "reload-or-restart",
+            JobVerb::TryReloadOrRestart => "try-reload-or-restart",
+        }
+    }
+}
+
+/// How a new job goes together with the jobs in the queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobMode {
+    /// Fail if a queued job conflicts.
+    Fail,
+    /// Replace a conflicting job.
+    #[default]
+    Replace,
+    /// Replace, and be irreplaceable afterwards.
+    ReplaceIrreversibly,
+    /// Start this unit and stop all others.
+    Isolate,
+    /// Ignore all dependencies.
+    IgnoreDependencies,
+}
+
+impl JobMode {
+    /// The mode of a `--job-mode=` argument.
+    pub fn parse(text: &str) -> Option<JobMode> {
+        match text {
+            "fail" => Some(JobMode::Fail),
+            "replace" => Some(JobMode::Replace),
+            "replace-irreversibly" => Some(JobMode::ReplaceIrreversibly),
+            "isolate" => Some(JobMode::Isolate),
+            "ignore-dependencies" => Some(JobMode::IgnoreDependencies),
+            _ => None,
+        }
+    }
+}
+
+/// Which processes of a unit get a signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KillWhom {
+    /// The main process.
+    Main,
+    /// The control process.
+    Control,
+    /// Every process of the control group.
+    #[default]
+    All,
+}
+
+/// How the system ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShutdownAction {
+    /// Restart the machine.
+    Reboot,
+    /// Switch it off.
+    Poweroff,
+    /// Stop the processor.
+    Halt,
+}
+
+/// A command to run as another user (`sudo`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// The command and its arguments, at least one. A name without a slash is looked up in PATH by PID 1's child.
+    pub argv: Vec<String>,
+    /// Working directory; `None`: the user's home.
+    pub cwd: Option<String>,
+    /// `NAME=value` pairs, the whole environment of the command.
+    pub env: Vec<String>,
+    /// User name or number; `None`: root.
+    pub user: Option<String>,
+    /// Standard input is a terminal that no session owns: `setsid` and make it the controlling terminal.
+    #[serde(default)]
+    pub tty: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_form_is_the_one_of_the_contract() {
+        let text = |request: &Request| serde_json::to_string(request).expect("a request is always json");
+        assert_eq!(text(&Request::ListUnits), r#""list_units""#);
+        assert_eq!(text(&Request::Kill(15)), r#"{"kill":15}"#);
+        assert_eq!(text(&Request::Show { unit: "a.service".into() }), r#"{"show":{"unit":"a.service"}}"#);
+        let job = Request::Job {
+            verb: JobVerb::TryRestart,
+            units: vec!["a.service".into()],
+            mode: JobMode::default(),
+            wait: true,
+        };
+        assert_eq!(text(&job), r#"{"job":{"verb":"try-restart","units":["a.service"],"mode":"replace","wait":true}}"#);
+    }
+
+    #[test]
+    fn a_request_with_an_unknown_verb_or_field_is_refused() {
+        assert!(serde_json::from_str::<Request>(r#""frobnicate""#).is_err());
+        assert!(serde_json::from_str::<Request>(r#"{"show":{"unit":"a","x":1}}"#).is_err());
+    }
+
+    #[test]
+    fn only_questions_are_read_only() {
+        assert!(Request::ListUnits.is_read_only());
+        assert!(!Request::DaemonReload.is_read_only());
+        assert!(!Request::Kill(9).is_read_only());
+    }
+}

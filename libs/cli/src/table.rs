@@ -27,8 +27,9 @@ impl Table {
     pub fn render(&self) -> String {
         let lines = || self.heading.iter().chain(&self.rows);
         let columns = lines().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<usize> =
-            (0..columns).map(|c| lines().filter_map(|l| l.get(c)).map(|s| s.chars().count()).max().unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..columns)
+            .map(|c| lines().filter_map(|l| l.get(c)).map(|s| s.chars().count()).max().unwrap_or(0))
+            .collect();
         let mut text = String::new();
         for line in lines() {
             let mut out = String::new();

@@ -1,0 +1,170 @@
+//! The lock file: which package files images are made of, by version and SHA-256. Pure.
+//!
+//! Readable text, sorted, one package a line, so that a renewal is a diff a person can review. No host name is in it: paths
+//! are below the archive's base address, which is derived from the build host.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The section of the programs that run on the build host.
+pub const TOOLS: &str = "tools";
+
+const HEADING: &str = "ferrite-lock 1";
+
+/// Which of the two archives a package comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Archive {
+    /// The release and its updates.
+    Main,
+    /// Security updates.
+    Security,
+}
+
+/// One package file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Locked {
+    /// Debian package name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Architecture: `amd64` or `all`.
+    pub arch: String,
+    /// The archive that has it.
+    pub archive: Archive,
+    /// Path below the archive's base address.
+    pub path: String,
+    /// Size of the package file.
+    pub size_bytes: u64,
+    /// SHA-256 of the package file, 64 lower case hex digits.
+    pub sha256: String,
+}
+
+/// The whole lock file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// The time of the renewal: every time stamp inside an image (SOURCE_DATE_EPOCH).
+    pub epoch: u64,
+    /// Packages by section, each sorted by name: one section a board and `tools`.
+    pub sections: BTreeMap<String, Vec<Locked>>,
+}
+
+/// A line of the lock file that is wrong.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("line {line}: {fault}")]
+pub struct LockError {
+    /// Line number, from 1.
+    pub line: usize,
+    /// What is wrong and what would be right.
+    pub fault: String,
+}
+
+impl Archive {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "main" => Some(Self::Main),
+            "security" => Some(Self::Security),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Main => "main",
+            Self::Security => "security",
+        })
+    }
+}
+
+impl Lock {
+    /// The packages of a board. A board without a section of its own may use those of all boards.
+    pub fn board(&self, name: &str) -> Vec<Locked> {
+        if let Some(section) = self.sections.get(name) {
+            return section.clone();
+        }
+        let boards = self.sections.iter().filter(|(section, _)| *section != TOOLS);
+        let mut all: Vec<Locked> = boards.flat_map(|(_, packages)| packages.iter().cloned()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The packages of the programs that run on the build host.
+    pub fn tools(&self) -> &[Locked] {
+        self.sections.get(TOOLS).map_or(&[], Vec::as_slice)
+    }
+
+    /// Reads a lock file.
+    pub fn parse(text: &str) -> Result<Self, LockError> {
+        let mut lock = Self::default();
+        let mut section: Option<String> = None;
+        let mut heading_seen = false;
+        for (number, line) in text.lines().enumerate() {
+            let error = |fault: String| LockError { line: number + 1, fault };
+            let line = line.trim_end();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if !heading_seen {
+                if line != HEADING {
+                    return Err(error(format!("expected '{HEADING}', found '{line}'")));
+                }
+                heading_seen = true;
+            } else if let Some(epoch) = line.strip_prefix("epoch ") {
+                lock.epoch = epoch.parse().map_err(|_| error(format!("epoch '{epoch}' is not a number")))?;
+            } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                lock.sections.insert(name.to_owned(), Vec::new());
+                section = Some(name.to_owned());
+            } else {
+                let packages = section.as_ref().and_then(|name| lock.sections.get_mut(name));
+                let packages = packages.ok_or_else(|| error("a package stands before the first [section]".into()))?;
+                packages.push(parse_package(line).map_err(error)?);
+            }
+        }
+        if lock.epoch == 0 {
+            return Err(LockError { line: 1, fault: "there is no 'epoch' line".into() });
+        }
+        Ok(lock)
+    }
+}
+
+fn parse_package(line: &str) -> Result<Locked, String> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [name, version, arch, archive, path, size, sha256] = fields[..] else {
+        return Err(format!("expected name, version, arch, archive, path, size and sha256, found {} words", fields.len()));
+    };
+    let is_hash = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !is_hash {
+        return Err(format!("'{sha256}' is not a SHA-256 of 64 lower case hex digits"));
+    }
+    if !path.starts_with("pool/") || path.split('/').any(|part| part == ".." || part.is_empty()) {
+        return Err(format!("path '{path}' does not begin with pool/"));
+    }
+    Ok(Locked {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        arch: arch.to_owned(),
+        archive: Archive::parse(archive).ok_or_else(|| format!("archive '{archive}' is neither main nor security"))?,
+        path: path.to_owned(),
+        size_bytes: size.parse().map_err(|_| format!("size '{size}' is not a number"))?,
+        sha256: sha256.to_owned(),
+    })
+}
+
+impl fmt::Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEADING}")?;
+        writeln!(f, "# Debian packages that images are made of. Renew with `ferrite lock`; do not edit.")?;
+        writeln!(f, "# name version arch archive path size sha256")?;
+        writeln!(f, "epoch {}", self.epoch)?;
+        for (section, packages) in &self.sections {
+            writeln!(f, "\n[{section}]")?;
+            for p in packages {
+                let Locked { name, version, arch, archive, path, size_bytes, sha256 } = p;
+                writeln!(f, "{name} {version} {arch} {archive} {path} {size_bytes} {sha256}")?;
+            }
+        }
+        Ok(())
+    }
+}

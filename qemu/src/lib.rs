@@ -1,1 +1,26 @@
-//! (skeleton)
+//! Boots disks in QEMU: what a guest is made of, its console, its monitor, its end.
+//!
+//! A [`MachineSpec`] is a plan (pure: it becomes QEMU's arguments), a [`Guest`] is a running QEMU. A guest never outlives the
+//! thread that started it: it is killed on drop, and by the kernel when its starter dies.
+
+pub mod accelerator;
+pub mod boot_probe;
+pub mod console;
+pub mod disk;
+pub mod firmware;
+pub mod guest;
+pub mod qmp;
+pub mod spec;
+pub mod ssh;
+pub mod trouble;
+pub mod user_data;
+
+mod arguments;
+mod error;
+mod process;
+
+pub use accelerator::{Accelerator, AcceleratorChoice};
+pub use console::{Console, ConsoleLine};
+pub use error::QemuError;
+pub use guest::Guest;
+pub use spec::{Disk, DiskBus, DiskFormat, Firmware, MachineSpec, Nic, UserData};

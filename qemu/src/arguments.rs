@@ -1,0 +1,166 @@
+//! QEMU's command line for a machine. Pure.
+//!
+//! The guest starts stopped (`-S`): the monitor is connected first, so that no event is lost and the clock starts with the guest.
+
+use std::path::Path;
+
+use crate::accelerator::Accelerator;
+use crate::firmware::FirmwareFiles;
+use crate::spec::{Disk, DiskBus, DiskFormat, MachineSpec, Nic, UserData};
+
+/// The command line of a machine. `monitor` is a socket that somebody listens on already.
+pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, monitor: &Path) -> Vec<String> {
+    let mut line = Line::default();
+    line.add("-S -nodefaults -no-user-config -display none");
+    line.pair("-machine", "pc");
+    match spec.accelerator {
+        Accelerator::Kvm => line.add("-accel kvm -cpu host"),
+        Accelerator::Tcg => line.add("-accel tcg,thread=multi -cpu max"),
+    }
+    line.pair("-smp", &spec.cpus.to_string());
+    line.pair("-m", &spec.memory_mib.to_string());
+    if let Some(files) = firmware {
+        line.pair("-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={}", path(&files.code)));
+        line.pair("-drive", &format!("if=pflash,format=raw,unit=1,file={}", path(&files.variables)));
+    }
+    line.add("-chardev stdio,id=console,signal=off -device isa-serial,chardev=console");
+    line.pair("-chardev", &format!("socket,id=monitor,path={}", path(monitor)));
+    line.add("-mon chardev=monitor,mode=control -device virtio-rng-pci");
+    for (index, disk) in spec.disks.iter().enumerate() {
+        disk_arguments(&mut line, disk, index);
+    }
+    network_arguments(&mut line, spec);
+    match &spec.user_data {
+        UserData::None => {}
+        UserData::FwCfg(file) => line.pair("-fw_cfg", &format!("name=opt/org.ferrite/user-data,file={}", path(file))),
+        UserData::Cidata(folder) => {
+            line.pair(
+                "-drive",
+                &format!("if=none,id=cidata,format=raw,read-only=on,driver=vvfat,label=cidata,dir={}", path(folder)),
+            );
+            line.add("-device virtio-blk-pci,drive=cidata");
+        }
+    }
+    if spec.watchdog {
+        line.add("-device i6300esb -action watchdog=reset");
+    }
+    line.words
+}
+
+fn disk_arguments(line: &mut Line, disk: &Disk, index: usize) {
+    let id = format!("disk{index}");
+    let format = match disk.format {
+        DiskFormat::Raw => "raw",
+        DiskFormat::Qcow2 => "qcow2",
+    };
+    let snapshot = if disk.ephemeral { ",snapshot=on" } else { "" };
+    let source = match &disk.write_log {
+        None => format!("format={format},file={}{snapshot}", path(&disk.file)),
+        Some(log) => format!(
+            "driver=blklogwrites,file.driver={format},file.file.driver=file,file.file.filename={},log.driver=file,log.filename={}",
+            path(&disk.file),
+            path(log)
+        ),
+    };
+    line.pair("-drive", &format!("if=none,id={id},cache=writeback,discard=unmap,{source}"));
+    let boot = format!("drive={id},bootindex={}", index + 1);
+    match disk.bus {
+        DiskBus::VirtioBlk => line.pair("-device", &format!("virtio-blk-pci,{boot}")),
+        DiskBus::VirtioScsi => {
+            line.pair("-device", &format!("virtio-scsi-pci,id=scsi{index}"));
+            line.pair("-device", &format!("scsi-hd,bus=scsi{index}.0,{boot}"));
+        }
+        DiskBus::Nvme => line.pair("-device", &format!("nvme,serial=ferrite{index},{boot}")),
+        DiskBus::Ahci => {
+            line.pair("-device", &format!("ich9-ahci,id=ahci{index}"));
+            line.pair("-device", &format!("ide-hd,bus=ahci{index}.0,{boot}"));
+        }
+        DiskBus::Usb => {
+            line.pair("-device", &format!("qemu-xhci,id=usb{index}"));
+            line.pair("-device", &format!("usb-storage,bus=usb{index}.0,{boot}"));
+        }
+    }
+}
+
+fn network_arguments(line: &mut Line, spec: &MachineSpec) {
+    let forward = match spec.ssh_port {
+        Some(port) => format!(",hostfwd=tcp:127.0.0.1:{port}-:22"),
+        None => String::new(),
+    };
+    line.pair("-netdev", &format!("user,id=net0{forward}"));
+    // No boot ROM: the firmware would spend seconds on network boot.
+    match spec.nic {
+        Nic::VirtioNet => line.pair("-device", "virtio-net-pci,netdev=net0,romfile="),
+        Nic::E1000e => line.pair("-device", "e1000e,netdev=net0,romfile="),
+    }
+}
+
+/// A comma separates options for QEMU; a doubled one is a comma of the name.
+fn path(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[derive(Default)]
+struct Line {
+    words: Vec<String>,
+}
+
+impl Line {
+    fn add(&mut self, words: &str) {
+        self.words.extend(words.split(' ').map(String::from));
+    }
+
+    fn pair(&mut self, option: &str, value: &str) {
+        self.words.push(option.into());
+        self.words.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Firmware;
+
+    fn line(spec: &MachineSpec) -> String {
+        arguments(spec, None, Path::new("/run/q")).join(" ")
+    }
+
+    #[test]
+    fn the_usual_machine_is_a_virtio_machine_without_a_display() {
+        let mut spec = MachineSpec::new(Disk::new("/d.raw"));
+        spec.ssh_port = Some(2222);
+        let text = line(&spec);
+        assert!(text.contains("format=raw,file=/d.raw"), "{text}");
+        assert!(text.contains("virtio-blk-pci,drive=disk0,bootindex=1"), "{text}");
+        assert!(text.contains("user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22"), "{text}");
+        assert!(!text.contains("i6300esb"), "{text}");
+    }
+
+    #[test]
+    fn every_bus_boots_the_first_disk_first() {
+        for (bus, device) in [
+            (DiskBus::VirtioScsi, "scsi-hd,bus=scsi0.0,"),
+            (DiskBus::Nvme, "nvme,serial=ferrite0,"),
+            (DiskBus::Ahci, "ide-hd,bus=ahci0.0,"),
+            (DiskBus::Usb, "usb-storage,bus=usb0.0,"),
+        ] {
+            let text = line(&MachineSpec::new(Disk::new("/d.raw").on(bus)));
+            assert!(text.contains(&format!("{device}drive=disk0,bootindex=1")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_comma_in_a_path_does_not_end_the_option() {
+        assert!(line(&MachineSpec::new(Disk::new("/a,b.raw"))).contains("file=/a,,b.raw"));
+    }
+
+    #[test]
+    fn firmware_files_become_two_flash_drives() {
+        let mut spec = MachineSpec::new(Disk::new("/d.qcow2"));
+        spec.firmware = Firmware::Uefi;
+        let files = FirmwareFiles { code: "/c.fd".into(), variables: "/v.fd".into() };
+        let text = arguments(&spec, Some(&files), Path::new("/run/q")).join(" ");
+        assert!(text.contains("unit=0,readonly=on,file=/c.fd") && text.contains("unit=1,file=/v.fd"), "{text}");
+        assert!(text.contains("format=qcow2,file=/d.qcow2"), "{text}");
+    }
+}

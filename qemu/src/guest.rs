@@ -140,3 +140,54 @@ fn ended_at_once(mut child: Child, said: &PathBuf) -> QemuError {
     let said = fs::read_to_string(said).unwrap_or_default();
     QemuError::EndedAtOnce { message: process::last_line(&said).unwrap_or_else(|| "it said nothing".into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::{Mark, Waited};
+    use crate::spec::Disk;
+
+    const SOON: Duration = Duration::from_secs(60);
+
+    /// A boot sector that says `Hi` on the serial port and halts.
+    fn greeting_disk(folder: &Path) -> PathBuf {
+        let mut sector = vec![0xba, 0xf8, 0x03];
+        for letter in *b"Hi\n" {
+            sector.extend([0xb0, letter, 0xee]);
+        }
+        sector.extend([0xfa, 0xf4, 0xeb, 0xfd]);
+        sector.resize(510, 0);
+        sector.extend([0x55, 0xaa]);
+        sector.resize(1 << 20, 0);
+        let file = folder.join("disk.raw");
+        fs::write(&file, sector).expect("a disk");
+        file
+    }
+
+    #[test]
+    fn a_guest_is_heard_reset_and_cut_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spec = MachineSpec::new(Disk::new(greeting_disk(folder.path())));
+        let log = folder.path().join("log/console");
+        let mut guest = Guest::start(&spec, Some(&log)).expect("a guest");
+        let said = |line: &str| line.ends_with("Hi");
+        assert!(matches!(guest.console().wait(Mark::default(), SOON, said), Waited::Line(_)));
+        assert!(guest.cpu_used() > Duration::ZERO);
+        let mark = guest.console().mark();
+        guest.reset().expect("the reset");
+        assert!(matches!(guest.console().wait(mark, SOON, said), Waited::Line(_)));
+        assert!(guest.qmp().wait_for_event(0, "RESET", SOON).is_some());
+        assert!(guest.ended().is_none());
+        let process = guest.child.id();
+        guest.cut_power();
+        assert_eq!(guest.console().wait(guest.console().mark(), SOON, |_| false), Waited::Ended);
+        assert!(process::cpu_used(process).is_none(), "QEMU is still there");
+        assert!(fs::read_to_string(&log).expect("the log").contains("Hi\n"));
+    }
+
+    #[test]
+    fn a_disk_that_is_missing_is_said_in_the_words_of_qemu() {
+        let error = Guest::start(&MachineSpec::new(Disk::new("/nonexistent.raw")), None).expect_err("no guest");
+        assert!(error.to_string().contains("/nonexistent.raw"), "{error}");
+    }
+}

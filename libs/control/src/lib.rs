@@ -2,10 +2,16 @@
 //!
 //! One JSON object a line, both ways, over `/run/ferrite/init.sock`. The messages and the codec are pure; `client` and
 //! `descriptors` are the only parts that touch a socket. Every length has a named limit.
+//!
+//! The format of the log has its home here too, because journald writes it and both journalctl and systemctl read it.
 
+pub mod calendar;
 mod client;
 mod codec;
 mod descriptors;
+pub mod log_files;
+pub mod log_line;
+mod quote;
 mod reply;
 mod request;
 mod unit;
@@ -13,6 +19,7 @@ mod unit;
 pub use client::{Client, ClientError};
 pub use codec::{CodecError, LineBuffer, decode, encode};
 pub use descriptors::{Received, receive, send_with_descriptors};
+pub use quote::quote_words;
 pub use reply::{ErrorKind, JobEntry, JobOutcome, JobReport, Reply, UnitFile};
 pub use request::{JobMode, JobVerb, KillWhom, Request, RunRequest, ShutdownAction};
 pub use unit::{CommandStatus, ConditionResult, ControlGroup, Enablement, GroupProcess, UnitDetails, UnitSummary};

@@ -1,6 +1,6 @@
 //! Who runs the guest's instructions: KVM when it really works, else emulation.
 //!
-//! A device node proves nothing (a nested or mocked KVM may open and then hang or abort), so `auto` boots a sector first.
+//! A device node proves nothing (a mocked KVM may open and then hang or abort), so `auto` boots a sector first.
 
 use std::str::FromStr;
 

@@ -1,6 +1,6 @@
 //! QEMU's command line for a machine. Pure.
 //!
-//! The guest starts stopped (`-S`): the monitor is connected first, so that no event is lost and the clock starts with the guest.
+//! The guest starts stopped (`-S`): the monitor is connected first, so no event is lost and the clock starts with the guest.
 
 use std::path::Path;
 
@@ -57,9 +57,10 @@ fn disk_arguments(line: &mut Line, disk: &Disk, index: usize) {
     let source = match &disk.write_log {
         None => format!("format={format},file={}{snapshot}", path(&disk.file)),
         Some(log) => format!(
-            "driver=blklogwrites,file.driver={format},file.file.driver=file,file.file.filename={},log.driver=file,log.filename={}",
-            path(&disk.file),
-            path(log)
+            "driver=blklogwrites,log.driver=file,log.filename={},\
+             file.driver={format},file.file.driver=file,file.file.filename={}",
+            path(log),
+            path(&disk.file)
         ),
     };
     line.pair("-drive", &format!("if=none,id={id},cache=writeback,discard=unmap,{source}"));

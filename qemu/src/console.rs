@@ -1,6 +1,6 @@
 //! The serial console of a guest: every line with the time and the processor seconds of QEMU at its arrival.
 //!
-//! A reader thread owns the pipe. Everybody else looks at the shared text and waits on a condition variable; nobody polls.
+//! A reader thread owns the pipe. Everybody else looks at the shared text and waits on a condition variable.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -85,7 +85,7 @@ impl Console {
         Mark(self.text().lines.len())
     }
 
-    /// Waits for a line at or after `mark` that `wanted` accepts. The last line counts before it is ended, so a prompt is found.
+    /// Waits for a line at or after `mark` that `wanted` accepts. The last line counts before it is ended (a prompt).
     pub fn wait(&self, mark: Mark, deadline: Duration, mut wanted: impl FnMut(&str) -> bool) -> Waited {
         let end = Instant::now() + deadline;
         let mut text = self.text();
@@ -114,6 +114,13 @@ impl Console {
     pub fn lines_since(&self, mark: Mark) -> Vec<ConsoleLine> {
         let text = self.text();
         text.lines.get(mark.0..).unwrap_or_default().to_vec()
+    }
+
+    /// The lines at or after `mark`, which is moved behind them.
+    pub fn take_new(&self, mark: &mut Mark) -> Vec<ConsoleLine> {
+        let lines = self.lines_since(*mark);
+        mark.0 += lines.len();
+        lines
     }
 
     /// Everything so far.

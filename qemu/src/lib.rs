@@ -1,7 +1,7 @@
 //! Boots disks in QEMU: what a guest is made of, its console, its monitor, its end.
 //!
-//! A [`MachineSpec`] is a plan (pure: it becomes QEMU's arguments), a [`Guest`] is a running QEMU. A guest never outlives the
-//! thread that started it: it is killed on drop, and by the kernel when its starter dies.
+//! A [`MachineSpec`] is a plan (pure: it becomes QEMU's arguments), a [`Guest`] is a running QEMU. A guest never
+//! outlives the thread that started it: it is killed on drop, and by the kernel when its starter dies.
 
 pub mod accelerator;
 pub mod boot_probe;
@@ -9,7 +9,10 @@ pub mod console;
 pub mod disk;
 pub mod firmware;
 pub mod guest;
+pub mod interrupt;
+pub mod progress;
 pub mod qmp;
+pub mod session;
 pub mod spec;
 pub mod ssh;
 pub mod trouble;

@@ -122,17 +122,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut guest = Guest::start(&arguments.spec()?, None)?;
     let console = guest.console().clone();
-    let mut shown = 0;
-    let mut show_new = || {
-        let lines = console.lines();
-        for line in lines.iter().skip(shown) {
-            println!("{:8.2} {:7.2} cpu  {}", line.at.as_secs_f64(), line.cpu.as_secs_f64(), line.text);
-        }
-        shown = lines.len();
-    };
-    let console = guest.console().clone();
     let end = std::time::Instant::now() + Duration::from_secs(arguments.seconds);
-    let mut mark = Mark::default();
+    let (mut mark, mut shown) = (Mark::default(), Mark::default());
     loop {
         let left = end.saturating_duration_since(std::time::Instant::now());
         let before = console.mark();
@@ -140,7 +131,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             arguments.until.as_ref().is_some_and(|until| line.contains(until.as_str()))
         });
         mark = before;
-        show_new();
+        for line in console.take_new(&mut shown) {
+            println!("{:8.2} {:7.2} cpu  {}", line.at.as_secs_f64(), line.cpu.as_secs_f64(), line.text);
+        }
         match waited {
             Waited::Line(_) => break,
             Waited::Ended if arguments.until.is_none() => break,

@@ -1,4 +1,4 @@
-//! Logs in to a guest with the host's OpenSSH: a throw-away key, a file of known hosts of our own, one shared connection.
+//! Logs in to a guest with the host's OpenSSH: a throw-away key, known hosts of our own, one shared connection.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

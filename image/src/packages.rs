@@ -5,3 +5,9 @@
 //! `compose` makes the tree of a board out of it, `tools` runs programs of the build itself.
 
 pub mod lock;
+pub mod mirror;
+pub mod renew;
+pub mod resolve;
+pub mod store;
+pub mod tools;
+mod unpack;

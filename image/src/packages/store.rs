@@ -1,0 +1,280 @@
+//! The cache of package files by SHA-256: fetches what is missing and opens what is there.
+//!
+//! Everything in the cache is named by the hash of the package file and made under a temporary name first, so a build that
+//! was killed leaves nothing half-made, and a build whose packages are all here needs no network.
+
+use super::lock::{Archive, Locked};
+use super::mirror::{HostTexts, Mirror, MirrorChoice, MirrorError, derive};
+use super::unpack;
+use crate::tree::{Origin, Tree};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Downloads at the same time.
+const PARALLEL: usize = 4;
+
+/// apt's downloader: it uses the host's proxies.
+const DOWNLOADER: &str = "/usr/lib/apt/apt-helper";
+
+/// Something worth showing happened.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress<'a> {
+    /// Package files have to be fetched.
+    Missing {
+        /// How many.
+        packages: usize,
+        /// Their sizes together.
+        bytes: u64,
+    },
+    /// A package file is in the cache now.
+    Fetched {
+        /// The package.
+        package: &'a Locked,
+    },
+    /// A package file is being unpacked for the first time.
+    Unpacking {
+        /// The package.
+        package: &'a Locked,
+    },
+}
+
+/// Receives progress; called from several threads.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress<'_>) + Sync);
+
+/// The package cache.
+pub struct Store<'a> {
+    dir: PathBuf,
+    choice: MirrorChoice,
+    progress: OnProgress<'a>,
+}
+
+impl<'a> Store<'a> {
+    /// A store in a folder, which is made when it is first needed.
+    pub fn new(dir: &Path, choice: MirrorChoice, progress: OnProgress<'a>) -> Self {
+        Self { dir: dir.to_owned(), choice, progress }
+    }
+
+    /// The folder of the cache.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The archive to fetch from. Read from the host only when it is needed: an offline build needs none.
+    pub fn mirror(&self) -> Result<Mirror, MirrorError> {
+        derive(&self.choice, &host_texts())
+    }
+
+    /// Where a package file is, once it was fetched.
+    pub fn deb(&self, package: &Locked) -> PathBuf {
+        self.dir.join("debs").join(format!("{}.deb", package.sha256))
+    }
+
+    fn unpacked(&self, package: &Locked) -> PathBuf {
+        self.dir.join("unpacked").join(format!("{}.tar", package.sha256))
+    }
+
+    /// Makes sure that all these package files are in the cache.
+    pub fn fetch(&self, packages: &[Locked]) -> Result<()> {
+        let missing: Vec<&Locked> =
+            packages.iter().filter(|p| !self.unpacked(p).is_file() && !self.deb(p).is_file()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mirror = self.mirror()?;
+        let bytes = missing.iter().map(|package| package.size_bytes).sum();
+        (self.progress)(Progress::Missing { packages: missing.len(), bytes });
+        fs::create_dir_all(self.dir.join("debs")).with_context(|| format!("making '{}'", self.dir.display()))?;
+        let next = AtomicUsize::new(0);
+        let failure = Mutex::new(None);
+        thread::scope(|scope| {
+            for _ in 0..PARALLEL {
+                scope.spawn(|| {
+                    while let Some(package) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        match self.fetch_one(package, &mirror) {
+                            Ok(()) => (self.progress)(Progress::Fetched { package }),
+                            Err(error) => {
+                                next.store(missing.len(), Ordering::Relaxed);
+                                // A poisoned lock means that another thread panicked, which ends the scope anyway.
+                                failure.lock().map(|mut first| first.get_or_insert(error).to_string()).ok();
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        match failure.into_inner() {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(error),
+            Err(_) => bail!("a download thread panicked"),
+        }
+    }
+
+    fn fetch_one(&self, package: &Locked, mirror: &Mirror) -> Result<()> {
+        let base = match package.archive {
+            Archive::Main => &mirror.main,
+            Archive::Security => &mirror.security,
+        };
+        // '+' means a blank to some proxies.
+        let url = format!("{base}/{}", package.path).replace('+', "%2b");
+        let target = self.deb(package);
+        let part = target.with_extension(format!("part{}", std::process::id()));
+        let output = Command::new(DOWNLOADER)
+            .args(["-o", "APT::Sandbox::User=", "-o", "Acquire::Retries=3", "download-file", &url])
+            .arg(&part)
+            .arg(format!("SHA256:{}", package.sha256))
+            .env("LC_ALL", "C")
+            .output()
+            .with_context(|| format!("starting {DOWNLOADER} (package apt)"))?;
+        if !output.status.success() {
+            // The downloader's own name for a half-made file is not known; only ours is removed.
+            fs::remove_file(&part).ok();
+            let text = [output.stdout, output.stderr].concat();
+            bail!("{}", download_fault(package, &url, &String::from_utf8_lossy(&text)));
+        }
+        let found = sha256_of(&part)?;
+        if found != package.sha256 {
+            fs::remove_file(&part).ok();
+            bail!("{} {} has SHA-256 {found}, the lock file says {}", package.name, package.version, package.sha256);
+        }
+        fs::rename(&part, &target).with_context(|| format!("keeping '{}'", target.display()))
+    }
+
+    /// The files of a package, which was fetched before.
+    pub fn open(&self, package: &Locked) -> Result<Tree> {
+        let tar = self.unpacked(package);
+        if !tar.is_file() {
+            (self.progress)(Progress::Unpacking { package });
+            self.unpack(package, &tar).with_context(|| format!("unpacking {} {}", package.name, package.version))?;
+        }
+        let origin: Origin = package.name.as_str().into();
+        unpack::index(&tar, &origin).with_context(|| format!("reading '{}'", tar.display()))
+    }
+
+    fn unpack(&self, package: &Locked, tar: &Path) -> Result<()> {
+        let deb = self.deb(package);
+        let found = sha256_of(&deb)?;
+        if found != package.sha256 {
+            bail!("'{}' was damaged: its SHA-256 is {found}; remove it and try again", deb.display());
+        }
+        let folder = self.dir.join("unpacked");
+        fs::create_dir_all(&folder).with_context(|| format!("making '{}'", folder.display()))?;
+        let temporary = tempfile::NamedTempFile::new_in(&folder)?;
+        unpack::unpack(&deb, temporary.as_file())?;
+        temporary.persist(tar)?;
+        Ok(())
+    }
+}
+
+fn download_fault(package: &Locked, url: &str, output: &str) -> String {
+    let Locked { name, version, .. } = package;
+    if output.contains("404") {
+        return format!("the mirror no longer has {name} {version} ('{url}'): run `ferrite lock` to renew the lock file");
+    }
+    let line = output.lines().rev().find(|line| line.starts_with("E:")).or_else(|| output.lines().last());
+    format!("fetching {name} from '{url}': {}", line.unwrap_or("no message").trim_start_matches("E: "))
+}
+
+/// SHA-256 of a file in lower case hex.
+pub fn sha256_of(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("opening '{}'", path.display()))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = file.read(&mut buffer).with_context(|| format!("reading '{}'", path.display()))?;
+        if count == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+/// Bytes as lower case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What the host's files say about Debian archives; a file that cannot be read says nothing.
+fn host_texts() -> HostTexts {
+    let mut texts = HostTexts::default();
+    let read = |path: &Path| fs::read_to_string(path).ok();
+    texts.one_line.extend(read(Path::new("/etc/apt/sources.list")));
+    let entries = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("list") => texts.one_line.extend(read(&path)),
+            Some("sources") => texts.deb822.extend(read(&path)),
+            _ => {}
+        }
+    }
+    let defaults = ["/usr/sbin/debootstrap", "/usr/share/python-apt/templates/Debian.info"];
+    texts.defaults.extend(defaults.iter().filter_map(|path| read(Path::new(path))));
+    texts
+}
+
+/// Copies a reader into a hash; used for contents that are never whole in memory.
+pub fn sha256_of_reader(mut reader: impl Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = reader.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package() -> Locked {
+        Locked {
+            name: "etcd-server".into(),
+            version: "3.5.16-4".into(),
+            arch: "amd64".into(),
+            archive: Archive::Main,
+            path: "pool/main/e/etcd/etcd-server_3.5.16-4_amd64.deb".into(),
+            size_bytes: 3,
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_gone_says_how_to_renew_the_lock() {
+        let fault = download_fault(&package(), "http://m.example/x.deb", "Err:1 ... 404  Not Found\nE: Failed");
+        assert!(fault.contains("etcd-server 3.5.16-4") && fault.contains("ferrite lock"), "{fault}");
+        let fault = download_fault(&package(), "http://m.example/x.deb", "Err\nE: Could not resolve 'm.example'");
+        assert!(fault.ends_with("Could not resolve 'm.example'"), "{fault}");
+    }
+
+    #[test]
+    fn a_damaged_package_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path(), MirrorChoice::default(), &|_| {});
+        fs::create_dir_all(dir.path().join("debs")).unwrap();
+        fs::write(store.deb(&package()), "abd").unwrap();
+        let error = format!("{:#}", store.open(&package()).unwrap_err());
+        assert!(error.contains("was damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_cached_package_needs_no_mirror() {
+        let dir = tempfile::tempdir().unwrap();
+        let choice = MirrorChoice { main: Some("no address".into()), security: None };
+        let store = Store::new(dir.path(), choice, &|_| {});
+        assert!(store.fetch(&[package()]).is_err());
+        fs::create_dir_all(dir.path().join("debs")).unwrap();
+        fs::write(store.deb(&package()), "abc").unwrap();
+        store.fetch(&[package()]).unwrap();
+    }
+}

@@ -1,6 +1,6 @@
 //! QEMU's command line for a machine. Pure.
 //!
-//! The guest starts stopped (`-S`): the monitor is connected first, so no event is lost and the clock starts with the guest.
+//! The guest starts stopped (`-S`): the monitor is connected first, so no event is lost and time starts with the guest.
 
 use std::path::Path;
 

@@ -42,7 +42,7 @@ fn boots_under(accelerator: &str, cpu: &str) -> Result<Result<(), String>, QemuE
     let said = fs::read_to_string(&said).unwrap_or_default();
     Ok(match status {
         Some(status) if status.code() == Some(REACHED) => Ok(()),
-        Some(status) => Err(process::last_line(&said).unwrap_or_else(|| format!("QEMU ended with {status}"))),
+        Some(status) => Err(process::reason(&said).unwrap_or_else(|| format!("QEMU ended with {status}"))),
         None => Err(format!("a test boot did not end within {} s", started.elapsed().as_secs())),
     })
 }

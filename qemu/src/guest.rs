@@ -138,7 +138,7 @@ fn ended_at_once(mut child: Child, said: &PathBuf) -> QemuError {
     let _ = child.kill();
     let _ = child.wait();
     let said = fs::read_to_string(said).unwrap_or_default();
-    QemuError::EndedAtOnce { message: process::last_line(&said).unwrap_or_else(|| "it said nothing".into()) }
+    QemuError::EndedAtOnce { message: process::reason(&said).unwrap_or_else(|| "it said nothing".into()) }
 }
 
 #[cfg(test)]

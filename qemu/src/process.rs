@@ -55,9 +55,11 @@ pub(crate) fn wait_until(child: &mut Child, deadline: Duration) -> Result<Option
     }
 }
 
-/// The last line that says something.
-pub(crate) fn last_line(text: &str) -> Option<String> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(String::from)
+/// What QEMU died of: its first line that speaks of an error, else its last one.
+pub(crate) fn reason(said: &str) -> Option<String> {
+    let mut lines = said.lines().map(|line| line.strip_prefix("qemu-system-x86_64: ").unwrap_or(line).trim());
+    let last = lines.clone().rev().find(|line| !line.is_empty())?;
+    Some(lines.find(|line| line.starts_with("error:")).unwrap_or(last).trim_start_matches("error: ").into())
 }
 
 /// Processor time that a live process has used, user and system; `None` once it is gone.
@@ -86,8 +88,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_is_the_last_that_says_something() {
-        assert_eq!(last_line("a\nb\n\n").as_deref(), Some("b"));
-        assert_eq!(last_line(" \n"), None);
+    fn the_reason_is_the_error_else_the_last_line() {
+        let said = "qemu-system-x86_64: error: failed to set MSR\nkvm.c:3183: Assertion failed.\n\n";
+        assert_eq!(reason(said).as_deref(), Some("failed to set MSR"));
+        assert_eq!(reason("a\nb\n\n").as_deref(), Some("b"));
+        assert_eq!(reason(" \n"), None);
     }
 }

@@ -82,6 +82,12 @@ enum News {
     SessionEnded,
 }
 
+/// How waiting for the boot ended.
+enum Login {
+    Ready,
+    Interrupted,
+}
+
 impl Run {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
@@ -106,12 +112,14 @@ impl Run {
             // Nobody listens any more when the command is about to end.
             let _ = sender.send(News::GuestEnded);
         });
-        let outcome = wait_for_login(&guest, target.port, &news);
-        if let Err(error) = outcome {
-            explain_failure(guest.console(), &log);
-            return Err(error);
+        match wait_for_login(&guest, target.port, &news) {
+            Ok(Login::Ready) => self.log_in(&mut guest, &target, (session_sender, news), throw_away_key)?,
+            Ok(Login::Interrupted) => eprintln!("interrupted while the machine started; it was cut off"),
+            Err(error) => {
+                explain_failure(guest.console(), &log);
+                return Err(error);
+            }
         }
-        self.log_in(&mut guest, &target, (session_sender, news), throw_away_key)?;
         eprintln!("disk         {}{}", spec.disks[0].file.display(), if self.ephemeral { " (unchanged)" } else { "" });
         eprintln!("console log  {}", log.display());
         eprintln!("key          {}", target.key.display());
@@ -278,7 +286,7 @@ fn ssh_command(board: &str) -> String {
 }
 
 /// Shows the boot until the guest's ssh server greets.
-fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>) -> anyhow::Result<()> {
+fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>) -> anyhow::Result<Login> {
     let started = Instant::now();
     let console = guest.console();
     let mut mark = Mark::default();
@@ -290,12 +298,12 @@ fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>) -> anyhow::Re
         }
         match news.try_recv() {
             Ok(News::GuestEnded) => bail!("the machine ended before it could be logged in to"),
-            Ok(News::Interrupted) => bail!("interrupted; the machine was cut off"),
+            Ok(News::Interrupted) => return Ok(Login::Interrupted),
             Ok(News::SessionEnded) | Err(_) => {}
         }
         if greets(port) {
             eprintln!("{:7.1} s  ssh answers", started.elapsed().as_secs_f64());
-            return Ok(());
+            return Ok(Login::Ready);
         }
         // New lines wake us at once; silence is a reason to ask the port again after a while.
         if console.wait(console.mark(), Duration::from_millis(500), |_| true) == Waited::Ended {
@@ -336,11 +344,7 @@ fn switch_off(guest: &mut Guest, target: &SshTarget) -> anyhow::Result<()> {
 }
 
 fn explain_failure(console: &Console, log: &Path) {
-    eprintln!(
-        "--- end of the console ---||n{}||n--- all of it is in {} ---",
-        console.tail(CONSOLE_TAIL),
-        log.display()
-    );
+    eprintln!("--- end of the console ---\n{}\n--- all of it is in {} ---", console.tail(CONSOLE_TAIL), log.display());
     eprintln!("what to try: --ephemeral boots the image as it was built; --accel tcg rules out KVM; --memory 2G");
 }
 

@@ -1,0 +1,88 @@
+//! The command line of `ferrite-slots`.
+
+use anyhow::bail;
+use clap::{Parser, Subcommand, ValueEnum};
+use ferrite_layout::record::Stage;
+
+use crate::change::{self, Change, Outcome};
+use crate::paths::Paths;
+use crate::status;
+
+/// Show and change which slot of the disk is started
+///
+/// A disk holds the system twice, in slots a and b. A new slot is on trial for
+/// three starts until it is marked good; if it is not, the machine returns to
+/// the other slot by itself.
+#[derive(Debug, Parser)]
+#[command(name = "ferrite-slots", version, max_term_width = 80)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show both slots, what starts next, and the last fallback
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say that the running slot booted well (root)
+    ///
+    /// It keeps being started without trial. The system does this by itself when
+    /// boot-complete.target is reached; doing it again changes nothing.
+    MarkGood,
+    /// Note in the boot record how far this start got (root)
+    Stage {
+        /// How far
+        stage: StageArgument,
+    },
+    /// Note in the boot record why this start fails (root)
+    ///
+    /// The reason is shown at login after the machine fell back.
+    RecordFailure {
+        /// A short text
+        reason: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StageArgument {
+    /// PID 1 of the root started services
+    Init,
+}
+
+/// Does what the command line says.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let paths = Paths::default();
+    match &arguments.verb {
+        Verb::Status { json } => {
+            let snapshot = paths.read_snapshot()?;
+            if *json {
+                println!("{:#}", status::json(&snapshot));
+            } else {
+                print!("{}", status::text(&snapshot));
+            }
+            Ok(())
+        }
+        Verb::MarkGood => change_as_root("mark-good", &paths, &Change::MarkGood),
+        Verb::Stage { stage } => {
+            let stage = match stage {
+                StageArgument::Init => Stage::Init,
+            };
+            change_as_root("stage", &paths, &Change::Reach(stage))
+        }
+        Verb::RecordFailure { reason } => change_as_root("record-failure", &paths, &Change::Fail(reason.clone())),
+    }
+}
+
+fn change_as_root(verb: &str, paths: &Paths, change: &Change) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("{verb} changes the boot control partition and needs root: sudo ferrite-slots {verb}");
+    }
+    match change::apply(paths, change)? {
+        Outcome::Changed(text) | Outcome::Unchanged(text) => println!("{text}"),
+    }
+    Ok(())
+}

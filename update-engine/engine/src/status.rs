@@ -1,0 +1,128 @@
+//! What `ferrite-slots status` shows. Pure.
+
+use ferrite_cli::Table;
+use ferrite_layout::slots::Choice;
+use ferrite_layout::snapshot::Snapshot;
+use ferrite_layout::{Slot, SlotFlags};
+use serde_json::{Value, json};
+
+/// What a slot is to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Good,
+    Trying(u8),
+    Failed,
+    Empty,
+    Unknown,
+}
+
+impl Condition {
+    fn of(snapshot: &Snapshot, slot: Slot) -> Condition {
+        let failed = snapshot
+            .record
+            .as_ref()
+            .is_some_and(|record| record.fallback.as_ref().is_some_and(|fallback| fallback.from == slot));
+        match snapshot.flags.map(|flags| flags.flags(slot)) {
+            Some(SlotFlags::Good) => Condition::Good,
+            Some(SlotFlags::Trying(tries)) => Condition::Trying(tries),
+            // The last try of the running slot was spent to start it.
+            Some(SlotFlags::Unusable) if snapshot.running == Some(slot) => Condition::Trying(0),
+            Some(SlotFlags::Unusable) if failed => Condition::Failed,
+            Some(SlotFlags::Unusable) => Condition::Empty,
+            None => Condition::Unknown,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Condition::Good => "good",
+            Condition::Trying(_) => "trying",
+            Condition::Failed => "failed",
+            Condition::Empty => "empty",
+            Condition::Unknown => "unknown",
+        }
+    }
+
+    fn tries(self) -> Option<u8> {
+        match self {
+            Condition::Trying(tries) => Some(tries),
+            Condition::Good | Condition::Failed | Condition::Empty | Condition::Unknown => None,
+        }
+    }
+}
+
+/// The slot that the boot loader starts next; `None` when it cannot be said.
+fn next(snapshot: &Snapshot) -> Option<Slot> {
+    match snapshot.flags?.choose() {
+        Choice::Good(slot) | Choice::Try(slot, _) => Some(slot),
+        Choice::LastResort => None,
+    }
+}
+
+fn version(snapshot: &Snapshot, slot: Slot) -> Option<&str> {
+    if snapshot.running == Some(slot) {
+        return snapshot.version.as_deref();
+    }
+    let fallback = snapshot.record.as_ref().and_then(|record| record.fallback.as_ref());
+    fallback.filter(|fallback| fallback.from == slot).and_then(|fallback| fallback.version.as_deref())
+}
+
+/// The status for a person.
+pub fn text(snapshot: &Snapshot) -> String {
+    let mut table = Table::with_heading(["SLOT", "STATE", "TRIES", "VERSION", ""]);
+    for slot in Slot::BOTH {
+        let condition = Condition::of(snapshot, slot);
+        let tries = condition.tries().map_or("-".to_string(), |tries| format!("{tries} left"));
+        let running = snapshot.running == Some(slot);
+        let mark = match (running, next(snapshot) == Some(slot)) {
+            (true, true) => "running, starts next",
+            (true, false) => "running",
+            (false, true) => "starts next",
+            (false, false) => "",
+        };
+        table.row([slot.letter(), condition.word(), &tries, version(snapshot, slot).unwrap_or("-"), mark]);
+    }
+    let mut text = table.render();
+    if snapshot.flags.is_none() {
+        text.push_str("\nno whole copy of the slot flags was found; the boot loader will start slot a\n");
+    } else if next(snapshot).is_none() {
+        text.push_str("\nno slot is usable; the boot loader will try slot a, then b\n");
+    }
+    if let Some(fallback) = snapshot.record.as_ref().and_then(|record| record.fallback.as_ref()) {
+        let version = fallback.version.as_ref().map(|version| format!(" ({version})")).unwrap_or_default();
+        text.push_str(&format!("\nlast fallback: from slot {}{version}: {}\n", fallback.from, fallback.reason));
+    }
+    text
+}
+
+/// The status for a script.
+pub fn json(snapshot: &Snapshot) -> Value {
+    let slots: Vec<Value> = Slot::BOTH
+        .into_iter()
+        .map(|slot| {
+            let condition = Condition::of(snapshot, slot);
+            json!({
+                "slot": slot.letter(),
+                "state": condition.word(),
+                "tries": condition.tries(),
+                "version": version(snapshot, slot),
+                "running": snapshot.running == Some(slot),
+                "next": next(snapshot) == Some(slot),
+            })
+        })
+        .collect();
+    let record = snapshot.record.as_ref();
+    let fallback = record.and_then(|record| record.fallback.as_ref()).map(
+        |fallback| json!({ "from": fallback.from.letter(), "version": fallback.version, "reason": fallback.reason }),
+    );
+    json!({
+        "running": snapshot.running.map(Slot::letter),
+        "next": next(snapshot).map(Slot::letter),
+        "order": snapshot.flags.map(|flags| flags.order.text()),
+        "slots": slots,
+        "starts": record.map(|record| record.starts),
+        "stage": record.and_then(|record| record.stage).map(|stage| stage.word()),
+        "failure": record.and_then(|record| record.reason.clone()),
+        "fallback": fallback,
+    })
+}

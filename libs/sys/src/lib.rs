@@ -11,6 +11,7 @@ pub mod loopdev;
 pub mod module;
 pub mod mount;
 pub mod notify;
+pub mod packet;
 pub mod process;
 pub mod random;
 pub mod reboot;

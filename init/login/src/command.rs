@@ -1,0 +1,55 @@
+//! The command line of `ferrite-login`.
+
+use std::path::Path;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use ferrite_layout::durable::replace_file;
+
+use crate::banner;
+use crate::gather::{self, Paths};
+use crate::host_keys;
+
+/// Make the login banner and the host keys of ssh
+#[derive(Debug, Parser)]
+#[command(name = "ferrite-login", version, max_term_width = 80)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write /run/issue and /run/motd from what is known now
+    Banner {
+        /// Only print what /run/motd would say
+        #[arg(long)]
+        print: bool,
+    },
+    /// Make the host keys in /etc/ssh that are missing or broken (root)
+    ///
+    /// A key that can be read is never replaced.
+    HostKeys,
+}
+
+/// Does what the command line says.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    match arguments.verb {
+        Verb::Banner { print: true } => {
+            print!("{}", banner::render(&gather::gather(&Paths::default())).motd);
+            Ok(())
+        }
+        Verb::Banner { print: false } => {
+            let banner = banner::render(&gather::gather(&Paths::default()));
+            replace_file(Path::new("/run/issue"), banner.issue.as_bytes(), 0o644)?;
+            replace_file(Path::new("/run/motd"), banner.motd.as_bytes(), 0o644)?;
+            Ok(())
+        }
+        Verb::HostKeys => {
+            let made = host_keys::ensure(Path::new("/etc/ssh"), Path::new(host_keys::KEYGEN))
+                .context("making the host keys of ssh")?;
+            made.iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The fingerprint of a public host key, as `ssh-keygen -l` shows it. Pure.
+
+use sha2::{Digest, Sha256};
+
+/// Longest public key that is read.
+pub const LIMIT_BYTES: usize = 16 * 1024;
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// A fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// `ED25519`, `RSA` or `ECDSA`.
+    pub algorithm: String,
+    /// `SHA256:` and 43 characters.
+    pub digest: String,
+}
+
+/// The fingerprint of a line `ssh-ed25519 AAAA... comment`. `None`: it is not a public key.
+pub fn of_public_key(line: &str) -> Option<Fingerprint> {
+    let mut words = line.get(..LIMIT_BYTES.min(line.len()))?.split_ascii_whitespace();
+    let kind = words.next()?;
+    let blob = decode_base64(words.next()?)?;
+    // The blob begins with its own kind; a mismatch means a damaged file.
+    let named = blob.get(4..4 + kind.len())?;
+    if named != kind.as_bytes() || blob.get(..4)? != (kind.len() as u32).to_be_bytes() {
+        return None;
+    }
+    let algorithm = match kind {
+        "ssh-ed25519" => "ED25519",
+        "ssh-rsa" => "RSA",
+        kind if kind.starts_with("ecdsa-sha2-") => "ECDSA",
+        kind => kind,
+    };
+    let digest = format!("SHA256:{}", encode_base64(&Sha256::digest(&blob)));
+    Some(Fingerprint { algorithm: algorithm.to_string(), digest })
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut count) = (0u32, 0u32);
+    for character in text.trim_end_matches('=').bytes() {
+        let value = ALPHABET.iter().position(|letter| *letter == character)?;
+        bits = (bits << 6) | value as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Some(bytes)
+}
+
+fn encode_base64(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().chain([0, 0].iter()).take(3).fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+        for index in 0..=group.len() {
+            let letter = ALPHABET.get((bits >> (18 - 6 * index)) as usize & 63).copied().unwrap_or(b'?');
+            text.push(char::from(letter));
+        }
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! Acts: makes the host keys of ssh that are missing or broken.
+//!
+//! A key is made in a temporary folder beside its place, synced, and renamed: first the public half, then the private
+//! one, so that a private key that is there is always complete. A private key that ssh-keygen can read is kept for ever.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ferrite_layout::durable::{DurableError, replace_file, sync_folder};
+
+/// The program that makes keys.
+pub const KEYGEN: &str = "/usr/bin/ssh-keygen";
+/// The kinds of keys that a machine has, the preferred one first.
+pub const KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
+
+const TEMPORARY: &str = ".ferrite-host-keys";
+
+/// A host key could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// A file operation failed.
+    #[error("{step} '{}'", path.display())]
+    File {
+        /// What was being done.
+        step: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A public key could not be written.
+    #[error("writing the public half of a host key")]
+    Public(#[from] DurableError),
+    /// ssh-keygen could not be started.
+    #[error("starting '{}'", path.display())]
+    Start {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// ssh-keygen failed.
+    #[error("ssh-keygen could not make the {kind} host key: {output}")]
+    Keygen {
+        /// Kind of key.
+        kind: &'static str,
+        /// Its last words.
+        output: String,
+    },
+}
+
+/// Makes what is missing in this folder; returns a line for each thing that was done.
+pub fn ensure(folder: &Path, keygen: &Path) -> Result<Vec<String>, HostKeyError> {
+    let temporary = folder.join(TEMPORARY);
+    remove_folder(&temporary)?;
+    let mut done = Vec::new();
+    for kind in KINDS {
+        let private = folder.join(format!("ssh_host_{kind}_key"));
+        match read_private(&private, keygen)? {
+            PrivateKey::Readable(public) => {
+                if let Some(line) = repair(&private, &public)? {
+                    done.push(line);
+                }
+            }
+            PrivateKey::Absent => {
+                make(kind, &private, &temporary, keygen)?;
+                done.push(format!("made the {kind} host key"));
+            }
+            PrivateKey::Broken(why) => {
+                keep_aside(&private)?;
+                make(kind, &private, &temporary, keygen)?;
+                done.push(format!("made a new {kind} host key, the old one could not be read: {why}"));
+            }
+        }
+    }
+    remove_folder(&temporary)?;
+    Ok(done)
+}
+
+enum PrivateKey {
+    Absent,
+    Broken(String),
+    /// With the public half that belongs to it.
+    Readable(String),
+}
+
+fn read_private(private: &Path, keygen: &Path) -> Result<PrivateKey, HostKeyError> {
+    match fs::metadata(private) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PrivateKey::Absent),
+        Err(source) => return Err(file("looking at", private, source)),
+        Ok(metadata) if metadata.len() == 0 => return Ok(PrivateKey::Broken("it is empty".to_string())),
+        // ssh-keygen reads no key that others could read.
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            fs::set_permissions(private, Permissions::from_mode(0o600))
+                .map_err(|source| file("taking rights from", private, source))?;
+        }
+        Ok(_) => {}
+    }
+    // An unreadable disk must not cost a key: only bytes that were read can be called broken.
+    fs::read(private).map_err(|source| file("reading", private, source))?;
+    let mut command = Command::new(keygen);
+    command.args(["-y", "-P", "", "-f"]).arg(private);
+    let output = output(command, keygen)?;
+    let public = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    if output.status.success() && crate::fingerprint::of_public_key(&public).is_some() {
+        Ok(PrivateKey::Readable(public))
+    } else if output.status.code() == Some(255) || output.status.success() {
+        Ok(PrivateKey::Broken(last_line(&output.stderr)))
+    } else {
+        Err(HostKeyError::Keygen {
+            kind: "present",
+            output: format!("{}: {}", output.status, last_line(&output.stderr)),
+        })
+    }
+}
+
+/// Puts the public half of a good key right.
+fn repair(private: &Path, public: &str) -> Result<Option<String>, HostKeyError> {
+    let path = private.with_extension("pub");
+    let present = fs::read(&path).unwrap_or_default();
+    let words = |text: &str| text.split_ascii_whitespace().take(2).map(str::to_string).collect::<Vec<_>>();
+    if words(&String::from_utf8_lossy(&present)) == words(public) {
+        return Ok(None);
+    }
+    replace_file(&path, format!("{public}\n").as_bytes(), 0o644)?;
+    Ok(Some(format!("made {} anew from its private key", path.display())))
+}
+
+fn make(kind: &'static str, private: &Path, temporary: &Path, keygen: &Path) -> Result<(), HostKeyError> {
+    remove_folder(temporary)?;
+    fs::create_dir(temporary).map_err(|source| file("making folder", temporary, source))?;
+    fs::set_permissions(temporary, Permissions::from_mode(0o700))
+        .map_err(|source| file("taking rights from", temporary, source))?;
+    let new = temporary.join("key");
+    let mut command = Command::new(keygen);
+    command.args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(&new);
+    let output = output(command, keygen)?;
+    if !output.status.success() {
+        let output = format!("{}: {}", output.status, last_line(&output.stderr));
+        return Err(HostKeyError::Keygen { kind, output });
+    }
+    let public = new.with_extension("pub");
+    for (path, mode) in [(&public, 0o644), (&new, 0o600)] {
+        fs::set_permissions(path, Permissions::from_mode(mode))
+            .and_then(|()| File::open(path)?.sync_all())
+            .map_err(|source| file("syncing", path, source))?;
+    }
+    let folder = private.parent().unwrap_or(Path::new("/"));
+    for (from, to) in [(&public, private.with_extension("pub")), (&new, private.to_path_buf())] {
+        fs::rename(from, &to).map_err(|source| file("renaming a new key to", &to, source))?;
+        sync_folder(folder).map_err(|source| file("syncing folder", folder, source))?;
+    }
+    Ok(())
+}
+
+/// A key that nobody could read may still be wanted by its owner.
+fn keep_aside(private: &Path) -> Result<(), HostKeyError> {
+    let aside = private.with_extension("broken");
+    fs::rename(private, &aside).map_err(|source| file("putting aside", private, source))
+}
+
+fn output(mut command: Command, keygen: &Path) -> Result<std::process::Output, HostKeyError> {
+    let outcome = command.stdin(Stdio::null()).output();
+    outcome.map_err(|source| HostKeyError::Start { path: keygen.to_path_buf(), source })
+}
+
+fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_string()
+}
+
+fn remove_folder(folder: &Path) -> Result<(), HostKeyError> {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(file("removing folder", folder, source)),
+    }
+}
+
+fn file(step: &'static str, path: &Path, source: io::Error) -> HostKeyError {
+    HostKeyError::File { step, path: path.to_path_buf(), source }
+}

@@ -1,0 +1,253 @@
+//! Tables of directives: a name and what its value does to the typed unit. Pure.
+//!
+//! Documentation and coverage are made from these tables, so that they cannot tell anything else than the parser does.
+
+use crate::specifier::Specifiers;
+use crate::value::{Parsed, wrong};
+use crate::words::{Escapes, split};
+
+/// The value of one assignment.
+pub(crate) struct Value<'a> {
+    /// The text as written.
+    pub raw: &'a str,
+    /// What specifiers mean here.
+    pub specifiers: &'a Specifiers<'a>,
+}
+
+impl Value<'_> {
+    /// Is this the empty assignment, which resets a list?
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// The text with its specifiers replaced.
+    pub fn text(&self) -> Parsed<String> {
+        self.specifiers.expand(self.raw)
+    }
+
+    /// The text, or nothing for an empty assignment.
+    pub fn optional(&self) -> Parsed<Option<String>> {
+        if self.is_empty() { Ok(None) } else { self.text().map(Some) }
+    }
+
+    /// Words with quotes and escapes, specifiers replaced in each.
+    pub fn words(&self) -> Parsed<Vec<String>> {
+        let words = split(self.raw, Escapes::C).map_err(|e| crate::value::ValueError(e.to_string()))?;
+        words.iter().map(|word| self.specifiers.expand(word)).collect()
+    }
+
+    /// An absolute path, or nothing.
+    pub fn path(&self) -> Parsed<Option<String>> {
+        match self.optional()? {
+            Some(path) if !path.starts_with('/') => Err(wrong(&path, "an absolute path")),
+            other => Ok(other),
+        }
+    }
+
+    /// Adds words to a list; the empty assignment empties it.
+    pub fn extend(&self, list: &mut Vec<String>) -> Parsed<()> {
+        if self.is_empty() {
+            list.clear();
+            return Ok(());
+        }
+        list.extend(self.words()?);
+        Ok(())
+    }
+}
+
+/// What a directive does.
+pub(crate) type Apply<T> = fn(&mut T, &Value<'_>) -> Parsed<()>;
+
+/// Directives of one section.
+pub(crate) type Table<T> = &'static [(&'static str, Apply<T>)];
+
+/// Looks a directive up.
+pub(crate) fn find<T>(table: Table<T>, key: &str) -> Option<Apply<T>> {
+    table.iter().find(|(name, _)| *name == key).map(|(_, apply)| *apply)
+}
+
+/// Directives that loosen or tighten what a process may do. One that we do not implement is always reported.
+const SANDBOX: [&str; 58] = [
+    "AmbientCapabilities",
+    "AppArmorProfile",
+    "BindPaths",
+    "BindReadOnlyPaths",
+    "CapabilityBoundingSet",
+    "DeviceAllow",
+    "DevicePolicy",
+    "DynamicUser",
+    "ExecPaths",
+    "IPAddressAllow",
+    "IPAddressDeny",
+    "InaccessiblePaths",
+    "IPCNamespacePath",
+    "KeyringMode",
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "MountAPIVFS",
+    "MountFlags",
+    "NetworkNamespacePath",
+    "NoExecPaths",
+    "NoNewPrivileges",
+    "PrivateDevices",
+    "PrivateIPC",
+    "PrivateMounts",
+    "PrivateNetwork",
+    "PrivatePIDs",
+    "PrivateTmp",
+    "PrivateUsers",
+    "ProcSubset",
+    "ProtectClock",
+    "ProtectControlGroups",
+    "ProtectHome",
+    "ProtectHostname",
+    "ProtectKernelLogs",
+    "ProtectKernelModules",
+    "ProtectKernelTunables",
+    "ProtectProc",
+    "ProtectSystem",
+    "ReadOnlyPaths",
+    "ReadWritePaths",
+    "InaccessibleDirectories",
+    "ReadOnlyDirectories",
+    "ReadWriteDirectories",
+    "RemoveIPC",
+    "RestrictAddressFamilies",
+    "RestrictFileSystems",
+    "RestrictNamespaces",
+    "RestrictNetworkInterfaces",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+    "RootDirectory",
+    "RootImage",
+    "SELinuxContext",
+    "SecureBits",
+    "SystemCallArchitectures",
+    "SystemCallFilter",
+    "SystemCallErrorNumber",
+    "TemporaryFileSystem",
+];
+
+/// Directives of systemd 257 in the sections of units that are known and do nothing yet, apart from [`SANDBOX`].
+const KNOWN: [&str; 98] = [
+    "AllowedCPUs",
+    "AllowedMemoryNodes",
+    "AllowIsolate",
+    "BlockIOAccounting",
+    "BlockIOWeight",
+    "BusName",
+    "CPUAccounting",
+    "CPUAffinity",
+    "CPUQuota",
+    "CPUQuotaPeriodSec",
+    "CPUSchedulingPolicy",
+    "CPUSchedulingPriority",
+    "CPUSchedulingResetOnFork",
+    "CPUShares",
+    "CPUWeight",
+    "CoredumpFilter",
+    "CoredumpReceive",
+    "DefaultMemoryLow",
+    "DefaultMemoryMin",
+    "DisableControllers",
+    "ExitType",
+    "ExtensionDirectories",
+    "ExtensionImages",
+    "FileDescriptorStoreMax",
+    "FileDescriptorStorePreserve",
+    "FinalKillSignal",
+    "IOAccounting",
+    "IODeviceWeight",
+    "IOReadBandwidthMax",
+    "IOSchedulingClass",
+    "IOSchedulingPriority",
+    "IOWeight",
+    "IOWriteBandwidthMax",
+    "IPAccounting",
+    "ImportCredential",
+    "JobRunningTimeoutSec",
+    "JobTimeoutAction",
+    "JobTimeoutRebootArgument",
+    "JoinsNamespaceOf",
+    "LoadCredential",
+    "LoadCredentialEncrypted",
+    "LogExtraFields",
+    "LogFilterPatterns",
+    "LogLevelMax",
+    "LogNamespace",
+    "LogRateLimitBurst",
+    "LogRateLimitIntervalSec",
+    "ManagedOOMMemoryPressure",
+    "ManagedOOMMemoryPressureLimit",
+    "ManagedOOMPreference",
+    "ManagedOOMSwap",
+    "MemoryAccounting",
+    "MemoryHigh",
+    "MemoryKSM",
+    "MemoryLimit",
+    "MemoryLow",
+    "MemoryMax",
+    "MemoryMin",
+    "MemoryPressureThresholdSec",
+    "MemoryPressureWatch",
+    "MemorySwapMax",
+    "MemoryZSwapMax",
+    "MemoryZSwapWriteback",
+    "NUMAMask",
+    "NUMAPolicy",
+    "NonBlocking",
+    "OnFailureIsolate",
+    "OOMPolicy",
+    "OpenFile",
+    "PAMName",
+    "PassEnvironment",
+    "Personality",
+    "RebootArgument",
+    "ReloadPropagatedFrom",
+    "RestartMaxDelaySec",
+    "RestartMode",
+    "RestartSteps",
+    "RootDirectoryStartOnly",
+    "RootEphemeral",
+    "RootHash",
+    "RootVerity",
+    "RuntimeRandomizedExtraSec",
+    "SetCredential",
+    "SetCredentialEncrypted",
+    "SetLoginEnvironment",
+    "Sockets",
+    "StandardInputData",
+    "StandardInputText",
+    "SurviveFinalKillSignal",
+    "SyslogFacility",
+    "SystemCallLog",
+    "TimerSlackNSec",
+    "USBFunctionDescriptors",
+    "USBFunctionStrings",
+    "UtmpIdentifier",
+    "UtmpMode",
+    "WatchdogSignal",
+    "TimeoutCleanSec",
+];
+
+/// What we know of a directive that no table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Limits what the process may do; leaving it out is a risk that is shown.
+    Sandbox,
+    /// Known, does nothing yet.
+    Other,
+    /// Not a directive of systemd.
+    Unknown,
+}
+
+/// Looks a directive up that no table holds.
+pub(crate) fn known(key: &str) -> Known {
+    if SANDBOX.contains(&key) {
+        Known::Sandbox
+    } else if KNOWN.contains(&key) {
+        Known::Other
+    } else {
+        Known::Unknown
+    }
+}

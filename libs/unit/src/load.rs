@@ -1,0 +1,298 @@
+//! Loading: which files make a unit (search path, drop-ins, aliases, masks, links of `.wants`), and the unit they make.
+//!
+//! Pure: files are read by whoever implements [`Files`]. Links are followed by name only.
+
+use crate::defaults;
+use crate::file::{ParsedFile, parse};
+use crate::name::{UnitKind, UnitName};
+use crate::specifier::Host;
+use crate::unit::{Config, Dependency, LoadState, Origin, Unit};
+
+/// Drop-ins of one unit at most.
+pub const DROP_INS_MAX: usize = 512;
+/// Links followed from one name to its file.
+const LINKS_MAX: usize = 8;
+
+/// Reads files for the loader.
+pub trait Files {
+    /// The content of a file, following links; `None` if there is none. At most [`crate::file::FILE_MAX`] + 1 bytes.
+    fn read(&self, path: &str) -> Option<Result<Vec<u8>, String>>;
+    /// The target of a symbolic link.
+    fn link(&self, path: &str) -> Option<String>;
+    /// The names in a directory, sorted; empty when there is none.
+    fn list(&self, directory: &str) -> Vec<String>;
+}
+
+/// Directories that are searched, most important first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadPath(pub Vec<String>);
+
+impl Default for LoadPath {
+    fn default() -> Self {
+        let directories = [
+            "/etc/systemd/system.control",
+            "/run/ferrite/transient",
+            "/etc/systemd/system",
+            "/run/ferrite/system",
+            "/run/systemd/system",
+            "/run/ferrite/generator",
+            "/usr/local/lib/systemd/system",
+            "/usr/lib/systemd/system",
+        ];
+        LoadPath(directories.map(str::to_owned).to_vec())
+    }
+}
+
+impl LoadPath {
+    /// A path from `SYSTEMD_UNIT_PATH`: directories with colons between; an empty end appends the default ones.
+    pub fn parse(text: &str) -> LoadPath {
+        let mut directories: Vec<String> = text.split(':').filter(|d| d.starts_with('/')).map(str::to_owned).collect();
+        if text.is_empty() || text.ends_with(':') {
+            directories.extend(LoadPath::default().0);
+        }
+        LoadPath(directories)
+    }
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loaded {
+    /// The unit of this name.
+    Unit(Box<Unit>),
+    /// The name is another one of this unit.
+    Alias(UnitName),
+}
+
+/// Loads units.
+pub struct Loader<'a> {
+    /// Where units are searched.
+    pub path: &'a LoadPath,
+    /// Reads the files.
+    pub files: &'a dyn Files,
+    /// What specifiers say about the machine.
+    pub host: &'a Host,
+}
+
+enum Found {
+    File(String),
+    Alias(UnitName),
+    Masked(String),
+    None,
+}
+
+impl Loader<'_> {
+    /// Loads the unit of a name.
+    pub fn load(&self, name: &UnitName) -> Loaded {
+        let mut unit = Unit::new(name.clone());
+        let mut files = Vec::new();
+        match self.find(name) {
+            Found::Alias(other) => return Loaded::Alias(other),
+            Found::Masked(path) => {
+                unit.load = LoadState::Masked;
+                unit.fragment = Some(path);
+                return Loaded::Unit(Box::new(unit));
+            }
+            Found::File(path) => {
+                match self.files.read(&path) {
+                    Some(Ok(bytes)) => files.push(parse(&path, &bytes)),
+                    Some(Err(error)) => {
+                        unit.load = LoadState::Error(format!("reading {path}: {error}"));
+                        return Loaded::Unit(Box::new(unit));
+                    }
+                    None => {}
+                }
+                unit.fragment = Some(path);
+                unit.load = LoadState::Loaded;
+            }
+            Found::None if name.kind() == UnitKind::Slice => unit.load = LoadState::Loaded,
+            Found::None => {}
+        }
+        unit.aliases = self.aliases(name);
+        if unit.load == LoadState::Loaded {
+            for path in self.drop_ins(&unit) {
+                if let Some(Ok(bytes)) = self.files.read(&path) {
+                    files.push(parse(&path, &bytes));
+                    unit.drop_ins.push(path);
+                }
+            }
+        }
+        self.build(&mut unit, files);
+        Loaded::Unit(Box::new(unit))
+    }
+
+    fn build(&self, unit: &mut Unit, files: Vec<ParsedFile>) {
+        for file in files {
+            unit.problems.extend(file.problems);
+            for entry in &file.entries {
+                unit.apply(entry, self.host);
+            }
+        }
+        self.linked(unit);
+        if unit.load != LoadState::Loaded {
+            return;
+        }
+        if let Config::Service(service) = &mut unit.config {
+            service.complete();
+            if let Err(fault) = service.verify() {
+                unit.load = LoadState::BadSetting(fault);
+            }
+        }
+        if let Config::Mount(mount) = &mut unit.config {
+            let from_name = crate::escape::unescape_path(unit.name.stem()).unwrap_or_default();
+            if mount.where_.is_empty() {
+                mount.where_.clone_from(&from_name);
+            }
+            if mount.where_ != from_name {
+                let text = format!("Where={} does not fit the name of the unit, refusing", mount.where_);
+                unit.load = LoadState::BadSetting(text);
+            } else if mount.what.is_empty() {
+                unit.load = LoadState::BadSetting("mount has no What=, refusing".into());
+            }
+        }
+        defaults::complete(unit);
+    }
+
+    /// Finds the file of a name; the first directory that knows it decides.
+    fn find(&self, name: &UnitName) -> Found {
+        let template = name.template();
+        for candidate in std::iter::once(name).chain(template.as_ref()) {
+            for directory in &self.path.0 {
+                match self.look_at(name, &format!("{directory}/{candidate}")) {
+                    Found::None => {}
+                    found => return found,
+                }
+            }
+        }
+        Found::None
+    }
+
+    fn look_at(&self, name: &UnitName, path: &str) -> Found {
+        let mut place = path.to_owned();
+        let mut target_name = None;
+        for _ in 0..LINKS_MAX {
+            let Some(target) = self.files.link(&place) else { break };
+            if target == "/dev/null" {
+                return Found::Masked(path.to_owned());
+            }
+            place = resolve(&place, &target);
+            let base = place.rsplit_once('/').map_or(place.as_str(), |(_, base)| base);
+            target_name = UnitName::parse(base).ok();
+        }
+        if let Some(target) = target_name.filter(|target| target.kind() == name.kind()) {
+            let instantiated = match name.instance() {
+                Some(instance) if target.is_template() => target.with_instance(instance).ok(),
+                _ => Some(target),
+            };
+            if let Some(other) = instantiated.filter(|other| other != name && !other.is_template()) {
+                return Found::Alias(other);
+            }
+        }
+        match self.files.read(path) {
+            None => Found::None,
+            Some(Ok(bytes)) if bytes.is_empty() => Found::Masked(path.to_owned()),
+            Some(_) => Found::File(place),
+        }
+    }
+
+    /// Names in the search path that are links to this unit.
+    fn aliases(&self, name: &UnitName) -> Vec<UnitName> {
+        let mut aliases = Vec::new();
+        for directory in &self.path.0 {
+            for entry in self.files.list(directory) {
+                let Ok(alias) = UnitName::parse(&entry) else { continue };
+                if alias.kind() != name.kind() || alias == *name || alias.is_template() || aliases.contains(&alias) {
+                    continue;
+                }
+                let path = format!("{directory}/{entry}");
+                if self.files.link(&path).is_some()
+                    && matches!(self.find(&alias), Found::Alias(target) if target == *name)
+                {
+                    aliases.push(alias);
+                }
+            }
+        }
+        aliases
+    }
+
+    /// The names under which drop-ins and links of a unit are kept: itself, its template, prefixes, its kind.
+    fn family(&self, name: &UnitName, aliases: &[UnitName]) -> Vec<String> {
+        let mut names = vec![name.as_str().to_owned()];
+        names.extend(name.template().map(|t| t.as_str().to_owned()));
+        names.extend(aliases.iter().map(|alias| alias.as_str().to_owned()));
+        names
+    }
+
+    fn drop_ins(&self, unit: &Unit) -> Vec<String> {
+        let mut names = self.family(&unit.name, &unit.aliases);
+        let suffix = unit.name.kind().suffix();
+        let at = if unit.name.at().is_some() { "@" } else { "" };
+        let mut prefix = unit.name.prefix();
+        while let Some((shorter, _)) = prefix.rsplit_once('-') {
+            names.push(format!("{shorter}-{at}.{suffix}"));
+            prefix = shorter;
+        }
+        names.push(suffix.to_owned());
+        // The first directory that has a file name wins; files are read in the order of their names.
+        let mut chosen: Vec<(String, String)> = Vec::new();
+        for name in &names {
+            for directory in &self.path.0 {
+                let place = format!("{directory}/{name}.d");
+                for file in self.files.list(&place) {
+                    if file.ends_with(".conf") && !chosen.iter().any(|(have, _)| *have == file) {
+                        let path = format!("{place}/{file}");
+                        chosen.push((file, path));
+                    }
+                }
+            }
+        }
+        chosen.sort();
+        chosen.truncate(DROP_INS_MAX);
+        chosen.into_iter().map(|(_, path)| path).filter(|p| self.files.link(p).as_deref() != Some("/dev/null")).collect()
+    }
+
+    /// Takes the links in `.wants`, `.requires` and `.upholds` directories.
+    fn linked(&self, unit: &mut Unit) {
+        let kinds = [
+            ("wants", Dependency::Wants),
+            ("requires", Dependency::Requires),
+            ("upholds", Dependency::Upholds),
+        ];
+        for name in self.family(&unit.name, &unit.aliases) {
+            for directory in &self.path.0 {
+                for (suffix, dependency) in kinds {
+                    let place = format!("{directory}/{name}.{suffix}");
+                    for entry in self.files.list(&place) {
+                        if self.files.link(&format!("{place}/{entry}")).as_deref() == Some("/dev/null") {
+                            continue;
+                        }
+                        let Ok(other) = UnitName::parse(&entry) else { continue };
+                        let other = match (other.is_template(), unit.name.instance()) {
+                            (true, Some(instance)) => other.with_instance(instance).ok(),
+                            (true, None) => None,
+                            (false, _) => Some(other),
+                        };
+                        if let Some(other) = other {
+                            unit.add(dependency, other, Origin::File);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The path a link leads to, without asking the file system.
+fn resolve(link: &str, target: &str) -> String {
+    let base = if target.starts_with('/') { "" } else { link.rsplit_once('/').map_or("", |(dir, _)| dir) };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in base.split('/').chain(target.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}

@@ -1,0 +1,483 @@
+//! A typed unit and the `[Unit]` section. Pure: made from the entries of its files.
+
+use crate::condition::{Condition, Strength, subject};
+use crate::directive::{self, Known, Table, Value};
+use crate::exec::Exec;
+use crate::file::{Entry, Problem};
+use crate::install::{self, Install};
+use crate::kill::Kill;
+use crate::mount::{self, Mount};
+use crate::name::{UnitKind, UnitName};
+use crate::service::{self, Service};
+use crate::specifier::{Host, Specifiers};
+use crate::value::{Parsed, Span, boolean, number, span, wrong};
+use crate::{exec, kill};
+
+/// Units that one unit may name.
+pub const DEPENDENCIES_MAX: usize = 4096;
+
+/// A relation to another unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Dependency {
+    Requires,
+    Requisite,
+    Wants,
+    BindsTo,
+    PartOf,
+    Upholds,
+    Conflicts,
+    Before,
+    After,
+    OnFailure,
+    OnSuccess,
+    PropagatesReloadTo,
+    PropagatesStopTo,
+    StopPropagatedFrom,
+}
+
+impl Dependency {
+    /// All relations that a unit file can name.
+    pub const NAMES: [(&'static str, Dependency); 14] = [
+        ("Requires", Dependency::Requires),
+        ("Requisite", Dependency::Requisite),
+        ("Wants", Dependency::Wants),
+        ("BindsTo", Dependency::BindsTo),
+        ("PartOf", Dependency::PartOf),
+        ("Upholds", Dependency::Upholds),
+        ("Conflicts", Dependency::Conflicts),
+        ("Before", Dependency::Before),
+        ("After", Dependency::After),
+        ("OnFailure", Dependency::OnFailure),
+        ("OnSuccess", Dependency::OnSuccess),
+        ("PropagatesReloadTo", Dependency::PropagatesReloadTo),
+        ("PropagatesStopTo", Dependency::PropagatesStopTo),
+        ("StopPropagatedFrom", Dependency::StopPropagatedFrom),
+    ];
+
+    /// The word in unit files.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Where a dependency comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The files of the unit, or its other settings.
+    File,
+    /// The defaults of its kind.
+    Default,
+}
+
+/// What became of loading a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadState {
+    /// It can be started.
+    Loaded,
+    /// There is no file.
+    NotFound,
+    /// Its settings contradict each other.
+    BadSetting(String),
+    /// Its files cannot be read.
+    Error(String),
+    /// Its file is empty or leads to /dev/null.
+    Masked,
+}
+
+impl LoadState {
+    /// The word that systemctl prints.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            LoadState::Loaded => "loaded",
+            LoadState::NotFound => "not-found",
+            LoadState::BadSetting(_) => "bad-setting",
+            LoadState::Error(_) => "error",
+            LoadState::Masked => "masked",
+        }
+    }
+}
+
+/// A directive that this version does not carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported {
+    /// Its name.
+    pub directive: String,
+    /// Where it stands.
+    pub path: std::rc::Rc<str>,
+    /// The line.
+    pub line: u32,
+    /// Does leaving it out give the process more rights than its author wanted?
+    pub sandbox: bool,
+}
+
+/// What the end of a unit does to the machine (`FailureAction=` and the like).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum EmergencyAction {
+    #[default]
+    None,
+    Reboot,
+    RebootForce,
+    RebootImmediate,
+    Poweroff,
+    PoweroffForce,
+    Exit,
+}
+
+/// The part of its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Config {
+    /// A service.
+    Service(Box<Service>),
+    /// A mount.
+    Mount(Box<Mount>),
+    /// A target.
+    Target,
+    /// A slice.
+    Slice,
+    /// Loaded, but this version cannot run it.
+    Other,
+}
+
+/// A loaded unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name.
+    pub name: UnitName,
+    /// Other names.
+    pub aliases: Vec<UnitName>,
+    /// What became of loading it.
+    pub load: LoadState,
+    /// Its file.
+    pub fragment: Option<String>,
+    /// Its drop-ins in the order they were read.
+    pub drop_ins: Vec<String>,
+    /// `Description=`.
+    pub description: Option<String>,
+    /// `Documentation=`.
+    pub documentation: Vec<String>,
+    /// Relations, each once.
+    pub dependencies: Vec<(Dependency, UnitName, Origin)>,
+    /// `RequiresMountsFor=` and what other settings imply.
+    pub requires_mounts_for: Vec<String>,
+    /// `WantsMountsFor=`.
+    pub wants_mounts_for: Vec<String>,
+    /// Conditions and assertions.
+    pub conditions: Vec<Condition>,
+    /// `DefaultDependencies=`.
+    pub default_dependencies: bool,
+    /// `StopWhenUnneeded=`.
+    pub stop_when_unneeded: bool,
+    /// `RefuseManualStart=`.
+    pub refuse_manual_start: bool,
+    /// `RefuseManualStop=`.
+    pub refuse_manual_stop: bool,
+    /// `AllowIsolate=`.
+    pub allow_isolate: bool,
+    /// `IgnoreOnIsolate=`.
+    pub ignore_on_isolate: bool,
+    /// `JobTimeoutSec=`.
+    pub job_timeout: Span,
+    /// `StartLimitIntervalSec=`.
+    pub start_limit_interval: Span,
+    /// `StartLimitBurst=`.
+    pub start_limit_burst: u32,
+    /// `StartLimitAction=`.
+    pub start_limit_action: EmergencyAction,
+    /// `FailureAction=`.
+    pub failure_action: EmergencyAction,
+    /// `SuccessAction=`.
+    pub success_action: EmergencyAction,
+    /// `OnFailureJobMode=` (kept as written).
+    pub on_failure_job_mode: String,
+    /// `[Install]`.
+    pub install: Install,
+    /// The part of its kind.
+    pub config: Config,
+    /// Directives that this version does not carry out.
+    pub unsupported: Vec<Unsupported>,
+    /// Faults of its files.
+    pub problems: Vec<Problem>,
+}
+
+impl Unit {
+    /// A unit without any file.
+    pub fn new(name: UnitName) -> Unit {
+        let config = match name.kind() {
+            UnitKind::Service => Config::Service(Box::default()),
+            UnitKind::Mount => Config::Mount(Box::default()),
+            UnitKind::Target => Config::Target,
+            UnitKind::Slice => Config::Slice,
+            UnitKind::Socket
+            | UnitKind::Device
+            | UnitKind::Automount
+            | UnitKind::Swap
+            | UnitKind::Timer
+            | UnitKind::Path
+            | UnitKind::Scope => Config::Other,
+        };
+        Unit {
+            ignore_on_isolate: matches!(name.kind(), UnitKind::Slice | UnitKind::Device | UnitKind::Scope),
+            name,
+            aliases: Vec::new(),
+            load: LoadState::NotFound,
+            fragment: None,
+            drop_ins: Vec::new(),
+            description: None,
+            documentation: Vec::new(),
+            dependencies: Vec::new(),
+            requires_mounts_for: Vec::new(),
+            wants_mounts_for: Vec::new(),
+            conditions: Vec::new(),
+            default_dependencies: true,
+            stop_when_unneeded: false,
+            refuse_manual_start: false,
+            refuse_manual_stop: false,
+            allow_isolate: false,
+            job_timeout: Span::Infinite,
+            start_limit_interval: Span::seconds(10),
+            start_limit_burst: 5,
+            start_limit_action: EmergencyAction::None,
+            failure_action: EmergencyAction::None,
+            success_action: EmergencyAction::None,
+            on_failure_job_mode: "replace".into(),
+            install: Install::default(),
+            config,
+            unsupported: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// `Description=`, or the name.
+    pub fn description(&self) -> &str {
+        self.description.as_deref().unwrap_or(self.name.as_str())
+    }
+
+    /// The context of its processes, if it has any.
+    pub fn exec(&self) -> Option<&Exec> {
+        match &self.config {
+            Config::Service(service) => Some(&service.exec),
+            Config::Mount(mount) => Some(&mount.exec),
+            Config::Target | Config::Slice | Config::Other => None,
+        }
+    }
+
+    /// How its processes are stopped, if it has any.
+    pub fn kill(&self) -> Option<&Kill> {
+        match &self.config {
+            Config::Service(service) => Some(&service.kill),
+            Config::Mount(mount) => Some(&mount.kill),
+            Config::Target | Config::Slice | Config::Other => None,
+        }
+    }
+
+    /// The service part.
+    pub fn service(&self) -> Option<&Service> {
+        match &self.config {
+            Config::Service(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// The mount part.
+    pub fn mount(&self) -> Option<&Mount> {
+        match &self.config {
+            Config::Mount(mount) => Some(mount),
+            _ => None,
+        }
+    }
+
+    /// Is there such a relation?
+    pub fn has(&self, dependency: Dependency, other: &str) -> bool {
+        self.dependencies.iter().any(|(kind, name, _)| *kind == dependency && name.as_str() == other)
+    }
+
+    /// Adds a relation once; a unit has none to itself.
+    pub fn add(&mut self, dependency: Dependency, other: UnitName, origin: Origin) {
+        if other == self.name || self.dependencies.len() >= DEPENDENCIES_MAX || self.has(dependency, other.as_str()) {
+            return;
+        }
+        self.dependencies.push((dependency, other, origin));
+    }
+
+    /// The slice it belongs to.
+    pub fn slice(&self) -> Option<UnitName> {
+        let written = self.exec().and_then(|exec| exec.slice.as_deref()).and_then(|s| UnitName::parse(s).ok());
+        let default = match (self.name.kind(), self.name.at()) {
+            (UnitKind::Service, Some(_)) => {
+                format!("system-{}.slice", crate::escape::escape(self.name.prefix()))
+            }
+            (UnitKind::Service | UnitKind::Socket | UnitKind::Mount | UnitKind::Swap, _) => "system.slice".into(),
+            _ => return written,
+        };
+        written.or_else(|| UnitName::parse(&default).ok())
+    }
+
+    /// Takes one entry of a file.
+    pub(crate) fn apply(&mut self, entry: &Entry, host: &Host) {
+        let name = self.name.clone();
+        let fragment = self.fragment.clone();
+        let specifiers = Specifiers { unit: &name, host, fragment: fragment.as_deref() };
+        let value = Value { raw: &entry.value, specifiers: &specifiers };
+        let outcome = match entry.section.as_ref() {
+            "Unit" => self.apply_unit(&entry.key, &value),
+            "Install" => directive::find(install::TABLE, &entry.key).map(|apply| apply(&mut self.install, &value)),
+            "Service" => self.apply_service(&entry.key, &value),
+            "Mount" => self.apply_mount(&entry.key, &value),
+            section if section.starts_with("X-") => return,
+            // Settings of slices and of kinds that cannot run yet are known to their later parsers.
+            "Slice" | "Socket" | "Timer" | "Path" | "Swap" | "Automount" | "Scope" => return,
+            section => {
+                self.fault(entry, format!("unknown section [{section}], ignoring {}=", entry.key));
+                return;
+            }
+        };
+        match outcome {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.fault(entry, format!("{}=: {error}, ignoring it", entry.key)),
+            None => self.unknown(entry),
+        }
+    }
+
+    fn apply_unit(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
+        if let Some((_, dependency)) = Dependency::NAMES.iter().find(|(name, _)| *name == key) {
+            return Some(self.depend(*dependency, value));
+        }
+        if let Some((strength, subject)) = subject(key) {
+            if value.is_empty() {
+                // As in systemd, an empty condition of any kind clears all of its strength.
+                self.conditions.retain(|c| c.strength != strength);
+                return Some(Ok(()));
+            }
+            return Some(value.text().and_then(|text| Condition::parse(strength, subject, &text)).map(|condition| {
+                self.conditions.push(condition);
+            }));
+        }
+        match key {
+            "ConditionNull" | "AssertNull" => Some(Ok(())),
+            "BindTo" => Some(self.depend(Dependency::BindsTo, value)),
+            _ => directive::find(TABLE, key).map(|apply| apply(self, value)),
+        }
+    }
+
+    fn depend(&mut self, dependency: Dependency, value: &Value<'_>) -> Parsed<()> {
+        // The empty assignment does not reset dependencies.
+        let mut fault = Ok(());
+        for word in value.words()? {
+            match UnitName::parse(&word) {
+                Ok(other) if other.is_template() => match self.name.instance().map(|i| other.with_instance(i)) {
+                    Some(Ok(other)) => self.add(dependency, other, Origin::File),
+                    _ => fault = Err(wrong(&word, "a unit (it is a template)")),
+                },
+                Ok(other) => self.add(dependency, other, Origin::File),
+                Err(error) => fault = Err(crate::value::ValueError(error.to_string())),
+            }
+        }
+        fault
+    }
+
+    fn apply_service(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
+        // Before version 230 these stood in [Service]; packages still write them there.
+        if matches!(key, "StartLimitInterval" | "StartLimitBurst" | "StartLimitAction" | "FailureAction") {
+            return directive::find(TABLE, key).map(|apply| apply(self, value));
+        }
+        let Config::Service(service) = &mut self.config else { return None };
+        if let Some(apply) = directive::find(service::TABLE, key) {
+            return Some(apply(service, value));
+        }
+        if let Some(apply) = directive::find(exec::TABLE, key) {
+            return Some(apply(&mut service.exec, value));
+        }
+        directive::find(kill::TABLE, key).map(|apply| apply(&mut service.kill, value))
+    }
+
+    fn apply_mount(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
+        let Config::Mount(mount) = &mut self.config else { return None };
+        if let Some(apply) = directive::find(mount::TABLE, key) {
+            return Some(apply(mount, value));
+        }
+        if let Some(apply) = directive::find(exec::TABLE, key) {
+            return Some(apply(&mut mount.exec, value));
+        }
+        directive::find(kill::TABLE, key).map(|apply| apply(&mut mount.kill, value))
+    }
+
+    fn fault(&mut self, entry: &Entry, message: String) {
+        self.problems.push(Problem { path: entry.path.clone(), line: entry.line, message });
+    }
+
+    fn unknown(&mut self, entry: &Entry) {
+        if entry.key.starts_with("X-") {
+            return;
+        }
+        let sandbox = match directive::known(&entry.key) {
+            Known::Sandbox => true,
+            Known::Other => false,
+            Known::Unknown => {
+                self.fault(entry, format!("unknown key {}= in section [{}], ignoring it", entry.key, entry.section));
+                return;
+            }
+        };
+        if entry.value.is_empty() || (sandbox && boolean(&entry.value) == Ok(false)) {
+            return;
+        }
+        if !self.unsupported.iter().any(|u| u.directive == entry.key) {
+            let (path, line) = (entry.path.clone(), entry.line);
+            self.unsupported.push(Unsupported { directive: entry.key.clone(), path, line, sandbox });
+        }
+    }
+}
+
+fn action(text: &str) -> Parsed<EmergencyAction> {
+    match text {
+        "none" => Ok(EmergencyAction::None),
+        "reboot" => Ok(EmergencyAction::Reboot),
+        "reboot-force" => Ok(EmergencyAction::RebootForce),
+        "reboot-immediate" => Ok(EmergencyAction::RebootImmediate),
+        "poweroff" => Ok(EmergencyAction::Poweroff),
+        "poweroff-force" | "poweroff-immediate" => Ok(EmergencyAction::PoweroffForce),
+        "exit" | "exit-force" => Ok(EmergencyAction::Exit),
+        other => Err(wrong(other, "an action such as none or reboot")),
+    }
+}
+
+fn paths(list: &mut Vec<String>, value: &Value<'_>) -> Parsed<()> {
+    for path in value.words()? {
+        let plain = crate::escape::simplify_path(&path).filter(|_| path.starts_with('/'));
+        list.push(format!("/{}", plain.ok_or_else(|| wrong(&path, "an absolute path without '..'"))?));
+    }
+    Ok(())
+}
+
+const TABLE: Table<Unit> = &[
+    ("Description", |unit, value| value.optional().map(|text| unit.description = text)),
+    ("Documentation", |unit, value| value.extend(&mut unit.documentation)),
+    ("RequiresMountsFor", |unit, value| paths(&mut unit.requires_mounts_for, value)),
+    ("WantsMountsFor", |unit, value| paths(&mut unit.wants_mounts_for, value)),
+    ("DefaultDependencies", |unit, value| boolean(value.raw).map(|flag| unit.default_dependencies = flag)),
+    ("StopWhenUnneeded", |unit, value| boolean(value.raw).map(|flag| unit.stop_when_unneeded = flag)),
+    ("RefuseManualStart", |unit, value| boolean(value.raw).map(|flag| unit.refuse_manual_start = flag)),
+    ("RefuseManualStop", |unit, value| boolean(value.raw).map(|flag| unit.refuse_manual_stop = flag)),
+    ("AllowIsolate", |unit, value| boolean(value.raw).map(|flag| unit.allow_isolate = flag)),
+    ("IgnoreOnIsolate", |unit, value| boolean(value.raw).map(|flag| unit.ignore_on_isolate = flag)),
+    ("IgnoreOnSnapshot", |_, _| Ok(())),
+    ("SourcePath", |_, _| Ok(())),
+    ("CollectMode", |_, _| Ok(())),
+    ("JobTimeoutSec", |unit, value| span(value.raw).map(|s| unit.job_timeout = s.zero_is_infinite())),
+    ("StartLimitIntervalSec", |unit, value| span(value.raw).map(|s| unit.start_limit_interval = s)),
+    ("StartLimitInterval", |unit, value| span(value.raw).map(|s| unit.start_limit_interval = s)),
+    ("StartLimitBurst", |unit, value| {
+        unit.start_limit_burst = u32::try_from(number(value.raw, 0, i64::from(u32::MAX))?).unwrap_or(u32::MAX);
+        Ok(())
+    }),
+    ("StartLimitAction", |unit, value| action(value.raw).map(|a| unit.start_limit_action = a)),
+    ("FailureAction", |unit, value| action(value.raw).map(|a| unit.failure_action = a)),
+    ("SuccessAction", |unit, value| action(value.raw).map(|a| unit.success_action = a)),
+    ("OnFailureJobMode", |unit, value| value.text().map(|text| unit.on_failure_job_mode = text)),
+];
+
+/// Do the conditions of this strength exist at all?
+pub fn has_conditions(unit: &Unit, strength: Strength) -> bool {
+    unit.conditions.iter().any(|c| c.strength == strength)
+}

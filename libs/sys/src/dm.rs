@@ -1,6 +1,6 @@
-//! Device mapper: the few ioctls that set up and take down one dm-verity device.
+//! Device mapper: the few ioctls that set up and take down a read-only device of one target.
 //!
-//! The table text of a verity target is made here too, because only this file knows its grammar.
+//! There is no udev here, so the node below /dev/mapper is made by hand.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -48,37 +48,15 @@ struct Request {
     payload: [u8; BUFFER_BYTES - HEADER_BYTES],
 }
 
-/// A dm-verity target over one device that holds both the data and the hash tree.
+/// One target that fills a whole read-only device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerityTable<'a> {
-    /// Path of the block device.
-    pub device: &'a str,
-    /// Number of 4096-byte data blocks.
-    pub data_blocks: u64,
-    /// First 4096-byte block of the hash tree.
-    pub hash_start_block: u64,
-    /// SHA-256 of the top of the tree, 64 hexadecimal digits.
-    pub root_hash: &'a str,
-    /// Salt in hexadecimal digits, empty for none.
-    pub salt: &'a str,
-    /// Optional parameters, such as `restart_on_corruption`.
-    pub options: &'a [&'a str],
-}
-
-impl VerityTable<'_> {
-    /// The parameters as the kernel reads them.
-    pub fn parameters(&self) -> String {
-        let device = self.device;
-        let salt = if self.salt.is_empty() { "-" } else { self.salt };
-        let mut text = format!(
-            "1 {device} {device} 4096 4096 {} {} sha256 {} {salt}",
-            self.data_blocks, self.hash_start_block, self.root_hash
-        );
-        if !self.options.is_empty() {
-            text.push_str(&format!(" {} {}", self.options.len(), self.options.join(" ")));
-        }
-        text
-    }
+pub struct Target<'a> {
+    /// Kind of target, such as `verity`.
+    pub kind: &'a str,
+    /// Length in 512-byte sectors.
+    pub sectors: u64,
+    /// Parameters in the target's own grammar.
+    pub parameters: &'a str,
 }
 
 /// The open control device of the device mapper.
@@ -94,19 +72,21 @@ impl Mapper {
         Ok(Mapper { control })
     }
 
-    /// Makes a read-only verity device and its node, and returns the path of the node.
-    /// Nothing is left behind when a step fails.
-    pub fn create_verity(&self, name: &str, table: &VerityTable) -> io::Result<PathBuf> {
-        let number = self.create(name)?;
-        let made = self
-            .load(name, "verity", table.data_blocks.saturating_mul(8), &table.parameters())
-            .and_then(|()| self.resume(name))
-            .and_then(|()| make_node(name, number));
+    /// Makes a device and its node, and returns the path of the node. Nothing is left behind when a step fails.
+    pub fn create(&self, name: &str, target: &Target) -> io::Result<PathBuf> {
+        let number = self.create_empty(name)?;
+        let made = self.load(name, target).and_then(|()| self.resume(name)).and_then(|()| make_node(name, number));
         if made.is_err() {
             // The first error is the one worth telling; a device without a table harms nobody.
             let _ = self.remove(name);
         }
         made
+    }
+
+    /// Gives a device another target while it is in use.
+    pub fn replace(&self, name: &str, target: &Target) -> io::Result<()> {
+        self.load(name, target)?;
+        self.resume(name)
     }
 
     /// Removes a device that nobody uses.
@@ -127,17 +107,17 @@ impl Mapper {
         Ok(String::from_utf8_lossy(text.get(..end).unwrap_or_default()).into_owned())
     }
 
-    fn create(&self, name: &str) -> io::Result<u64> {
+    fn create_empty(&self, name: &str) -> io::Result<u64> {
         let mut request = Request::new(name)?;
         // SAFETY: `request` is `data_size` bytes long, laid out as dm-ioctl.h says, and outlives the call.
         unsafe { raw::dev_create(self.control.as_raw_fd(), request.as_pointer()) }?;
         Ok(request.header.device)
     }
 
-    fn load(&self, name: &str, kind: &str, sectors: u64, parameters: &str) -> io::Result<()> {
+    fn load(&self, name: &str, target: &Target) -> io::Result<()> {
         let mut request = Request::new(name)?;
         request.header.flags = READ_ONLY;
-        request.put_target(kind, sectors, parameters)?;
+        request.put_target(target)?;
         // SAFETY: `request` is `data_size` bytes long, laid out as dm-ioctl.h says, and outlives the call.
         unsafe { raw::table_load(self.control.as_raw_fd(), request.as_pointer()) }?;
         Ok(())
@@ -180,13 +160,13 @@ impl Request {
     }
 
     /// Appends a `struct dm_target_spec` and its parameters.
-    fn put_target(&mut self, kind: &str, sectors: u64, parameters: &str) -> io::Result<()> {
+    fn put_target(&mut self, target: &Target) -> io::Result<()> {
         let (spec, rest) = self.payload.split_at_mut(TARGET_BYTES);
-        let next = (TARGET_BYTES + parameters.len() + 1).next_multiple_of(8) as u32;
+        let next = (TARGET_BYTES + target.parameters.len() + 1).next_multiple_of(8) as u32;
         let (numbers, target_type) = spec.split_at_mut(24);
-        copy_text(target_type, kind)?;
-        copy_text(rest, parameters)?;
-        let fields = [0u64.to_ne_bytes(), sectors.to_ne_bytes(), pair(0, next)];
+        copy_text(target_type, target.kind)?;
+        copy_text(rest, target.parameters)?;
+        let fields = [0u64.to_ne_bytes(), target.sectors.to_ne_bytes(), pair(0, next)];
         numbers.copy_from_slice(fields.as_flattened());
         self.header.target_count = 1;
         Ok(())
@@ -229,15 +209,6 @@ fn make_node(name: &str, device: u64) -> io::Result<PathBuf> {
 mod tests {
     use super::*;
 
-    const TABLE: VerityTable = VerityTable {
-        device: "/dev/vda5",
-        data_blocks: 37120,
-        hash_start_block: 37121,
-        root_hash: "aa",
-        salt: "",
-        options: &["restart_on_corruption"],
-    };
-
     #[test]
     fn the_request_has_the_layout_of_the_kernel() {
         assert_eq!(size_of::<Header>(), HEADER_BYTES);
@@ -245,17 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn the_table_text_is_that_of_the_kernel_documentation() {
-        let text = "1 /dev/vda5 /dev/vda5 4096 4096 37120 37121 sha256 aa - 1 restart_on_corruption";
-        assert_eq!(TABLE.parameters(), text);
-        let plain = VerityTable { salt: "00ff", options: &[], ..TABLE };
-        assert_eq!(plain.parameters(), "1 /dev/vda5 /dev/vda5 4096 4096 37120 37121 sha256 aa 00ff");
-    }
-
-    #[test]
     fn a_target_is_laid_out_behind_the_header() {
         let mut request = Request::new("root").unwrap();
-        request.put_target("verity", 80, "1 2").unwrap();
+        request.put_target(&Target { kind: "verity", sectors: 80, parameters: "1 2" }).unwrap();
         assert_eq!(request.payload[8..16], 80u64.to_ne_bytes());
         assert_eq!(request.payload[20..24], 48u32.to_ne_bytes());
         assert_eq!(&request.payload[24..31], b"verity\0");
@@ -267,6 +230,7 @@ mod tests {
         assert!(Request::new(&"n".repeat(128)).is_err());
         assert!(Request::new("a\0b").is_err());
         let mut request = Request::new("root").unwrap();
-        assert!(request.put_target("verity", 8, &"p".repeat(4096)).is_err());
+        let parameters = "p".repeat(4096);
+        assert!(request.put_target(&Target { kind: "verity", sectors: 8, parameters: &parameters }).is_err());
     }
 }

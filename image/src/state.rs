@@ -1,0 +1,40 @@
+//! Makes the state partition as shipped: an EMPTY ext4 file system, filled and grown by the machine on its first boot.
+//!
+//! Room to grow: `resize=` reserves the block group descriptors for 8 TiB (1024 blocks, the most that the resize inode
+//! holds with 64-byte descriptors). A larger disk works too: when the reserve is used up the kernel goes over to meta_bg
+//! by itself, and 64bit lifts the limit of 16 TiB. Starting with meta_bg would save the reserve of 8 MiB and spread
+//! descriptors over the disk from the start, on a code path that few machines run.
+//! All features are named here, whatever mke2fs.conf says; Linux 6.12 and e2fsprogs 1.47 know them all.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::Context;
+use uuid::Uuid;
+
+use crate::workshop::{self, Workshop};
+
+const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
+                        large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+/// 8 TiB in blocks of 4 KiB.
+const GROWTH_BLOCKS: u64 = 1 << 31;
+
+/// The arguments of mke2fs, but for the file.
+pub fn mke2fs_arguments(label: &str, uuid: Uuid, hash_seed: Uuid) -> Vec<String> {
+    // The file is new and sparse: its inode tables are zero already, and the machine need not zero them again.
+    let extended = format!(
+        "nodiscard,assume_storage_prezeroed=1,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0,\
+         hash_seed={hash_seed},resize={GROWTH_BLOCKS}"
+    );
+    let fixed = ["-q", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "1", "-J", "size=32"];
+    let mut arguments: Vec<String> = fixed.map(String::from).to_vec();
+    let named = [("-L", label.to_string()), ("-U", uuid.to_string()), ("-O", FEATURES.to_string()), ("-E", extended)];
+    arguments.extend(named.into_iter().flat_map(|(option, value)| [option.to_string(), value]));
+    arguments
+}
+
+/// Writes the file system into a new sparse file.
+pub fn make(shop: &Workshop, path: &Path, size: u64, arguments: &[String]) -> anyhow::Result<()> {
+    File::create(path).with_context(|| format!("creating '{}'", path.display()))?.set_len(size)?;
+    workshop::run(shop.tools.command("mke2fs")?.args(arguments).arg(path))
+}

@@ -41,6 +41,16 @@ pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, mo
             line.add("-device virtio-blk-pci,drive=cidata");
         }
     }
+    if let Some(words) = &spec.kernel_words {
+        // The name that systemd's stub reads on UEFI; our grub.cfg reads it on BIOS.
+        let escaped = words.replace(',', ",,");
+        line.pair("-smbios", &format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={escaped}"));
+    }
+    if let Some(direct) = &spec.kernel {
+        line.pair("-kernel", &path(&direct.kernel));
+        line.pair("-initrd", &path(&direct.initrd));
+        line.pair("-append", &direct.command_line);
+    }
     if spec.watchdog {
         line.add("-device i6300esb -action watchdog=reset");
     }

@@ -26,4 +26,4 @@ pub use accelerator::{Accelerator, AcceleratorChoice};
 pub use console::{Console, ConsoleLine};
 pub use error::QemuError;
 pub use guest::Guest;
-pub use spec::{Disk, DiskBus, DiskFormat, Firmware, MachineSpec, Nic, UserData};
+pub use spec::{DirectKernel, Disk, DiskBus, DiskFormat, Firmware, MachineSpec, Nic, UserData};

@@ -90,6 +90,17 @@ pub enum UserData {
     Cidata(PathBuf),
 }
 
+/// A kernel that QEMU loads itself, without a boot loader.
+#[derive(Debug, Clone)]
+pub struct DirectKernel {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Its initramfs.
+    pub initrd: PathBuf,
+    /// Its command line.
+    pub command_line: String,
+}
+
 /// A machine, ready to be started by [`crate::Guest::start`].
 #[derive(Debug, Clone)]
 pub struct MachineSpec {
@@ -111,8 +122,12 @@ pub struct MachineSpec {
     pub accelerator: Accelerator,
     /// A hardware watchdog (i6300esb) that resets the machine.
     pub watchdog: bool,
+    /// Words added to the kernel's command line, given by SMBIOS table 11.
+    pub kernel_words: Option<String>,
     /// User-data.
     pub user_data: UserData,
+    /// A kernel instead of the boot loader of the disk.
+    pub kernel: Option<DirectKernel>,
 }
 
 impl MachineSpec {
@@ -128,7 +143,9 @@ impl MachineSpec {
             cpus: 2,
             accelerator: Accelerator::Tcg,
             watchdog: false,
+            kernel_words: None,
             user_data: UserData::None,
+            kernel: None,
         }
     }
 }

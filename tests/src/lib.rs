@@ -1,1 +1,25 @@
-//! (skeleton)
+//! Machine tests: what a test needs to tell its story about a booted machine.
+//!
+//! A [`Setup`] is a machine that is off: disks, firmware, what is broken on them. [`Setup::power_on`] makes a [`Machine`],
+//! which is talked to through ssh and its console. Every failure shows the end of the console.
+
+pub mod amount;
+pub mod board;
+pub mod broken_slot;
+pub mod chance;
+pub mod disk_file;
+pub mod erofs;
+pub mod gate;
+pub mod machine;
+pub mod setup;
+pub mod tiny_elf;
+pub mod write_log;
+
+pub use board::Board;
+pub use broken_slot::BrokenSlot;
+pub use chance::Chance;
+pub use disk_file::DiskFile;
+pub use ferrite_layout::{Part, Slot};
+pub use ferrite_qemu::{DiskBus, Firmware, Nic};
+pub use machine::{Machine, Said};
+pub use setup::Setup;

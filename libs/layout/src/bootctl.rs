@@ -104,18 +104,21 @@ impl Contents {
 
 /// Finds the files by their folder entries, and by their first lines where those are damaged.
 pub fn locate(partition: &[u8]) -> Locations {
-    let scan = |signature: &'static [u8]| {
-        let sectors = partition.chunks(SECTOR_BYTES as usize).enumerate();
-        sectors.filter(move |(_, s)| s.starts_with(signature)).map(|(number, _)| number as u64 * SECTOR_BYTES)
+    // A file counts only if all of it lies in the partition.
+    let scan = |signature: &'static [u8], length: usize| {
+        let starts = (0..partition.len()).step_by(SECTOR_BYTES as usize);
+        let found = starts.filter(move |at| partition.get(*at..at + length).is_some_and(|s| s.starts_with(signature)));
+        found.map(|at| at as u64)
     };
     let listed = [fat::find_file(partition, b"BOOT0   ENV"), fat::find_file(partition, b"BOOT1   ENV")];
     let env = if listed.iter().all(Option::is_some) {
         listed
     } else {
-        let mut found = scan(ENV_SIGNATURE);
+        let mut found = scan(ENV_SIGNATURE, ENV_BYTES);
         [found.next(), found.next()]
     };
-    let record = fat::find_file(partition, b"RECORD  BIN").or_else(|| scan(RECORD_SIGNATURE).next());
+    let record =
+        fat::find_file(partition, b"RECORD  BIN").or_else(|| scan(RECORD_SIGNATURE, SECTOR_BYTES as usize).next());
     Locations { env, record }
 }
 
@@ -276,5 +279,175 @@ impl AlignedBuffer {
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slots::{Choice, Slot};
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const ENV0: usize = 17920;
+    const ENV1: usize = 22016;
+    const RECORD: usize = 26112;
+
+    /// A FAT12 file system with 4 KiB clusters whose first data cluster lies at byte 17920, as the image has it.
+    fn partition(flags: &SlotState, record: &Record) -> Vec<u8> {
+        let mut bytes = vec![0u8; 1 << 20];
+        bytes[11..13].copy_from_slice(&512u16.to_le_bytes());
+        bytes[13] = 8;
+        bytes[14..16].copy_from_slice(&1u16.to_le_bytes());
+        bytes[16] = 2;
+        bytes[17..19].copy_from_slice(&512u16.to_le_bytes());
+        bytes[22..24].copy_from_slice(&1u16.to_le_bytes());
+        bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+        let folder = 3 * 512;
+        let files =
+            [(b"FERRITE    ", 0x08, 0u16), (b"BOOT0   ENV", 0, 2), (b"BOOT1   ENV", 0, 3), (b"RECORD  BIN", 0, 4)];
+        for (index, (name, kind, cluster)) in files.into_iter().enumerate() {
+            let at = folder + index * 32;
+            bytes[at..at + 11].copy_from_slice(name);
+            bytes[at + 11] = kind;
+            bytes[at + 26..at + 28].copy_from_slice(&cluster.to_le_bytes());
+        }
+        for at in [ENV0, ENV1] {
+            bytes[at..at + ENV_BYTES].copy_from_slice(&envblock::render(flags));
+        }
+        bytes[RECORD..RECORD + 512].copy_from_slice(&record.render());
+        bytes
+    }
+
+    fn fresh() -> Vec<u8> {
+        partition(&SlotState::fresh(), &Record::default())
+    }
+
+    fn device(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(bytes).expect("it can be written");
+        file
+    }
+
+    #[test]
+    fn files_are_found_by_name_and_by_first_line() {
+        let wanted = Locations { env: [Some(ENV0 as u64), Some(ENV1 as u64)], record: Some(RECORD as u64) };
+        assert_eq!(locate(&fresh()), wanted);
+        let mut no_folder = fresh();
+        no_folder[..17920].fill(0);
+        assert_eq!(locate(&no_folder), wanted);
+        let mut no_content = fresh();
+        no_content[17920..].fill(0);
+        assert_eq!(locate(&no_content), wanted);
+        assert_eq!(locate(&[0; 4096]), Locations::default());
+        assert_eq!(locate(&[]), Locations::default());
+    }
+
+    #[test]
+    fn the_first_whole_copy_is_believed() {
+        let mut bytes = fresh();
+        let newer = SlotState::fresh().install_done(Slot::B);
+        bytes[ENV1..ENV1 + ENV_BYTES].copy_from_slice(&envblock::render(&newer));
+        assert_eq!(Contents::parse(&bytes).flags(), Some(SlotState::fresh()));
+        bytes[ENV0 + 30..ENV0 + 512].fill(0);
+        assert_eq!(Contents::parse(&bytes).flags(), Some(newer));
+        bytes[ENV1..ENV1 + 512].fill(0);
+        assert_eq!(Contents::parse(&bytes).flags(), None);
+    }
+
+    /// Every history of an update, every write cut before, in and after its sector.
+    #[test]
+    fn a_cut_between_or_in_the_writes_leaves_the_old_or_the_new_flags() {
+        let begins = SlotState::fresh().install_begins(Slot::B);
+        let done = begins.install_done(Slot::B);
+        let Choice::Try(_, tried) = done.choose() else { panic!("slot b is tried") };
+        let steps = [
+            (SlotState::fresh(), begins),
+            (begins, done),
+            (tried, tried.mark_good(Slot::B)),
+            (tried.demote(Slot::B), tried.demote(Slot::B).mark_good(Slot::A)),
+        ];
+        for (old, new) in steps {
+            let mut bytes = partition(&old, &Record::default());
+            let writes = flag_writes(&bytes, &locate(&bytes), &new);
+            assert_eq!(writes.iter().map(|write| write.offset as usize).collect::<Vec<_>>(), [ENV1, ENV0]);
+            for write in writes {
+                let at = write.offset as usize;
+                for torn_at in [0, 25, 40, 100] {
+                    let mut torn = bytes.clone();
+                    torn[at..at + torn_at].copy_from_slice(&write.sector[..torn_at]);
+                    torn[at + torn_at..at + 512].fill(0xff);
+                    let seen = Contents::parse(&torn).flags();
+                    assert!(seen == Some(old) || seen == Some(new), "torn at {torn_at}: {seen:?}");
+                }
+                bytes[at..at + 512].copy_from_slice(&write.sector);
+                let seen = Contents::parse(&bytes).flags();
+                assert!(seen == Some(old) || seen == Some(new));
+            }
+            assert_eq!(Contents::parse(&bytes).copies, [Some(new); 2]);
+        }
+    }
+
+    #[test]
+    fn flags_and_record_are_written_in_place_and_nothing_else_changes() {
+        let file = device(&fresh());
+        let mut bootctl = Bootctl::open(file.path(), Access::Write).expect("it opens");
+        let flags = SlotState::fresh().install_done(Slot::B);
+        let record = Record::default().start(Some(&flags), Slot::B, "2.0");
+        bootctl.write_flags(&flags).expect("flags are written");
+        bootctl.write_record(&record).expect("the record is written");
+        let contents = bootctl.read().expect("it can be read");
+        assert_eq!((contents.copies, contents.record.as_ref()), ([Some(flags); 2], Some(&record)));
+        assert_eq!(std::fs::read(file.path()).expect("it can be read"), partition(&flags, &record));
+    }
+
+    #[test]
+    fn a_destroyed_copy_and_a_destroyed_record_are_made_whole_again() {
+        let mut bytes = fresh();
+        bytes[ENV0..ENV0 + ENV_BYTES].fill(0x5a);
+        bytes[RECORD..RECORD + 512].fill(0);
+        let file = device(&bytes);
+        let mut bootctl = Bootctl::open(file.path(), Access::Write).expect("it opens");
+        assert_eq!(bootctl.read().expect("it can be read").record, None);
+        bootctl.write_flags(&SlotState::fresh()).expect("flags are written");
+        bootctl.write_record(&Record::default()).expect("the record is written");
+        assert_eq!(std::fs::read(file.path()).expect("it can be read"), fresh());
+    }
+
+    #[test]
+    fn a_partition_without_our_files_is_refused_by_name() {
+        let file = device(&[0; 8192]);
+        let mut bootctl = Bootctl::open(file.path(), Access::Write).expect("it opens");
+        let path = file.path().display();
+        let error = bootctl.write_flags(&SlotState::fresh()).expect_err("nothing is there");
+        assert_eq!(error.to_string(), format!("boot control partition '{path}' holds no slot flags"));
+        let error = bootctl.write_record(&Record::default()).expect_err("nothing is there");
+        assert_eq!(error.to_string(), format!("boot control partition '{path}' holds no boot record"));
+        let error = Bootctl::open(Path::new("/nonexistent"), Access::Read).expect_err("nothing is there");
+        assert_eq!(error.to_string(), "opening boot control partition '/nonexistent'");
+    }
+
+    #[test]
+    fn a_partition_opened_for_reading_is_not_written() {
+        let file = device(&fresh());
+        let mut bootctl = Bootctl::open(file.path(), Access::Read).expect("it opens");
+        assert!(matches!(bootctl.write_flags(&SlotState::fresh()), Err(BootctlError::Write { .. })));
+        assert_eq!(std::fs::read(file.path()).expect("it can be read"), fresh());
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_partitions_never_panic(at in 0usize..3000, bytes in proptest::collection::vec(any::<u8>(), 1..64), length in 0usize..40_000) {
+            let mut partition = fresh();
+            for (place, byte) in partition.iter_mut().skip(at).zip(bytes) {
+                *place = byte;
+            }
+            for partition in [&partition[..], &partition[..length]] {
+                let contents = Contents::parse(partition);
+                for write in flag_writes(partition, &contents.locations, &SlotState::fresh()) {
+                    prop_assert!(write.offset as usize + 512 <= partition.len(), "a write outside the partition");
+                }
+            }
+        }
     }
 }

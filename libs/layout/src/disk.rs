@@ -308,3 +308,60 @@ impl fmt::Display for DiskPlan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_disk_is_in_the_golden_file() {
+        let plan = DiskPlan::new(&Sizes::default(), Uuid::from_u128(1)).expect("default sizes are right");
+        crate::golden::check("disk.txt", &plan.to_string());
+    }
+
+    #[test]
+    fn partitions_are_aligned_and_do_not_overlap() {
+        let plan = DiskPlan::new(&Sizes::default(), Uuid::nil()).expect("default sizes are right");
+        let mut free = FIRST_FREE;
+        for (number, extent) in (1..).zip(plan.extents()) {
+            assert_eq!(extent.part.number(), number);
+            assert_eq!(plan.extent(extent.part), extent);
+            assert!(extent.first_lba >= free && extent.offset_bytes().is_multiple_of(ALIGN_BYTES));
+            assert_eq!(extent.size_bytes(), Sizes::default().of(extent.part));
+            free = extent.last_lba + 1;
+        }
+        assert!(plan.disk_sectors() >= plan.table().needed_sectors());
+        assert!(plan.disk_bytes().is_multiple_of(ALIGN_BYTES));
+    }
+
+    const FIRST_FREE: u64 = crate::gpt::FIRST_USABLE_LBA;
+
+    #[test]
+    fn the_same_seed_gives_the_same_disk_and_another_seed_other_guids() {
+        let disk = |seed| DiskPlan::new(&Sizes::default(), Uuid::from_u128(seed)).expect("default sizes are right");
+        assert_eq!(disk(1), disk(1));
+        assert_ne!(disk(1).disk_guid(), disk(2).disk_guid());
+        assert_ne!(disk(1).extent(Part::BootA).guid, disk(1).extent(Part::BootB).guid);
+    }
+
+    #[test]
+    fn a_size_that_is_no_whole_mib_is_refused_by_name() {
+        for bytes in [0, 1, MIB + 512, 1 << 50] {
+            let error = DiskPlan::new(&Sizes { oem_bytes: bytes, ..Sizes::default() }, Uuid::nil());
+            let text = error.expect_err("it is wrong").to_string();
+            assert!(text.starts_with(&format!("size of partition ferrite-oem is {bytes} bytes")), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_slots_and_parts_belong_together() {
+        for part in Part::ALL {
+            assert_eq!(Part::from_name(part.name()), Some(part));
+        }
+        for slot in Slot::BOTH {
+            assert_eq!(Part::boot_of(slot).slot(), Some(slot));
+            assert_eq!(Part::root_of(slot).slot(), Some(slot));
+        }
+        assert_eq!((Part::from_name("x"), Part::State.slot()), (None, None));
+    }
+}

@@ -58,3 +58,32 @@ fn write_synced(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_nothing_is_left_over() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("issue");
+        replace_file(&path, b"one", 0o600).expect("it is written");
+        replace_file(&path, b"two", 0o664).expect("it is replaced");
+        assert_eq!(fs::read(&path).expect("it can be read"), b"two");
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o7777, 0o664);
+        assert_eq!(fs::read_dir(folder.path()).expect("it can be listed").count(), 1);
+    }
+
+    #[test]
+    fn a_failure_names_file_and_step_and_keeps_the_old_content() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let target = folder.path().join("folder");
+        fs::create_dir(&target).expect("a folder");
+        let error = replace_file(&target, b"x", 0o644).expect_err("a folder is no file");
+        assert_eq!(error.to_string(), format!("replacing '{}': renaming the new file", target.display()));
+        assert_eq!(fs::read_dir(folder.path()).expect("it can be listed").count(), 1);
+        let error = replace_file(&folder.path().join("absent/x"), b"x", 0o644).expect_err("no such folder");
+        assert!(error.to_string().ends_with("writing the new file"));
+        assert!(replace_file(Path::new("/"), b"x", 0o644).is_err());
+    }
+}

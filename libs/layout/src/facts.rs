@@ -184,3 +184,72 @@ fn state_kind(word: &str) -> StateKind {
         _ => StateKind::Ok,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn full() -> BootFacts {
+        BootFacts {
+            board: "qemu".into(),
+            version: "0.1.0".into(),
+            slot: Some(Slot::A),
+            firmware: Firmware::Uefi,
+            root_hash: "ab".repeat(32),
+            disk: "/dev/vda".into(),
+            root_device: "/dev/vda5".into(),
+            bootctl_device: "/dev/vda3".into(),
+            state_device: "/dev/vda9".into(),
+            oem_device: "/dev/vda8".into(),
+            state: StateKind::Volatile,
+            state_reason: "superblock of /dev/vda9 is damaged".into(),
+            first_boot: true,
+            slot_good: Some(false),
+            tries_left: 2,
+            starts: 1,
+            fallback: Some(Fallback {
+                from: Slot::B,
+                version: Some("0.2.0".into()),
+                reason: "started 3 times, last reached early boot".into(),
+            }),
+            watchdog: "i6300esb".into(),
+            warnings: vec!["one".into(), "two".into()],
+            until_initrd: Duration::from_millis(1250),
+            until_root: Duration::from_millis(2500),
+            until_switch: Duration::from_millis(3000),
+        }
+    }
+
+    #[test]
+    fn facts_are_read_back() {
+        for facts in [full(), BootFacts::default(), BootFacts { slot_good: None, ..full() }] {
+            assert_eq!(BootFacts::parse(&facts.render()), facts);
+        }
+    }
+
+    #[test]
+    fn the_text_is_the_one_that_others_read() {
+        let wanted = "board=qemu\nversion=0.1.0\nslot=a\nfirmware=uefi\n";
+        assert!(full().render().starts_with(wanted));
+        assert!(full().render().contains("\nfallback-from=b\nfallback-version=0.2.0\n"));
+        assert!(full().render().ends_with("warnings=one; two\nt-initrd=1.25\nt-root=2.50\nt-switch=3.00\n"));
+        assert!(BootFacts::default().render().contains("slot=none\n"));
+    }
+
+    #[test]
+    fn a_value_cannot_forge_another_line() {
+        let facts = BootFacts { state_reason: "x\nslot=b\u{1b}[2J".into(), ..full() };
+        assert_eq!(BootFacts::parse(&facts.render()).slot, Some(Slot::A));
+        assert!(facts.render().is_ascii());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in "\\PC*|([a-z-]{1,12}=[^\n]{0,20}\n){0,20}") {
+            let facts = BootFacts::parse(&text);
+            let again = BootFacts::parse(&facts.render());
+            prop_assert_eq!(again.render(), facts.render());
+        }
+    }
+}

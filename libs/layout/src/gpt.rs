@@ -388,3 +388,98 @@ fn read_guid(bytes: &[u8], at: usize) -> Uuid {
     guid.copy_from_slice(&bytes[at..at + 16]);
     Uuid::from_bytes_le(guid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{DiskPlan, Part, Sizes};
+    use crate::gpt_write::{apply, new_disk};
+    use proptest::prelude::*;
+
+    fn plan() -> DiskPlan {
+        DiskPlan::new(&Sizes::default(), Uuid::from_u128(7)).expect("default sizes are right")
+    }
+
+    fn disk_file() -> std::fs::File {
+        let plan = plan();
+        let file = tempfile::tempfile().expect("a temporary file");
+        file.set_len(plan.disk_bytes()).expect("a sparse file");
+        let bytes = plan.table().bytes(plan.disk_sectors()).expect("it fits");
+        apply(&new_disk(&[0xeb; 440], &bytes), &file).expect("it is written");
+        file
+    }
+
+    #[test]
+    fn the_gpt_crate_reads_what_we_write() {
+        let plan = plan();
+        let device: Box<dyn ::gpt::DiskDevice> = Box::new(disk_file());
+        let disk = ::gpt::GptConfig::new().writable(false).open_from_device(device).expect("the crate accepts it");
+        assert_eq!(*disk.guid(), plan.disk_guid());
+        assert_eq!(disk.partitions().len(), Part::ALL.len());
+        for extent in plan.extents() {
+            let entry = &disk.partitions()[&extent.part.number()];
+            assert_eq!(entry.name, extent.part.name());
+            assert_eq!(entry.part_guid, extent.guid);
+            assert_eq!(entry.part_type_guid.guid, extent.part.type_guid());
+            assert_eq!((entry.first_lba, entry.last_lba), (extent.first_lba, extent.last_lba));
+            assert_eq!(entry.flags, extent.part.attributes());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let plan = plan();
+        let found = read_table(&disk_file(), plan.disk_sectors()).expect("it can be read");
+        assert_eq!(found.table, plan.table());
+        assert_eq!((found.copy, found.primary, found.backup), (Copy::Primary, CopyHealth::Good, CopyHealth::Good));
+        assert!(found.table.has_image_guids());
+    }
+
+    #[test]
+    fn an_empty_disk_and_a_tiny_disk_have_no_table() {
+        for sectors in [0u64, 1, 10, 67, 68, 4096] {
+            let disk = vec![0u8; sectors as usize * 512];
+            assert!(matches!(read_table(&disk, sectors), Err(GptError::NoTable { .. })), "{sectors} sectors");
+        }
+    }
+
+    #[test]
+    fn a_protective_record_covers_the_disk() {
+        let mbr = protective_mbr(&[1; 440], 1000);
+        assert_eq!(
+            (mbr[439], mbr[450], &mbr[458..462], &mbr[510..]),
+            (1, 0xee, &999u32.to_le_bytes()[..], &[0x55, 0xaa][..])
+        );
+        assert_eq!(protective_mbr(&[1; 440], 1 << 40)[458..462], [0xff; 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_tables_never_panic(at in 0usize..1536, bytes in proptest::collection::vec(any::<u8>(), 1..64), fix in any::<bool>()) {
+            let sizes = Sizes { esp_bytes: 1 << 20, boot_bytes: 1 << 20, root_bytes: 1 << 20, oem_bytes: 1 << 20, state_bytes: 1 << 20 };
+            let plan = DiskPlan::new(&sizes, Uuid::nil()).expect("sizes are right");
+            let table = plan.table().bytes(plan.disk_sectors()).expect("it fits");
+            let mut disk = vec![0u8; plan.disk_bytes() as usize];
+            disk[512..1024].copy_from_slice(&table.primary_header);
+            disk[1024..1024 + table.entries.len()].copy_from_slice(&table.entries);
+            for (place, byte) in disk[512 + at..].iter_mut().zip(bytes) {
+                *place = byte;
+            }
+            if fix {
+                // A hostile table has right checksums.
+                let entries_crc = crc32fast::hash(&disk[1024..1024 + table.entries.len()]);
+                disk[512 + 88..512 + 92].copy_from_slice(&entries_crc.to_le_bytes());
+                disk[512 + 16..512 + 20].fill(0);
+                let crc = crc32fast::hash(&disk[512..512 + 92]);
+                disk[512 + 16..512 + 20].copy_from_slice(&crc.to_le_bytes());
+            }
+            if let Ok(found) = read_table(&disk, plan.disk_sectors()) {
+                for entry in found.table.entries.values() {
+                    prop_assert!(entry.first_lba <= entry.last_lba && entry.last_lba < plan.disk_sectors());
+                }
+                // Whatever was believed can be planned for without a panic.
+                let _ = crate::gpt_grow::plan(&disk, plan.disk_sectors(), &found, None);
+            }
+        }
+    }
+}

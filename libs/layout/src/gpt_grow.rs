@@ -128,3 +128,248 @@ fn copy_writes(disk: &(impl ReadAt + ?Sized), bytes: &TableBytes, copy: Copy) ->
     }
     Ok(writes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{DiskPlan, Sizes};
+    use crate::gpt::{CopyHealth, ENTRY_SECTORS, Sector, read_table};
+    use crate::gpt_write::new_disk;
+    use std::collections::BTreeSet;
+    use std::io;
+
+    const MIB: u64 = 1 << 20;
+    const SEED: Uuid = Uuid::from_u128(0x7f1c2a4e_0000_4000_8000_00000000abcd);
+
+    /// A disk in memory of which only written sectors take room.
+    #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+    struct Disk {
+        sectors: BTreeMap<u64, Sector>,
+        fill: u8,
+        count: u64,
+    }
+
+    impl Disk {
+        fn write(&mut self, lba: u64, bytes: &[u8]) {
+            let mut sector = [0u8; 512];
+            sector.copy_from_slice(bytes);
+            self.sectors.insert(lba, sector);
+        }
+
+        fn apply(&mut self, writes: &[Write]) {
+            for (lba, sector) in writes.iter().flat_map(sectors) {
+                self.write(lba, &sector);
+            }
+        }
+    }
+
+    impl ReadAt for Disk {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            assert!(offset.is_multiple_of(512) && buffer.len().is_multiple_of(512));
+            for (lba, place) in (offset / 512..).zip(buffer.chunks_exact_mut(512)) {
+                assert!(lba < self.count, "read past the end of the disk");
+                place.copy_from_slice(self.sectors.get(&lba).unwrap_or(&[self.fill; 512]));
+            }
+            Ok(())
+        }
+    }
+
+    fn sectors(write: &Write) -> Vec<(u64, Vec<u8>)> {
+        (write.offset / 512..).zip(write.bytes.chunks_exact(512).map(<[u8]>::to_vec)).collect()
+    }
+
+    /// block/partitions/efi.c of Linux with `gpt` on its command line: what it finds, as raw entries and disk GUID.
+    fn linux_reads(disk: &Disk) -> Option<(Vec<u8>, [u8; 16])> {
+        let valid = |lba: u64| {
+            let word = |s: &[u8], at: usize| u64::from_le_bytes(s[at..at + 8].try_into().expect("eight bytes"));
+            let half = |s: &[u8], at: usize| u32::from_le_bytes(s[at..at + 4].try_into().expect("four bytes"));
+            let mut sector = [0u8; 512];
+            disk.read_exact_at(&mut sector, lba * 512).expect("the header is on the disk");
+            let size = half(&sector, 12) as usize;
+            if &sector[..8] != b"EFI PART" || !(92..=512).contains(&size) {
+                return None;
+            }
+            let stored = half(&sector, 16);
+            let mut zeroed = sector;
+            zeroed[16..20].fill(0);
+            let last = disk.count - 1;
+            let (first_usable, last_usable) = (word(&sector, 40), word(&sector, 48));
+            let good = crc32fast::hash(&zeroed[..size]) == stored
+                && word(&sector, 24) == lba
+                && first_usable <= last
+                && last_usable <= last
+                && last_usable >= first_usable
+                && half(&sector, 84) == 128;
+            let mut entries = vec![0u8; half(&sector, 80) as usize * 128];
+            if !good || disk.read_exact_at(&mut entries, word(&sector, 72) * 512).is_err() {
+                return None;
+            }
+            let guid = sector[56..72].try_into().expect("sixteen bytes");
+            (crc32fast::hash(&entries) == half(&sector, 88)).then_some((entries, guid))
+        };
+        valid(1).or_else(|| valid(disk.count - 1))
+    }
+
+    fn small_sizes() -> Sizes {
+        Sizes { esp_bytes: MIB, boot_bytes: MIB, root_bytes: 2 * MIB, oem_bytes: MIB, state_bytes: 4 * MIB }
+    }
+
+    /// A fresh image on a disk of this size, the rest of which is full of `fill`.
+    fn image_on(count: u64, fill: u8) -> Disk {
+        let plan = DiskPlan::new(&small_sizes(), SEED).expect("sizes are right");
+        let count = if count == 0 { plan.disk_sectors() } else { count };
+        let mut disk = Disk { sectors: BTreeMap::new(), fill, count };
+        disk.apply(&new_disk(&[0; 440], &plan.table().bytes(plan.disk_sectors()).expect("it fits")));
+        disk
+    }
+
+    fn fresh_guids(table: &Table, salt: u8) -> NewGuids {
+        let mut next = 0u8;
+        NewGuids::generate(table, || {
+            next += 1;
+            [salt ^ next; 16]
+        })
+    }
+
+    /// What early boot does: GUIDs are made once.
+    fn plan_as_early_boot_does(disk: &Disk, salt: u8) -> GrowPlan {
+        let found = read_table(disk, disk.count).expect("a table is always found");
+        let guids = found.table.has_image_guids().then(|| fresh_guids(&found.table, salt));
+        plan(disk, disk.count, &found, guids.as_ref()).expect("the disk is big enough")
+    }
+
+    /// Every state a power cut can leave: whole epochs, then any sectors of the next, each old or new.
+    fn states_after_cuts(disk: &Disk, writes: &[Write]) -> Vec<Disk> {
+        let mut states = vec![disk.clone()];
+        let mut durable = disk.clone();
+        let mut epoch: Vec<(u64, Vec<u8>)> = Vec::new();
+        for write in writes {
+            epoch.extend(sectors(write));
+            if write.then == Then::Continue {
+                continue;
+            }
+            let subsets: Vec<u64> = match epoch.len() {
+                few @ 0..=8 => (0..1 << few).collect(),
+                many => {
+                    let all = u64::MAX >> (64 - many);
+                    let prefixes = (0..many).map(|n| all >> n);
+                    let holes = (0..many).map(|n| all & !(1 << n));
+                    let noise = (1..200u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) & all);
+                    prefixes.chain(holes).chain(noise).collect()
+                }
+            };
+            for subset in subsets {
+                let mut state = durable.clone();
+                let chosen = epoch.iter().enumerate().filter(|(index, _)| subset >> index & 1 == 1);
+                chosen.for_each(|(_, (lba, sector))| state.write(*lba, sector));
+                states.push(state);
+            }
+            epoch.drain(..).for_each(|(lba, sector)| durable.write(lba, &sector));
+        }
+        assert!(epoch.is_empty(), "the last write is synced");
+        states.push(durable);
+        states
+    }
+
+    /// Cuts the growth at every moment, then the repair of each state at every moment again.
+    fn never_lost(disk: &Disk) -> usize {
+        let first = plan_as_early_boot_does(disk, 0x10);
+        let before = linux_reads(disk).expect("the disk is whole at first");
+        let mut after = disk.clone();
+        after.apply(&first.writes);
+        let after = linux_reads(&after).expect("the disk is whole afterwards");
+        let mut checked = 0;
+        let states: BTreeSet<Disk> = states_after_cuts(disk, &first.writes).into_iter().collect();
+        for state in states {
+            let seen = linux_reads(&state).expect("Linux finds a table after the cut");
+            assert!(seen == before || seen == after, "a mixture of old and new table was believed");
+            let second = plan_as_early_boot_does(&state, 0x40);
+            let mut finished = state.clone();
+            finished.apply(&second.writes);
+            let wanted = linux_reads(&finished).expect("the repaired disk is whole");
+            for again in states_after_cuts(&state, &second.writes) {
+                let now = linux_reads(&again).expect("Linux finds a table after the second cut");
+                assert!(now == seen || now == wanted, "a mixture was believed after the second cut");
+                checked += 1;
+            }
+            let found = read_table(&finished, finished.count).expect("it can be read");
+            assert_eq!((found.primary, found.backup), (CopyHealth::Good, CopyHealth::Good));
+            assert_eq!(found.table, second.table);
+            assert!(!found.table.has_image_guids());
+            assert!(plan_as_early_boot_does(&finished, 0x77).writes.is_empty(), "a third boot changes nothing");
+        }
+        checked
+    }
+
+    #[test]
+    fn growth_with_new_guids_cut_at_every_sector_twice_always_leaves_a_table() {
+        let mut checked = 0;
+        for fill in [0x00, 0xff] {
+            for more_sectors in [0, 1, 2047, 2048, 40_000_000] {
+                let image = image_on(0, fill);
+                let mut disk = image_on(image.count + more_sectors, fill);
+                disk.count = image.count + more_sectors;
+                checked += never_lost(&disk);
+            }
+        }
+        assert!(checked > 1000, "only {checked} states were checked");
+    }
+
+    #[test]
+    fn a_damaged_primary_is_repaired_before_the_backup_is_touched() {
+        for damaged in [1, 2, 4] {
+            let mut disk = image_on(0, 0);
+            disk.write(damaged, &[0x5a; 512]);
+            assert_eq!(read_table(&disk, disk.count).expect("the backup is whole").copy, Copy::Backup);
+            assert!(never_lost(&disk) > 10);
+        }
+    }
+
+    #[test]
+    fn a_damaged_backup_is_repaired() {
+        let mut disk = image_on(0, 0);
+        disk.write(disk.count - 1, &[0; 512]);
+        never_lost(&disk);
+    }
+
+    #[test]
+    fn growth_takes_the_whole_disk_and_moves_nothing_else() {
+        let count = 20 * (1 << 30) / 512;
+        let disk = image_on(count, 0);
+        let old = read_table(&disk, count).expect("it can be read").table;
+        let plan = plan_as_early_boot_does(&disk, 1);
+        assert!(plan.grows());
+        let end = (plan.first_lba + plan.new_sectors) * 512;
+        assert!(end.is_multiple_of(MIB) && count * 512 - end <= 2 * MIB && end <= (count - ENTRY_SECTORS - 1) * 512);
+        for (number, entry) in &plan.table.entries {
+            let before = &old.entries[number];
+            assert_eq!((entry.first_lba, &entry.name), (before.first_lba, &before.name));
+            assert_eq!(entry.last_lba == before.last_lba, *number != plan.number);
+            assert_ne!(entry.guid, before.guid);
+            assert_eq!(entry.guid.get_version_num(), 4);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_too_small_is_refused_with_both_sizes() {
+        let mut disk = image_on(0, 0);
+        let needed = disk.count;
+        disk.count -= 4096;
+        let error = read_table(&disk, disk.count).expect_err("it is too small");
+        assert!(matches!(error, GptError::DiskTooSmall { disk_sectors, needed_sectors }
+            if disk_sectors == disk.count && needed_sectors == needed));
+    }
+
+    #[test]
+    fn a_partition_behind_the_state_partition_stops_the_growth() {
+        let disk = image_on(1 << 20, 0);
+        let mut found = read_table(&disk, disk.count).expect("it can be read");
+        let mut foreign = found.table.entries[&9].clone();
+        foreign.name = "mine".to_string();
+        (foreign.first_lba, foreign.last_lba) = (900_000, 900_100);
+        found.table.entries.insert(12, foreign);
+        assert!(matches!(plan(&disk, disk.count, &found, None), Err(GptError::NotLast(Part::State))));
+        found.table.entries.retain(|_, entry| entry.name != Part::State.name());
+        assert!(matches!(plan(&disk, disk.count, &found, None), Err(GptError::Missing(Part::State))));
+    }
+}

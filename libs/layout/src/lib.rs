@@ -22,6 +22,9 @@ pub mod durable;
 pub mod facts;
 pub mod snapshot;
 
+#[cfg(test)]
+mod golden;
+
 pub use disk::Part;
 pub use facts::BootFacts;
 pub use record::Record;

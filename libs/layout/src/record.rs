@@ -250,3 +250,222 @@ fn clean_reason(reason: &str) -> String {
 fn clean_version(version: &str) -> Option<String> {
     Some(keyvalue::clean(version, VERSION_BYTES)).filter(|version| !version.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slots::{Choice, SlotFlags, Trouble};
+    use proptest::prelude::*;
+
+    /// A machine of flags and record only: GRUB and early boot played by the functions that describe them.
+    struct Machine {
+        flags: SlotState,
+        record: Record,
+    }
+
+    impl Machine {
+        /// Slot a runs and is good; the engine has just installed 2.0 into slot b.
+        fn with_update() -> Self {
+            let record = Record::default().start(Some(&SlotState::fresh()), Slot::A, "1.0").complete(Slot::A);
+            Self { flags: SlotState::fresh().install_begins(Slot::B).install_done(Slot::B), record }
+        }
+
+        /// GRUB chooses and spends a try.
+        fn choose(&mut self) -> Slot {
+            match self.flags.choose() {
+                Choice::Good(slot) => slot,
+                Choice::Try(slot, after) => {
+                    self.flags = after;
+                    slot
+                }
+                Choice::LastResort => Slot::A,
+            }
+        }
+
+        fn start(&mut self) -> Slot {
+            let slot = self.choose();
+            let version = if slot == Slot::A { "1.0" } else { "2.0" };
+            self.record = self.record.start(Some(&self.flags), slot, version);
+            slot
+        }
+
+        fn mark_good(&mut self, slot: Slot) {
+            self.flags = self.flags.mark_good(slot);
+            self.record = self.record.complete(slot);
+        }
+
+        fn fallback(&self) -> (Slot, Option<&str>, &str) {
+            let fallback = self.record.fallback.as_ref().expect("a fallback is noted");
+            (fallback.from, fallback.version.as_deref(), fallback.reason.as_str())
+        }
+    }
+
+    #[test]
+    fn a_slot_that_dies_in_early_boot_three_times_is_given_up_with_its_version() {
+        let mut machine = Machine::with_update();
+        for _ in 0..3 {
+            assert_eq!(machine.start(), Slot::B);
+        }
+        assert_eq!(machine.start(), Slot::A);
+        assert_eq!(machine.fallback(), (Slot::B, Some("2.0"), "started 3 times, last reached early boot"));
+        machine.mark_good(Slot::A);
+        assert_eq!(machine.start(), Slot::A);
+        assert_eq!(machine.fallback().2, "started 3 times, last reached early boot", "the note stays");
+        assert_eq!(machine.record.starts, 1);
+    }
+
+    #[test]
+    fn a_recorded_reason_is_told() {
+        let mut machine = Machine::with_update();
+        for _ in 0..3 {
+            machine.start();
+            machine.record = machine.record.reach(Stage::Init).fail("deadline: unit x.service not reached");
+        }
+        machine.start();
+        assert_eq!(machine.fallback().2, "started 3 times: deadline: unit x.service not reached");
+    }
+
+    #[test]
+    fn a_slot_that_never_reaches_early_boot_is_told_apart() {
+        let mut machine = Machine::with_update();
+        assert_eq!(machine.choose(), Slot::B);
+        machine.flags = machine.flags.load_failed(Slot::B).expect("slot a is usable");
+        assert_eq!(machine.start(), Slot::A);
+        let reason = "never reached early boot: the boot loader could not load it, or its kernel did not start";
+        assert_eq!(machine.fallback(), (Slot::B, None, reason));
+    }
+
+    #[test]
+    fn a_good_slot_that_the_boot_loader_took_out_is_told_apart() {
+        let mut machine = Machine::with_update();
+        machine.start();
+        machine.mark_good(Slot::B);
+        machine.flags = machine.flags.load_failed(Slot::B).expect("slot a is good");
+        assert_eq!(machine.start(), Slot::A);
+        assert_eq!(machine.fallback(), (Slot::B, Some("2.0"), "could not be loaded by the boot loader"));
+    }
+
+    #[test]
+    fn a_fallback_that_is_cut_before_it_is_marked_good_keeps_its_first_reason() {
+        let mut machine = Machine::with_update();
+        for _ in 0..3 {
+            machine.start();
+        }
+        for _ in 0..2 {
+            machine.start();
+            assert_eq!(machine.fallback().2, "started 3 times, last reached early boot");
+        }
+        assert_eq!(machine.record.starts, 2);
+    }
+
+    #[test]
+    fn a_good_slot_that_begins_to_fail_gives_way_at_its_third_start() {
+        let mut machine = Machine::with_update();
+        machine.start();
+        machine.mark_good(Slot::B);
+        let mut starts = 0;
+        loop {
+            assert_eq!(machine.start(), Slot::B);
+            starts += 1;
+            if let Some(flags) = machine.flags.late_fallback(Slot::B, Trouble::Starts(machine.record.starts)) {
+                machine.record = machine.record.fall_back(Slot::B, "3 starts in a row did not complete");
+                machine.flags = flags;
+                break;
+            }
+        }
+        assert_eq!(starts, 3);
+        assert_eq!(machine.start(), Slot::A);
+        assert_eq!(machine.fallback(), (Slot::B, Some("2.0"), "3 starts in a row did not complete"));
+    }
+
+    #[test]
+    fn the_note_goes_when_the_slot_that_failed_runs_well() {
+        let mut machine = Machine::with_update();
+        for _ in 0..4 {
+            machine.start();
+        }
+        machine.mark_good(Slot::A);
+        machine.flags = machine.flags.install_begins(Slot::B).install_done(Slot::B);
+        assert_eq!(machine.start(), Slot::B);
+        assert!(machine.record.fallback.is_some(), "a trial proves nothing yet");
+        machine.mark_good(Slot::B);
+        assert_eq!(machine.record.fallback, None);
+    }
+
+    #[test]
+    fn a_second_update_that_fails_too_gets_its_own_reason() {
+        let mut machine = Machine::with_update();
+        for _ in 0..4 {
+            machine.start();
+        }
+        machine.mark_good(Slot::A);
+        machine.flags = machine.flags.install_begins(Slot::B).install_done(Slot::B);
+        assert_eq!(machine.choose(), Slot::B);
+        machine.flags = machine.flags.load_failed(Slot::B).expect("slot a is good");
+        machine.start();
+        assert!(machine.fallback().2.starts_with("never reached early boot"));
+    }
+
+    #[test]
+    fn an_ordinary_start_and_a_cut_installation_are_no_fallback() {
+        let mut machine = Machine::with_update();
+        machine.flags = SlotState::fresh();
+        machine.start();
+        assert_eq!(machine.record.fallback, None);
+        machine.flags = machine.flags.install_begins(Slot::B);
+        machine.start();
+        assert_eq!((machine.record.fallback.as_ref(), machine.record.starts), (None, 2));
+        let lost = Record::default().start(None, Slot::A, "1.0");
+        assert_eq!((lost.fallback, lost.starts), (None, 1));
+    }
+
+    #[test]
+    fn a_record_is_read_back_and_a_torn_one_is_not() {
+        let record = Machine::with_update().record.fail("x\ny=z").fall_back(Slot::A, &"long ".repeat(100));
+        let sector = record.render();
+        assert_eq!(Record::parse(&sector), Some(record));
+        let end = sector.iter().rposition(|byte| *byte == b'\n').expect("it has lines") + 1;
+        for at in 0..end - 1 {
+            let mut torn = sector;
+            torn[at..].fill(0);
+            assert_eq!(Record::parse(&torn), None, "cut at {at}");
+            let mut flipped = sector;
+            flipped[at] ^= 0x11;
+            assert_eq!(Record::parse(&flipped), None, "flipped at {at}");
+        }
+        assert_eq!(Record::parse(&[]), None);
+    }
+
+    fn any_slot() -> impl Strategy<Value = Slot> {
+        any::<bool>().prop_map(|first| if first { Slot::A } else { Slot::B })
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_fits_its_sector(
+            slot in any_slot(), from in any_slot(), starts in any::<u32>(), version in "\\PC{0,80}", reason in "\\PC{0,300}",
+        ) {
+            let version = Some(version);
+            let fallback = Some(Fallback { from, version: version.clone(), reason: reason.clone() });
+            let record = Record { slot: Some(slot), version, starts, stage: Some(Stage::Complete), reason: Some(reason), fallback };
+            let parsed = Record::parse(&record.render()).expect("what was rendered is read");
+            prop_assert_eq!(Record::parse(&parsed.render()), Some(parsed.clone()));
+            prop_assert_eq!((parsed.slot, parsed.starts), (Some(slot), starts));
+        }
+
+        #[test]
+        fn hostile_sectors_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..600), signed in any::<bool>()) {
+            if signed {
+                bytes.splice(0..0, b"FERRITE-BOOT 1\nslot=a\ncrc=".iter().copied());
+            }
+            let _ = Record::parse(&bytes);
+        }
+
+        #[test]
+        fn no_start_panics_or_loses_the_count(starts in any::<u32>(), slot in any_slot(), good in any::<bool>()) {
+            let flags = SlotState::fresh().with(slot, if good { SlotFlags::Good } else { SlotFlags::Unusable });
+            let record = Record { slot: Some(slot), starts, stage: Some(Stage::Init), ..Record::default() };
+            prop_assert_eq!(record.start(Some(&flags), slot, "v").starts, starts.saturating_add(1));
+        }
+    }
+}

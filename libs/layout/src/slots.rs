@@ -264,3 +264,106 @@ impl fmt::Display for SlotState {
         f.write_str(&text.join(" "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    const FLAGS: [SlotFlags; 5] =
+        [SlotFlags::Good, SlotFlags::Trying(3), SlotFlags::Trying(2), SlotFlags::Trying(1), SlotFlags::Unusable];
+
+    fn every_state() -> Vec<SlotState> {
+        let mut states = Vec::new();
+        for first in Slot::BOTH {
+            for a in FLAGS {
+                states.extend(FLAGS.map(|b| SlotState { order: Order(first), a, b }));
+            }
+        }
+        states
+    }
+
+    fn short(state: SlotState) -> String {
+        let flags = |flags: SlotFlags| match flags {
+            SlotFlags::Good => "good".to_string(),
+            SlotFlags::Trying(tries) => format!("try{tries}"),
+            SlotFlags::Unusable => "-".to_string(),
+        };
+        format!("{} {}/{}", state.order.text(), flags(state.a), flags(state.b))
+    }
+
+    #[test]
+    fn every_transition_is_in_the_golden_table() {
+        let mut text = String::new();
+        for state in every_state() {
+            let choice = match state.choose() {
+                Choice::Good(slot) => format!("start {slot}"),
+                Choice::Try(slot, after) => format!("try {slot} [{}]", short(after)),
+                Choice::LastResort => "last resort".to_string(),
+            };
+            writeln!(text, "{:<14} {choice}", short(state)).expect("text grows");
+            for slot in Slot::BOTH {
+                let optional = |after: Option<SlotState>| after.map_or("-".to_string(), short);
+                writeln!(
+                    text,
+                    "  {slot}: load fails {:<13} mark good {:<13} install begins {:<10} done {:<13} corrupt root {}",
+                    optional(state.load_failed(slot)),
+                    short(state.mark_good(slot)),
+                    short(state.install_begins(slot)),
+                    short(state.install_done(slot)),
+                    optional(state.late_fallback(slot, Trouble::CorruptRoot)),
+                )
+                .expect("text grows");
+            }
+        }
+        crate::golden::check("slots.txt", &text);
+    }
+
+    #[test]
+    fn an_untested_slot_is_started_three_times_and_then_the_good_one() {
+        let mut state = SlotState::fresh().install_begins(Slot::B).install_done(Slot::B);
+        for _ in 0..3 {
+            let Choice::Try(Slot::B, after) = state.choose() else { panic!("slot b is tried: {state}") };
+            state = after;
+        }
+        assert_eq!(state.choose(), Choice::Good(Slot::A));
+    }
+
+    #[test]
+    fn a_usable_slot_is_never_given_up_without_another_one() {
+        for state in every_state().into_iter().filter(|state| state.choose() != Choice::LastResort) {
+            for slot in Slot::BOTH {
+                let afterwards = [state.load_failed(slot), state.late_fallback(slot, Trouble::CorruptRoot)];
+                for after in afterwards.into_iter().flatten() {
+                    assert_ne!(after.choose(), Choice::LastResort, "{state}: slot {slot} was given up");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_slot_gives_way_only_at_the_third_start_and_only_to_a_good_one() {
+        let both = SlotState { order: Order(Slot::A), a: SlotFlags::Good, b: SlotFlags::Good };
+        for (starts, gives_way) in [(0, false), (1, false), (2, false), (3, true), (u32::MAX, true)] {
+            assert_eq!(both.late_fallback(Slot::A, Trouble::Starts(starts)).is_some(), gives_way, "{starts} starts");
+        }
+        for other in [SlotFlags::Trying(3), SlotFlags::Unusable] {
+            assert_eq!(both.with(Slot::B, other).late_fallback(Slot::A, Trouble::CorruptRoot), None);
+        }
+    }
+
+    #[test]
+    fn marking_good_twice_changes_nothing_more() {
+        for state in every_state() {
+            let once = state.mark_good(Slot::A);
+            assert_eq!(once.mark_good(Slot::A), once);
+            assert!(once.a.good());
+        }
+    }
+
+    #[test]
+    fn a_waiting_install_survives_mark_good_of_the_running_slot() {
+        let staged = SlotState::fresh().install_done(Slot::B);
+        assert_eq!(staged.mark_good(Slot::A), staged);
+    }
+}

@@ -54,3 +54,30 @@ impl Snapshot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Fallback, Stage};
+
+    #[test]
+    fn a_snapshot_is_read_back() {
+        let record = Record {
+            slot: Some(Slot::A),
+            version: Some("1.0".into()),
+            starts: 1,
+            stage: Some(Stage::Init),
+            reason: None,
+            fallback: Some(Fallback { from: Slot::B, version: None, reason: "why".into() }),
+        };
+        let full = Snapshot {
+            running: Some(Slot::A),
+            version: Some("1.0".into()),
+            flags: Some(SlotState::fresh()),
+            record: Some(record),
+        };
+        for snapshot in [full.clone(), Snapshot::default(), Snapshot { record: None, ..full }] {
+            assert_eq!(Snapshot::parse(&snapshot.render()), snapshot);
+        }
+    }
+}

@@ -269,3 +269,102 @@ fn digest(salt: &[u8], block: &[u8]) -> [u8; HASH_BYTES] {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SALT: &[u8] =
+        &[0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
+    const UUID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+
+    fn data(blocks: usize) -> Vec<u8> {
+        (0..blocks).flat_map(|block| [(block * 7 + 3) as u8; BLOCK_BYTES]).collect()
+    }
+
+    fn sealed(blocks: usize) -> (Vec<u8>, HashTree) {
+        let mut device = data(blocks);
+        let tree = HashTree::build(&mut data(blocks).as_slice(), blocks as u64, SALT, UUID).expect("data can be read");
+        tree.write_to(&mut device).expect("memory can be written");
+        (device, tree)
+    }
+
+    /// Made by veritysetup 2.6.1: format --data-blocks=300 --salt=0011..ff --uuid=01020304-0506-...; two levels.
+    #[test]
+    fn superblock_and_tree_are_those_of_veritysetup() {
+        let (device, tree) = sealed(300);
+        assert_eq!(tree.root.to_string(), "d8d4ffb666c57cab7e02b633357b80a2ee76aa9a156128d0a9f2e12b008f6197");
+        let appended = hex(&Sha256::digest(&device[300 * BLOCK_BYTES..]));
+        assert_eq!(appended, "ee907859314e545ee5bd37fa7863421ba4ea704324b68cb18def06d8be5a80f1");
+        assert_eq!(device.len() as u64, tree.superblock.total_bytes());
+    }
+
+    #[test]
+    fn a_root_is_found_by_its_hash_only() {
+        let (device, tree) = sealed(130);
+        assert_eq!(probe(&device, 130, &tree.root).expect("it is there"), tree.superblock);
+        let other = RootHash::parse(&"0".repeat(64)).expect("64 digits");
+        assert!(matches!(probe(&device, 130, &other), Err(VerityError::WrongRoot { .. })));
+        assert!(matches!(probe(&device, 129, &tree.root), Err(VerityError::NoSuperblock(129))));
+        assert!(matches!(probe(&device, 5000, &tree.root), Err(VerityError::Io(_))));
+        assert!(matches!(probe(&device, u64::MAX, &tree.root), Err(VerityError::Size(_))));
+        assert!(matches!(probe(&device, 1, &tree.root), Err(VerityError::Size(1))));
+    }
+
+    #[test]
+    fn a_superblock_for_another_length_is_refused() {
+        let (mut device, tree) = sealed(4);
+        let wrong = Superblock { data_blocks: 5, ..tree.superblock.clone() };
+        device[4 * BLOCK_BYTES..5 * BLOCK_BYTES].copy_from_slice(&wrong.to_block());
+        assert!(matches!(probe(&device, 4, &tree.root), Err(VerityError::Blocks { found: 5, expected: 4 })));
+    }
+
+    #[test]
+    fn the_kernel_gets_the_line_it_wants() {
+        let (_, tree) = sealed(130);
+        assert_eq!(
+            tree.superblock.target_parameters("254:3", &tree.root, &["restart_on_corruption", "ignore_zero_blocks"]),
+            format!(
+                "1 254:3 254:3 4096 4096 130 131 sha256 {} 00112233445566778899aabbccddeeff 2 restart_on_corruption \
+                 ignore_zero_blocks",
+                tree.root
+            )
+        );
+        let unsalted = Superblock { salt: Vec::new(), ..tree.superblock.clone() };
+        assert!(unsalted.target_parameters("/dev/vda5", &tree.root, &[]).ends_with(&format!("{} -", tree.root)));
+        assert_eq!(tree.superblock.target_sectors(), 1040);
+    }
+
+    #[test]
+    fn a_root_hash_is_64_hexadecimal_digits() {
+        let text = "D8d4ffb666c57cab7e02b633357b80a2ee76aa9a156128d0a9f2e12b008f6197";
+        assert_eq!(RootHash::parse(text).expect("64 digits").to_string(), text.to_lowercase());
+        for wrong in ["", "00", &text[1..], &format!("{text}0"), &text.replace('D', "+"), &"\u{e9}".repeat(32)] {
+            assert!(RootHash::parse(wrong).is_err(), "'{wrong}'");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_tree_is_known_beforehand() {
+        let cases = [(2, 1), (128, 1), (129, 3), (300, 4), (16384, 129), (16385, 132), (262_144, 2065)];
+        for (data_blocks, wanted) in cases {
+            assert_eq!(tree_blocks(data_blocks), wanted, "{data_blocks}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_superblocks_never_panic(at in 0usize..512, bytes in proptest::collection::vec(any::<u8>(), 1..128), length in 0usize..4096) {
+            let mut block = sealed(2).1.superblock.to_block().to_vec();
+            for (place, byte) in block.iter_mut().skip(at).zip(bytes) {
+                *place = byte;
+            }
+            let _ = Superblock::parse(&block[..length]);
+            if let Some(Ok(superblock)) = Superblock::parse(&block) {
+                prop_assert!(superblock.salt.len() <= 256 && superblock.total_bytes() > 0 && superblock.target_sectors() > 0);
+                prop_assert_eq!(Superblock::parse(&superblock.to_block()).expect("a superblock").expect("ours"), superblock);
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The tables of systemctl: units, unit files, jobs. Pure.
+
+use ferrite_control::{JobEntry, UnitFile, UnitSummary};
+
+use super::arguments::Arguments;
+use super::pattern::matches;
+use super::style::{Colour, GREEN, RED, UNDERLINE, YELLOW, dot, enablement_colour, paint, visible};
+use super::unit_names::kind;
+
+/// What a table needs to know besides its rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub colour: Colour,
+    /// Columns of the terminal; `None`: do not shorten.
+    pub width: Option<usize>,
+}
+
+struct Cell {
+    text: String,
+    colour: &'static str,
+}
+
+fn cell(text: impl Into<String>, colour: &'static str) -> Cell {
+    Cell { text: text.into(), colour }
+}
+
+/// `systemctl list-units`.
+pub fn units(all: &[UnitSummary], arguments: &Arguments, look: Look) -> String {
+    let mut shown: Vec<&UnitSummary> = all.iter().filter(|unit| is_shown(unit, arguments)).collect();
+    shown.sort_by(|a, b| (kind_order(&a.name), &a.name).cmp(&(kind_order(&b.name), &b.name)));
+    let with_jobs = shown.iter().any(|unit| unit.job.is_some());
+    let mut rows = Vec::new();
+    let mut heading = vec!["", "UNIT", "LOAD", "ACTIVE", "SUB"];
+    if with_jobs {
+        heading.push("JOB");
+    }
+    heading.push("DESCRIPTION");
+    if !arguments.no_legend {
+        rows.push(heading.into_iter().map(|word| cell(word, "")).collect());
+    }
+    rows.extend(shown.iter().map(|unit| unit_row(unit, with_jobs)));
+    if arguments.plain {
+        for row in &mut rows {
+            row.remove(0);
+        }
+    }
+    let mut text = if rows.len() > usize::from(!arguments.no_legend) || arguments.no_legend {
+        layout(&rows, !arguments.no_legend, look)
+    } else {
+        String::new()
+    };
+    if !arguments.no_legend {
+        text.push_str(&units_legend(shown.len(), with_jobs, arguments));
+    }
+    text
+}
+
+fn unit_row(unit: &UnitSummary, with_jobs: bool) -> Vec<Cell> {
+    let is_loaded = unit.load == "loaded";
+    let mark = match (unit.active.as_str(), is_loaded) {
+        ("failed", _) => cell(dot("active"), RED),
+        (_, false) if unit.load != "stub" => cell(dot("active"), YELLOW),
+        _ => cell(" ", ""),
+    };
+    let active_colour = if unit.active == "failed" { RED } else { "" };
+    let mut row = vec![
+        mark,
+        cell(visible(&unit.name), active_colour),
+        cell(unit.load.clone(), if is_loaded { "" } else { RED }),
+        cell(unit.active.clone(), active_colour),
+        cell(unit.sub.clone(), active_colour),
+    ];
+    if with_jobs {
+        row.push(cell(unit.job.clone().unwrap_or_default(), ""));
+    }
+    row.push(cell(visible(&unit.description), ""));
+    row
+}
+
+fn units_legend(count: usize, with_jobs: bool, arguments: &Arguments) -> String {
+    let mut text = String::new();
+    if count > 0 {
+        text.push_str("\nLegend: LOAD   → Reflects whether the unit definition was properly loaded.\n");
+        text.push_str("        ACTIVE → The high-level unit activation state, i.e. generalization of SUB.\n");
+        text.push_str("        SUB    → The low-level unit activation state, values depend on unit type.\n");
+        if with_jobs {
+            text.push_str("        JOB    → Pending job for the unit.\n");
+        }
+        text.push('\n');
+    }
+    if arguments.all || !arguments.states.is_empty() {
+        text.push_str(&format!("{count} loaded units listed.\n"));
+    } else {
+        text.push_str(&format!("{count} loaded units listed. Pass --all to see loaded but inactive units, too.\n"));
+    }
+    text.push_str("To show all installed unit files use 'systemctl list-unit-files'.\n");
+    text
+}
+
+/// Whether a unit passes the options of the command line.
+pub fn is_shown(unit: &UnitSummary, arguments: &Arguments) -> bool {
+    let listed = |words: &[String], values: &[&str]| {
+        words.is_empty() || words.iter().any(|word| values.contains(&word.as_str()))
+    };
+    let by_pattern = arguments.operands.is_empty()
+        || arguments
+            .operands
+            .iter()
+            .any(|pattern| matches(pattern, &unit.name) || matches(&format!("{pattern}.service"), &unit.name));
+    let by_state = listed(&arguments.states, &[&unit.load, &unit.active, &unit.sub]);
+    let by_default = arguments.all
+        || !arguments.states.is_empty()
+        || unit.job.is_some()
+        || (unit.active != "inactive" && unit.load != "stub");
+    by_pattern && by_state && by_default && listed(&arguments.types, &[kind(&unit.name)])
+}
+
+/// systemd lists kinds in this order: what the kernel has first, what people start next, timing last.
+fn kind_order(name: &str) -> usize {
+    const ORDER: [&str; 11] =
+        ["automount", "device", "mount", "path", "scope", "service", "slice", "socket", "swap", "target", "timer"];
+    ORDER.iter().position(|word| *word == kind(name)).unwrap_or(ORDER.len())
+}
+
+/// `systemctl list-unit-files`.
+pub fn unit_files(all: &[UnitFile], arguments: &Arguments, look: Look) -> String {
+    let wanted = |file: &&UnitFile| {
+        let listed = |words: &[String], value: &str| words.is_empty() || words.iter().any(|word| word == value);
+        (arguments.operands.is_empty() || arguments.operands.iter().any(|pattern| matches(pattern, &file.name)))
+            && listed(&arguments.types, kind(&file.name))
+            && listed(&arguments.states, file.enablement.as_str())
+    };
+    let shown: Vec<&UnitFile> = all.iter().filter(wanted).collect();
+    let mut rows = Vec::new();
+    if !arguments.no_legend {
+        rows.push(["UNIT FILE", "STATE", "PRESET"].into_iter().map(|word| cell(word, "")).collect());
+    }
+    for file in &shown {
+        let preset = if file.preset.is_empty() { "-" } else { &file.preset };
+        let state = file.enablement.as_str();
+        rows.push(vec![
+            cell(visible(&file.name), ""),
+            cell(state, enablement_colour(state)),
+            cell(preset, enablement_colour(preset)),
+        ]);
+    }
+    let mut text = layout(&rows, !arguments.no_legend, look);
+    if !arguments.no_legend {
+        text.push_str(&format!("\n{} unit files listed.\n", shown.len()));
+    }
+    text
+}
+
+/// `systemctl list-jobs`.
+pub fn jobs(all: &[JobEntry], arguments: &Arguments, look: Look) -> String {
+    if all.is_empty() {
+        return if arguments.no_legend { String::new() } else { "No jobs running.\n".into() };
+    }
+    let mut rows = Vec::new();
+    if !arguments.no_legend {
+        rows.push(["JOB", "UNIT", "TYPE", "STATE"].into_iter().map(|word| cell(word, "")).collect());
+    }
+    for job in all {
+        let colour = if job.state == "running" { GREEN } else { "" };
+        rows.push(vec![
+            cell(job.id.to_string(), ""),
+            cell(visible(&job.unit), colour),
+            cell(job.job.clone(), ""),
+            cell(job.state.clone(), colour),
+        ]);
+    }
+    let mut text = layout(&rows, !arguments.no_legend, look);
+    if !arguments.no_legend {
+        text.push_str(&format!("\n{} jobs listed.\n", all.len()));
+    }
+    text
+}
+
+/// Columns one blank apart; the last one is cut to the terminal. The heading is underlined on a terminal.
+fn layout(rows: &[Vec<Cell>], has_heading: bool, look: Look) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width_of = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width_of).collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let mut used = 0;
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if column > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            let is_last = column + 1 == row.len();
+            let room = look.width.map(|total| total.saturating_sub(used)).filter(|_| is_last);
+            let content = shorten(&cell.text, room);
+            let length = content.chars().count();
+            let heading = has_heading && number == 0;
+            line.push_str(&paint(&content, if heading { UNDERLINE } else { cell.colour }, look.colour));
+            if !is_last {
+                line.extend(std::iter::repeat_n(' ', width.saturating_sub(length)));
+            }
+            used += width;
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Cuts text to a number of columns, with an ellipsis.
+pub fn shorten(text: &str, room: Option<usize>) -> String {
+    match room {
+        Some(room) if text.chars().count() > room => {
+            text.chars().take(room.saturating_sub(1)).chain((room > 0).then_some('…')).collect()
+        }
+        _ => text.to_owned(),
+    }
+}

@@ -1,0 +1,331 @@
+//! `systemctl status`: everything about a unit on one screen. Pure: details, processes, log lines and time come in.
+
+use ferrite_control::calendar::weekday_stamp;
+use ferrite_control::{CommandStatus, ControlGroup, UnitDetails};
+
+use super::listing::shorten;
+use super::spans::{bytes, relative, span};
+use super::style::{Colour, GREY, RED, YELLOW, dot, enablement_colour, paint, state_colour, visible};
+
+/// What the picture depends on besides the unit.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    pub now_us: u64,
+    pub colour: Colour,
+    /// Columns for the command lines of processes; `None`: do not shorten.
+    pub width: Option<usize>,
+}
+
+const LABEL_WIDTH: usize = 11;
+
+/// The block of one unit, without log lines.
+pub fn unit(details: &UnitDetails, view: View) -> String {
+    let mut out = String::new();
+    heading(details, view, &mut out);
+    loaded(details, view, &mut out);
+    for (number, path) in details.drop_in_paths.iter().enumerate() {
+        drop_in(details, number, path, view, &mut out);
+    }
+    active(details, view, &mut out);
+    failed_conditions(details, view, &mut out);
+    if !details.invocation_id.is_empty() {
+        line(&mut out, "Invocation", &details.invocation_id);
+    }
+    list(&mut out, "TriggeredBy", &details.triggered_by);
+    list(&mut out, "Triggers", &details.triggers);
+    list(&mut out, "Docs", &details.documentation);
+    if let Some(path) = &details.where_path {
+        line(&mut out, "Where", &visible(path));
+    }
+    if let Some(what) = &details.what {
+        line(&mut out, "What", &visible(what));
+    }
+    list(&mut out, "Listen", &details.listen);
+    processes(details, view, &mut out);
+    if !details.status_text.is_empty() {
+        line(&mut out, "Status", &format!("\"{}\"", visible(&details.status_text)));
+    }
+    if let Some(group) = &details.control_group {
+        resources(group, view, &mut out);
+        control_group(group, details, view, &mut out);
+    }
+    for directive in &details.unsupported {
+        out.push_str(&paint(&format!("Not supported: {}", visible(directive)), YELLOW, view.colour));
+        out.push('\n');
+    }
+    out
+}
+
+fn line(out: &mut String, label: &str, value: &str) {
+    out.push_str(&format!("{label:>LABEL_WIDTH$}: {value}\n"));
+}
+
+fn list(out: &mut String, label: &str, values: &[String]) {
+    for (number, value) in values.iter().enumerate() {
+        let indent = " ".repeat(LABEL_WIDTH + 2);
+        match number {
+            0 => line(out, label, &visible(value)),
+            _ => out.push_str(&format!("{indent}{}\n", visible(value))),
+        }
+    }
+}
+
+fn heading(details: &UnitDetails, view: View, out: &mut String) {
+    let summary = &details.summary;
+    let mark = paint(dot(&summary.active), state_colour(&summary.active), view.colour);
+    out.push_str(&format!("{mark} {}", visible(&summary.name)));
+    if !summary.description.is_empty() && summary.description != summary.name {
+        out.push_str(&format!(" - {}", visible(&summary.description)));
+    }
+    out.push('\n');
+}
+
+fn loaded(details: &UnitDetails, view: View, out: &mut String) {
+    let load = details.summary.load.as_str();
+    let load_colour = if matches!(load, "error" | "not-found" | "bad-setting") { RED } else { "" };
+    let word = paint(load, load_colour, view.colour);
+    let enablement = details.enablement.as_str();
+    let value = match (&details.load_error, &details.fragment_path) {
+        (Some(reason), _) => format!("{word} (Reason: {})", visible(reason)),
+        (None, _) if load == "masked" => format!("{word} (Reason: Unit {} is masked.)", details.summary.name),
+        (None, Some(path)) => {
+            let mut text = format!("{word} ({}", visible(path));
+            if enablement != "not-found" {
+                let painted = paint(enablement, enablement_colour(enablement), view.colour);
+                text.push_str(&format!("; {painted}"));
+            }
+            if !details.preset.is_empty() {
+                let painted = paint(&details.preset, enablement_colour(&details.preset), view.colour);
+                text.push_str(&format!("; preset: {painted}"));
+            }
+            text + ")"
+        }
+        (None, None) => word,
+    };
+    line(out, "Loaded", &value);
+}
+
+fn drop_in(details: &UnitDetails, number: usize, path: &str, view: View, out: &mut String) {
+    let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let folder_of = |index: usize| details.drop_in_paths.get(index)?.rsplit_once('/').map(|(folder, _)| folder);
+    let starts_folder = number == 0 || folder_of(number - 1) != Some(folder);
+    let ends_folder = folder_of(number + 1) != Some(folder);
+    if starts_folder {
+        match number {
+            0 => line(out, "Drop-In", &visible(folder)),
+            _ => out.push_str(&format!("{}{}\n", " ".repeat(LABEL_WIDTH + 2), visible(folder))),
+        }
+    }
+    let branch = paint(if ends_folder { "└─" } else { "├─" }, GREY, view.colour);
+    out.push_str(&format!("{}{branch}{}\n", " ".repeat(LABEL_WIDTH + 2), visible(file)));
+}
+
+fn active(details: &UnitDetails, view: View, out: &mut String) {
+    let summary = &details.summary;
+    let states = if summary.sub.is_empty() || summary.sub == summary.active {
+        summary.active.clone()
+    } else {
+        format!("{} ({})", summary.active, summary.sub)
+    };
+    let states = paint(&states, state_colour(&summary.active), view.colour);
+    let result = match details.result.as_str() {
+        "" | "success" => String::new(),
+        result => format!(" (Result: {result})"),
+    };
+    let moment = match summary.active.as_str() {
+        "active" | "reloading" => details.active_enter_us,
+        "inactive" | "failed" => details.inactive_enter_us,
+        "activating" => details.inactive_exit_us,
+        _ => details.state_change_us,
+    };
+    let since = match if moment == 0 { details.state_change_us } else { moment } {
+        0 => String::new(),
+        us => format!(" since {}; {}", weekday_stamp(us), relative(us, view.now_us)),
+    };
+    line(out, "Active", &format!("{states}{result}{since}"));
+}
+
+fn failed_conditions(details: &UnitDetails, view: View, out: &mut String) {
+    if details.condition_met || details.condition_us == 0 {
+        return;
+    }
+    let when = format!("{}; {}", weekday_stamp(details.condition_us), relative(details.condition_us, view.now_us));
+    line(out, "Condition", &format!("start condition {} at {when}", paint("unmet", YELLOW, view.colour)));
+    let unmet: Vec<_> = details.conditions.iter().filter(|condition| !condition.met).collect();
+    for (number, condition) in unmet.iter().enumerate() {
+        let branch = if number + 1 == unmet.len() { "└─" } else { "├─" };
+        let indent = " ".repeat(LABEL_WIDTH + 2);
+        out.push_str(&format!("{indent}{branch} {} was not met\n", visible(&condition.text)));
+    }
+}
+
+fn processes(details: &UnitDetails, view: View, out: &mut String) {
+    for command in details.commands.iter().filter(|command| command.exit_us != 0) {
+        let is_main = command.directive == "ExecStart" && Some(command.pid) == last_main_pid(details);
+        let argv = visible(&command.argv.join(" "));
+        let text = format!("{} {}={argv} {}", command.pid, command.directive, outcome(command, view));
+        line(out, "Process", &text);
+        if is_main && details.main_pid.is_none() {
+            line(out, "Main PID", &format!("{} {}", command.pid, outcome(command, view)));
+        }
+    }
+    if let Some(pid) = details.main_pid.filter(|pid| *pid > 0) {
+        line(out, "Main PID", &named(pid, &details.main_comm));
+    }
+    if let Some(pid) = details.control_pid.filter(|pid| *pid > 0) {
+        line(out, "Cntrl PID", &named(pid, &details.control_comm));
+    }
+}
+
+/// The process of the last ExecStart= that ended, for units whose main process is gone.
+fn last_main_pid(details: &UnitDetails) -> Option<i32> {
+    let ended = |command: &&CommandStatus| command.directive == "ExecStart" && command.exit_us != 0;
+    details.commands.iter().rfind(ended).map(|command| command.pid)
+}
+
+fn named(pid: i32, comm: &str) -> String {
+    if comm.is_empty() { pid.to_string() } else { format!("{pid} ({})", visible(comm)) }
+}
+
+fn outcome(command: &CommandStatus, view: View) -> String {
+    let is_good = command.code == "exited" && command.status == 0;
+    let status = if command.code == "exited" {
+        match exit_word(command.status) {
+            Some(word) => format!("{}/{word}", command.status),
+            None => command.status.to_string(),
+        }
+    } else {
+        signal_word(command.status)
+    };
+    let text = paint(&format!("status={status}"), if is_good { "" } else { RED }, view.colour);
+    let word = if command.code == "exited" { "status" } else { "signal" };
+    format!("(code={}, {})", command.code, text.replacen("status", word, 1))
+}
+
+/// systemd's words for exit statuses.
+pub fn exit_word(status: i32) -> Option<&'static str> {
+    Some(match status {
+        0 => "SUCCESS",
+        1 => "FAILURE",
+        2 => "INVALIDARGUMENT",
+        3 => "NOTIMPLEMENTED",
+        4 => "NOPERMISSION",
+        5 => "NOTINSTALLED",
+        6 => "NOTCONFIGURED",
+        7 => "NOTRUNNING",
+        200 => "CHDIR",
+        201 => "NICE",
+        202 => "FDS",
+        203 => "EXEC",
+        204 => "MEMORY",
+        205 => "LIMITS",
+        206 => "OOM_ADJUST",
+        207 => "SIGNAL_MASK",
+        208 => "STDIN",
+        209 => "STDOUT",
+        210 => "CHROOT",
+        211 => "IOPRIO",
+        214 => "SETSCHEDULER",
+        216 => "GROUP",
+        217 => "USER",
+        218 => "CAPABILITIES",
+        219 => "CGROUP",
+        220 => "SETSID",
+        222 => "STDERR",
+        224 => "PAM",
+        225 => "NETWORK",
+        226 => "NAMESPACE",
+        227 => "NO_NEW_PRIVILEGES",
+        228 => "SECCOMP",
+        233 => "RUNTIME_DIRECTORY",
+        235 => "CHOWN",
+        238 => "STATE_DIRECTORY",
+        239 => "CACHE_DIRECTORY",
+        240 => "LOGS_DIRECTORY",
+        241 => "CONFIGURATION_DIRECTORY",
+        _ => return None,
+    })
+}
+
+fn signal_word(number: i32) -> String {
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => signal.as_str().trim_start_matches("SIG").to_owned(),
+        Err(_) => number.to_string(),
+    }
+}
+
+fn resources(group: &ControlGroup, view: View, out: &mut String) {
+    if let Some(tasks) = group.tasks {
+        let limit = match group.tasks_max {
+            Some(limit) => paint(&format!(" (limit: {limit})"), GREY, view.colour),
+            None => String::new(),
+        };
+        line(out, "Tasks", &format!("{tasks}{limit}"));
+    }
+    if let Some(memory) = group.memory_bytes {
+        let peak = match group.memory_peak_bytes {
+            Some(peak) => paint(&format!(" (peak: {})", bytes(peak)), GREY, view.colour),
+            None => String::new(),
+        };
+        line(out, "Memory", &format!("{}{peak}", bytes(memory)));
+    }
+    if let Some(cpu) = group.cpu_us {
+        line(out, "CPU", &span(cpu));
+    }
+}
+
+fn control_group(group: &ControlGroup, details: &UnitDetails, view: View, out: &mut String) {
+    if group.path.is_empty() || group.processes.is_empty() {
+        return;
+    }
+    line(out, "CGroup", &visible(&group.path));
+    let indent = " ".repeat(LABEL_WIDTH + 2);
+    let mut own: Vec<_> = group.processes.iter().filter(|process| process.group.is_empty()).collect();
+    own.sort_by_key(|process| process.pid);
+    let mut groups: Vec<&str> = group.processes.iter().map(|process| process.group.as_str()).collect();
+    groups.retain(|name| !name.is_empty());
+    groups.sort_unstable();
+    groups.dedup();
+    let entries = own.len() + groups.len();
+    let branch = |last: bool| paint(if last { "└─" } else { "├─" }, GREY, view.colour);
+    let digits = group.processes.iter().map(|process| process.pid.to_string().len()).max().unwrap_or(0);
+    let process_line = |pid: i32, command: &str, used: usize| {
+        let room = view.width.map(|width| width.saturating_sub(used + digits + 1).max(20));
+        format!("{pid:>digits$} {}", shorten(&visible(command), room))
+    };
+    for (number, process) in own.iter().enumerate() {
+        let text = process_line(process.pid, &process.command, indent.len() + 2);
+        let is_main = Some(process.pid) == details.main_pid;
+        let text = if is_main { text } else { paint(&text, GREY, view.colour) };
+        out.push_str(&format!("{indent}{}{text}\n", branch(number + 1 == entries)));
+    }
+    for (number, name) in groups.iter().enumerate() {
+        let is_last = own.len() + number + 1 == entries;
+        out.push_str(&format!("{indent}{}{}\n", branch(is_last), visible(name)));
+        let inner: Vec<_> = group.processes.iter().filter(|process| process.group == *name).collect();
+        let stem = if is_last { "  ".to_owned() } else { paint("│ ", GREY, view.colour) };
+        for (position, process) in inner.iter().enumerate() {
+            let text = process_line(process.pid, &process.command, indent.len() + 4);
+            out.push_str(&format!("{indent}{stem}{}{text}\n", branch(position + 1 == inner.len())));
+        }
+    }
+}
+
+/// `systemctl status` without a unit: the machine as a whole.
+pub fn machine(host: &str, state: &str, jobs: u64, failed: u64, since_us: u64, view: View) -> String {
+    let colour = match state {
+        "running" => super::style::GREEN,
+        "degraded" | "maintenance" => RED,
+        _ => YELLOW,
+    };
+    let mut out = format!("{} {}\n", paint("●", colour, view.colour), visible(host));
+    let field = |out: &mut String, label: &str, value: &str| out.push_str(&format!("{label:>9}: {value}\n"));
+    field(&mut out, "State", &paint(state, colour, view.colour));
+    field(&mut out, "Jobs", &format!("{jobs} queued"));
+    field(&mut out, "Failed", &format!("{failed} units"));
+    if since_us > 0 {
+        let since = format!("{}; {}", weekday_stamp(since_us), relative(since_us, view.now_us));
+        field(&mut out, "Since", &since);
+    }
+    out
+}

@@ -1,0 +1,491 @@
+//! The verbs of systemctl: which question, which picture, which exit code.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use ferrite_control::{
+    Client, ClientError, Enablement, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, SOCKET_PATH,
+    UnitDetails, UnitSummary,
+};
+use ferrite_unit::UnitName;
+
+use super::arguments::{Arguments, HELP};
+use super::links::{Change, NoSuchUnit, UnitTree};
+use super::listing::Look;
+use super::pattern::{is_pattern, matches};
+use super::style::Colour;
+use super::unit_names::full_name;
+use super::{jobs, links, listing, logs, power, show, status};
+
+const NOT_RUNNING: u8 = 3;
+const NO_SUCH_UNIT: u8 = 4;
+
+/// Runs the verb; the answer is the exit code.
+pub fn run(arguments: &Arguments) -> Result<u8> {
+    match arguments.verb.as_str() {
+        "help" => print(HELP),
+        "version" => print(&format!("ferrite {}\n", env!("CARGO_PKG_VERSION"))),
+        "list-units" => list_units(arguments),
+        "list-unit-files" => list_unit_files(arguments),
+        "list-jobs" => list_jobs(arguments),
+        "list-dependencies" => super::dependencies::run(arguments),
+        "status" => show_status(arguments),
+        "show" => show_properties(arguments),
+        "cat" => super::cat::run(arguments),
+        "start" => job(arguments, JobVerb::Start),
+        "stop" => job(arguments, JobVerb::Stop),
+        "restart" => job(arguments, JobVerb::Restart),
+        "try-restart" | "condrestart" => job(arguments, JobVerb::TryRestart),
+        "reload" => job(arguments, JobVerb::Reload),
+        "reload-or-restart" | "force-reload" => job(arguments, JobVerb::ReloadOrRestart),
+        "try-reload-or-restart" => job(arguments, JobVerb::TryReloadOrRestart),
+        "isolate" => isolate(arguments, &arguments.operands),
+        "rescue" | "emergency" | "default" => isolate(arguments, &[format!("{}.target", arguments.verb)]),
+        "kill" => kill(arguments),
+        "reset-failed" => reset_failed(arguments),
+        "is-active" => is_state(arguments, &["active", "reloading"], NOT_RUNNING),
+        "is-failed" => is_failed(arguments),
+        "is-system-running" => is_system_running(arguments),
+        "is-enabled" => is_enabled(arguments),
+        "enable" | "reenable" | "disable" | "mask" | "unmask" => edit_links(arguments),
+        "get-default" => get_default(arguments),
+        "set-default" => set_default(arguments),
+        "daemon-reload" => {
+            connect()?.ask(&Request::DaemonReload)?;
+            Ok(0)
+        }
+        "reboot" | "poweroff" | "halt" | "shutdown" => {
+            power::action(arguments)?;
+            power::run(&mut connect()?, arguments)
+        }
+        other => bail!("verb '{other}' is not supported by this version"),
+    }
+}
+
+/// The exit code of an error: systemd's for what PID 1 refuses.
+pub fn exit_code_of(error: &anyhow::Error) -> u8 {
+    let refused = error.downcast_ref::<ClientError>().and_then(ClientError::kind);
+    refused.map_or(ferrite_cli::EXIT_FAILURE, jobs::refusal_code)
+}
+
+/// A connection to PID 1.
+pub fn connect() -> Result<Client> {
+    Ok(Client::connect(Path::new(SOCKET_PATH))?)
+}
+
+/// Writes to stdout; a reader that went away (`| head`) is no failure.
+pub fn print(text: &str) -> Result<u8> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
+        Ok(()) | Err(_) => Ok(0),
+    }
+}
+
+fn look(arguments: &Arguments) -> Look {
+    let stdout = std::io::stdout();
+    if !stdout.is_terminal() {
+        return Look { colour: Colour::Off, width: None };
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok();
+    let columns = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+    Look { colour: Colour::On, width: columns.filter(|_| !arguments.full) }
+}
+
+fn now_us() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn all_units(client: &mut Client) -> Result<Vec<UnitSummary>> {
+    match client.ask(&Request::ListUnits)? {
+        Reply::Units(units) => Ok(units),
+        _ => bail!(ClientError::Unexpected),
+    }
+}
+
+/// Everything about one unit.
+pub fn details(client: &mut Client, unit: &str) -> Result<UnitDetails> {
+    match client.ask(&Request::Show { unit: unit.to_owned() })? {
+        Reply::Unit(details) => Ok(*details),
+        _ => bail!(ClientError::Unexpected),
+    }
+}
+
+/// The units that operands name; patterns are matched with the loaded units.
+pub fn named_units(client: &mut Client, operands: &[String]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let loaded = if operands.iter().any(|word| is_pattern(word)) { all_units(client)? } else { Vec::new() };
+    for word in operands {
+        if is_pattern(word) {
+            let fits = |unit: &&UnitSummary| matches(word, &unit.name) || matches(&full_name(word), &unit.name);
+            names.extend(loaded.iter().filter(fits).map(|unit| unit.name.clone()));
+        } else {
+            names.push(full_name(word));
+        }
+    }
+    names.dedup();
+    Ok(names)
+}
+
+fn some_operands(arguments: &Arguments) -> Result<&[String]> {
+    if arguments.operands.is_empty() {
+        bail!("{} needs the name of a unit", arguments.verb);
+    }
+    Ok(&arguments.operands)
+}
+
+fn list_units(arguments: &Arguments) -> Result<u8> {
+    let units = all_units(&mut connect()?)?;
+    print(&listing::units(&units, arguments, look(arguments)))
+}
+
+fn list_unit_files(arguments: &Arguments) -> Result<u8> {
+    match connect()?.ask(&Request::ListUnitFiles)? {
+        Reply::UnitFiles(files) => print(&listing::unit_files(&files, arguments, look(arguments))),
+        _ => bail!(ClientError::Unexpected),
+    }
+}
+
+fn list_jobs(arguments: &Arguments) -> Result<u8> {
+    match connect()?.ask(&Request::ListJobs)? {
+        Reply::JobQueue(queue) => print(&listing::jobs(&queue, arguments, look(arguments))),
+        _ => bail!(ClientError::Unexpected),
+    }
+}
+
+fn show_status(arguments: &Arguments) -> Result<u8> {
+    let mut client = connect()?;
+    let look = look(arguments);
+    let view = status::View { now_us: now_us(), colour: look.colour, width: look.width };
+    if arguments.operands.is_empty() && !arguments.all && arguments.types.is_empty() && arguments.states.is_empty() {
+        return machine_status(&mut client, view);
+    }
+    let names = if arguments.operands.is_empty() {
+        let units = all_units(&mut client)?;
+        units.into_iter().filter(|unit| listing::is_shown(unit, arguments)).map(|unit| unit.name).collect()
+    } else {
+        named_units(&mut client, &arguments.operands)?
+    };
+    let mut code = 0;
+    for (number, name) in names.iter().enumerate() {
+        let mut unit = details(&mut client, name)?;
+        if unit.summary.load == "not-found" && unit.summary.active != "active" {
+            eprintln!("Unit {name} could not be found.");
+            code = NO_SUCH_UNIT;
+            continue;
+        }
+        super::processes::complete(&mut unit);
+        let gap = if number > 0 { "\n" } else { "" };
+        print(&format!("{gap}{}{}", status::unit(&unit, view), logs::recent(&unit, arguments, look.colour)))?;
+        if unit.need_daemon_reload {
+            eprintln!(
+                "Warning: The unit file, source configuration file or drop-ins of {name} changed on disk. \
+                 Run 'systemctl daemon-reload' to reload units."
+            );
+        }
+        if !matches!(unit.summary.active.as_str(), "active" | "reloading") && code == 0 {
+            code = NOT_RUNNING;
+        }
+    }
+    Ok(code)
+}
+
+fn machine_status(client: &mut Client, view: status::View) -> Result<u8> {
+    let state = system_state(client, false)?;
+    let units = all_units(client)?;
+    let failed = units.iter().filter(|unit| unit.active == "failed").count() as u64;
+    let jobs = units.iter().filter(|unit| unit.job.is_some()).count() as u64;
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let uptime_us = u64::try_from(uptime.tv_sec).unwrap_or(0).saturating_mul(1_000_000);
+    let since = view.now_us.saturating_sub(uptime_us);
+    print(&status::machine(&host, &state, jobs, failed, since, view))
+}
+
+fn show_properties(arguments: &Arguments) -> Result<u8> {
+    let mut client = connect()?;
+    if arguments.operands.is_empty() {
+        return match client.ask(&Request::ShowManager)? {
+            Reply::Properties(properties) => print(&show::render(&properties, arguments)),
+            _ => bail!(ClientError::Unexpected),
+        };
+    }
+    let names = named_units(&mut client, &arguments.operands)?;
+    for (number, name) in names.iter().enumerate() {
+        let unit = details(&mut client, name)?;
+        let gap = if number > 0 { "\n" } else { "" };
+        print(&format!("{gap}{}", show::render(&show::properties(&unit), arguments)))?;
+    }
+    Ok(0)
+}
+
+fn job(arguments: &Arguments, verb: JobVerb) -> Result<u8> {
+    let mode = match arguments.job_mode.as_deref() {
+        None => JobMode::default(),
+        Some(text) => JobMode::parse(text).with_context(|| format!("job mode '{text}' is not supported"))?,
+    };
+    let mut client = connect()?;
+    let units = named_units(&mut client, some_operands(arguments)?)?;
+    run_jobs(&mut client, arguments, verb, units, mode)
+}
+
+fn run_jobs(
+    client: &mut Client,
+    arguments: &Arguments,
+    verb: JobVerb,
+    units: Vec<String>,
+    mode: JobMode,
+) -> Result<u8> {
+    if units.is_empty() {
+        return Ok(0);
+    }
+    // A job may take as long as its unit allows: PID 1 keeps the deadline.
+    client.set_timeout(None)?;
+    let request = Request::Job { verb, units: units.clone(), mode, wait: !arguments.no_block };
+    let reports = match client.ask(&request) {
+        Ok(Reply::Jobs(reports)) => reports,
+        Ok(_) => bail!(ClientError::Unexpected),
+        Err(ClientError::Refused { kind, message }) => {
+            let words = if kind == ErrorKind::AccessDenied { "Access denied".to_owned() } else { message };
+            eprintln!("Failed to {} {}: {words}", verb.as_str(), units.join(" "));
+            return Ok(jobs::refusal_code(kind));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut code = 0;
+    for report in &reports {
+        if let Some(complaint) = jobs::complaint(verb.as_str(), report)
+            && !(arguments.quiet && report.outcome != JobOutcome::Refused)
+        {
+            eprintln!("{complaint}");
+        }
+        code = code.max(jobs::exit_code(report));
+    }
+    Ok(code)
+}
+
+fn isolate(arguments: &Arguments, operands: &[String]) -> Result<u8> {
+    let [target] = operands else { bail!("isolate needs one unit") };
+    let target = if target.contains('.') { target.clone() } else { format!("{target}.target") };
+    run_jobs(&mut connect()?, arguments, JobVerb::Start, vec![target], JobMode::Isolate)
+}
+
+fn kill(arguments: &Arguments) -> Result<u8> {
+    let whom = match arguments.kill_whom.as_deref() {
+        None | Some("all") => KillWhom::All,
+        Some("main") => KillWhom::Main,
+        Some("control") => KillWhom::Control,
+        Some(other) => bail!("'{other}' is none of main, control, all"),
+    };
+    let signal = signal_number(arguments.signal.as_deref().unwrap_or("SIGTERM"))?;
+    let mut client = connect()?;
+    for unit in named_units(&mut client, some_operands(arguments)?)? {
+        client
+            .ask(&Request::KillUnit { unit: unit.clone(), whom, signal })
+            .with_context(|| format!("killing {unit}"))?;
+    }
+    Ok(0)
+}
+
+fn signal_number(text: &str) -> Result<i32> {
+    if let Ok(number) = text.parse::<i32>()
+        && (1..=64).contains(&number)
+    {
+        return Ok(number);
+    }
+    let name = if text.starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
+    let signal: nix::sys::signal::Signal = name.parse().with_context(|| format!("'{text}' is no signal"))?;
+    Ok(signal as i32)
+}
+
+fn reset_failed(arguments: &Arguments) -> Result<u8> {
+    let mut client = connect()?;
+    let units = named_units(&mut client, &arguments.operands)?;
+    if units.is_empty() && !arguments.operands.is_empty() {
+        return Ok(0);
+    }
+    client.ask(&Request::ResetFailed { units })?;
+    Ok(0)
+}
+
+fn states(arguments: &Arguments) -> Result<Vec<UnitSummary>> {
+    let mut client = connect()?;
+    let names = named_units(&mut client, some_operands(arguments)?)?;
+    names.iter().map(|name| Ok(details(&mut client, name)?.summary)).collect()
+}
+
+/// The exit code is 0 if any unit is in one of the states.
+fn is_state(arguments: &Arguments, good: &[&str], otherwise: u8) -> Result<u8> {
+    let units = states(arguments)?;
+    if !arguments.quiet {
+        let lines: String = units.iter().map(|unit| format!("{}\n", unit.active)).collect();
+        print(&lines)?;
+    }
+    if units.iter().any(|unit| good.contains(&unit.active.as_str())) {
+        Ok(0)
+    } else if otherwise == NOT_RUNNING && !units.is_empty() && units.iter().all(|unit| unit.load == "not-found") {
+        Ok(NO_SUCH_UNIT)
+    } else {
+        Ok(otherwise)
+    }
+}
+
+fn is_failed(arguments: &Arguments) -> Result<u8> {
+    if !arguments.operands.is_empty() {
+        return is_state(arguments, &["failed"], 1);
+    }
+    let state = system_state(&mut connect()?, false)?;
+    if !arguments.quiet {
+        print(&format!("{state}\n"))?;
+    }
+    Ok(u8::from(state != "degraded"))
+}
+
+fn system_state(client: &mut Client, wait: bool) -> Result<String> {
+    if wait {
+        client.set_timeout(None)?;
+    }
+    match client.ask(&Request::IsSystemRunning { wait })? {
+        Reply::SystemState(state) => Ok(state),
+        _ => bail!(ClientError::Unexpected),
+    }
+}
+
+fn is_system_running(arguments: &Arguments) -> Result<u8> {
+    let state = match connect() {
+        Ok(mut client) => system_state(&mut client, arguments.wait)?,
+        Err(_) => "offline".to_owned(),
+    };
+    if !arguments.quiet {
+        print(&format!("{state}\n"))?;
+    }
+    Ok(u8::from(state != "running"))
+}
+
+fn tree(arguments: &Arguments) -> UnitTree {
+    UnitTree::new(arguments.root.as_deref().unwrap_or("/"), arguments.runtime)
+}
+
+fn parsed_units(arguments: &Arguments) -> Result<Vec<UnitName>> {
+    some_operands(arguments)?.iter().map(|word| Ok(UnitName::parse(&full_name(word))?)).collect()
+}
+
+fn is_enabled(arguments: &Arguments) -> Result<u8> {
+    let tree = tree(arguments);
+    let words: Vec<Enablement> = parsed_units(arguments)?.iter().map(|unit| tree.enablement(unit)).collect();
+    if !arguments.quiet {
+        let lines: String = words.iter().map(|word| format!("{}\n", word.as_str())).collect();
+        print(&lines)?;
+    }
+    let is_good = |word: &Enablement| match word {
+        Enablement::Enabled
+        | Enablement::EnabledRuntime
+        | Enablement::Static
+        | Enablement::Alias
+        | Enablement::Indirect
+        | Enablement::Generated => true,
+        Enablement::Linked
+        | Enablement::LinkedRuntime
+        | Enablement::Masked
+        | Enablement::MaskedRuntime
+        | Enablement::Disabled
+        | Enablement::Transient
+        | Enablement::Bad
+        | Enablement::NotFound => false,
+    };
+    if words.iter().any(is_good) {
+        Ok(0)
+    } else if words.iter().all(|word| *word == Enablement::NotFound) {
+        Ok(NO_SUCH_UNIT)
+    } else {
+        Ok(1)
+    }
+}
+
+fn edit_links(arguments: &Arguments) -> Result<u8> {
+    let verb = arguments.verb.as_str();
+    let units = parsed_units(arguments)?;
+    let tree = tree(arguments);
+    let plan: Result<Vec<Change>> = match verb {
+        "enable" => tree.enable(&units).map(|(changes, without)| {
+            warn_without_install(&without, arguments);
+            changes
+        }),
+        "reenable" => {
+            tree.apply(&tree.disable(&units)?, arguments.quiet, false)?;
+            tree.enable(&units).map(|(changes, _)| changes)
+        }
+        "disable" => tree.disable(&units),
+        "mask" => tree.mask(&units),
+        _ => Ok(tree.unmask(&units)),
+    };
+    let changes = match plan {
+        Ok(changes) => changes,
+        Err(error) => {
+            eprintln!("Failed to {verb} unit: {error:#}");
+            return Ok(1);
+        }
+    };
+    tree.apply(&changes, arguments.quiet, arguments.force > 0).with_context(|| format!("trying to {verb}"))?;
+    if arguments.root.is_some() {
+        return Ok(0);
+    }
+    let mut client = match connect() {
+        Ok(client) => client,
+        // Without PID 1 (chroot, container) the links are all there is to change.
+        Err(_) if !arguments.now => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    client.ask(&Request::DaemonReload)?;
+    let now = match verb {
+        "enable" | "reenable" => JobVerb::Start,
+        "disable" | "mask" => JobVerb::Stop,
+        _ => return Ok(0),
+    };
+    if !arguments.now {
+        return Ok(0);
+    }
+    let names = units.iter().map(|unit| unit.as_str().to_owned()).collect();
+    run_jobs(&mut client, arguments, now, names, JobMode::default())
+}
+
+fn warn_without_install(units: &[String], arguments: &Arguments) {
+    if !units.is_empty() && !arguments.quiet {
+        eprintln!(
+            "The unit files have no installation config (WantedBy=, RequiredBy=, UpheldBy=,\n\
+             Alias= settings in the [Install] section). They are not meant to be enabled or\n\
+             disabled using systemctl: {}",
+            units.join(" ")
+        );
+    }
+}
+
+fn get_default(arguments: &Arguments) -> Result<u8> {
+    let target = links::UnitTree::new(arguments.root.as_deref().unwrap_or("/"), false).default_target();
+    match target {
+        Some(target) => print(&format!("{target}\n")),
+        None => bail!("there is no default.target"),
+    }
+}
+
+fn set_default(arguments: &Arguments) -> Result<u8> {
+    let [word] = arguments.operands.as_slice() else { bail!("set-default needs one target") };
+    let name = if word.ends_with(".target") { word.clone() } else { format!("{word}.target") };
+    let tree = tree(arguments);
+    let changes = match tree.set_default(&UnitName::parse(&name)?) {
+        Ok(changes) => changes,
+        Err(error) if error.downcast_ref::<NoSuchUnit>().is_some() => {
+            bail!("Failed to set default target: {error}");
+        }
+        Err(error) => return Err(error),
+    };
+    tree.apply(&changes, arguments.quiet, true)?;
+    if arguments.root.is_none()
+        && let Ok(mut client) = connect()
+    {
+        client.ask(&Request::DaemonReload)?;
+    }
+    Ok(0)
+}

@@ -12,6 +12,9 @@ use crate::uki::Place;
 /// The one grub.cfg, for BIOS and UEFI.
 pub const GRUB_CFG: &str = include_str!("../grub/grub.cfg");
 
+/// Read before grub.cfg, by a parser that knows `set` and little else. `root` stays the disk that BIOS started from.
+pub const EARLY_CONFIG: &str = "set prefix=(memdisk)/boot/grub\n";
+
 /// What grub.cfg needs on BIOS; all of it is built into the signed UEFI image as well.
 const MODULES: [&str; 18] = [
     "biosdisk", "part_gpt", "fat", "memdisk", "tar", "normal", "configfile", "test", "echo", "sleep", "reboot", "serial",
@@ -64,7 +67,7 @@ pub fn memory_disk(grub_cfg: &str) -> io::Result<Vec<u8>> {
 
 /// The arguments of `grub-mkimage`, but for the directories and files.
 pub fn mkimage_arguments() -> Vec<&'static str> {
-    let mut arguments = vec!["--format=i386-pc", "--compression=xz", "--prefix=(memdisk)/boot/grub"];
+    let mut arguments = vec!["--format=i386-pc", "--compression=xz", "--prefix=/boot/grub"];
     arguments.extend(MODULES);
     arguments.extend(EXTRA_MODULES);
     arguments

@@ -27,10 +27,13 @@ pub struct BiosGrub {
 /// Makes core.img and reads boot.img.
 pub fn bios_grub(shop: &Workshop) -> anyhow::Result<BiosGrub> {
     let folder = shop.tools.path(GRUB_FOLDER);
+    let early = shop.scratch.join("early.cfg");
     let memory_disk = shop.scratch.join("memdisk.tar");
     let core = shop.scratch.join("core.img");
     fs::write(&memory_disk, grub::memory_disk(grub::GRUB_CFG)?).context("writing the memory disk of GRUB")?;
+    fs::write(&early, grub::EARLY_CONFIG).context("writing the early configuration of GRUB")?;
     let mut command = shop.tools.command("grub-mkimage")?;
+    command.arg("--config").arg(&early);
     command.arg("--directory").arg(&folder).arg("--memdisk").arg(&memory_disk).arg("--output").arg(&core);
     workshop::run(command.args(grub::mkimage_arguments()))?;
     let core_image = fs::read(&core).context("reading core.img")?;

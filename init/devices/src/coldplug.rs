@@ -1,0 +1,131 @@
+//! Everything that is there when the system starts: modules for all devices, then permissions and disk links.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::modules::Loader;
+use crate::monitor::Disks;
+use crate::permissions;
+
+/// A driver may bring devices that want drivers: a controller, its hub, the disk on it.
+const MAX_ROUNDS: usize = 10;
+const MAX_DEVICES: usize = 100_000;
+const MAX_ALIAS_BYTES: u64 = 4096;
+/// The aliases that were handled.
+const HANDLED: &str = "run/ferrite/coldplug";
+/// Classes whose devices have an alias but no bus.
+const CLASSES: [&str; 2] = ["input", "dmi"];
+
+/// Loads the modules of all devices, names disks, sets permissions.
+pub fn coldplug(root: &Path) -> anyhow::Result<()> {
+    let mut loader = Loader::open(root)?;
+    let always = loader.always();
+    let mut count = loader.load(always.iter().map(String::as_str));
+    let mut seen = BTreeSet::new();
+    for _round in 0..MAX_ROUNDS {
+        let new: Vec<String> = aliases(root).into_iter().filter(|alias| seen.insert(alias.clone())).collect();
+        if new.is_empty() {
+            break;
+        }
+        count += loader.load(new.iter().map(String::as_str));
+    }
+    drop(loader);
+    remember(root, &seen);
+    set_permissions(root);
+    let mut disks = Disks::open(root);
+    disks.scan_all();
+    disks.update_links();
+    eprintln!("{} device aliases, {count} modules loaded, {} block devices", seen.len(), disks.len());
+    Ok(())
+}
+
+/// Tells the monitor which aliases were handled, so that it does not read the index of modules for them again.
+fn remember(root: &Path, seen: &BTreeSet<String>) {
+    let path = root.join(HANDLED);
+    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+        let text: String = seen.iter().map(|alias| format!("{alias}\n")).collect();
+        std::fs::write(&path, text)
+    });
+    if let Err(error) = written {
+        eprintln!("warning: writing '{}': {error}, the monitor handles these devices again", path.display());
+    }
+}
+
+/// What the last coldplug handled; nothing when there was none.
+pub(crate) fn handled(root: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root.join(HANDLED)).unwrap_or_default();
+    text.lines().map(str::to_string).collect()
+}
+
+/// The modalias of every device on a bus.
+pub(crate) fn aliases(root: &Path) -> BTreeSet<String> {
+    let sys = root.join("sys");
+    let mut folders: Vec<PathBuf> = CLASSES.iter().map(|class| sys.join("class").join(class)).collect();
+    folders.extend(entries(&sys.join("bus")).into_iter().map(|bus| bus.join("devices")));
+    let mut found = BTreeSet::new();
+    for folder in folders {
+        for device in entries(&folder) {
+            let path = device.join("modalias");
+            let text = crate::block::small_text(&path, MAX_ALIAS_BYTES);
+            found.extend(text.filter(|text| !text.is_empty()));
+        }
+    }
+    found
+}
+
+fn set_permissions(root: &Path) {
+    let group_file = std::fs::read_to_string(root.join("etc/group")).unwrap_or_default();
+    let dev = root.join("dev");
+    for (subsystem, folder) in [("block", "sys/class/block"), ("tty", "sys/class/tty"), ("misc", "sys/class/misc")] {
+        for device in entries(&root.join(folder)) {
+            let Some(name) = node_name(&device) else {
+                continue;
+            };
+            if let Some(permission) = permissions::wanted(&name, subsystem)
+                && let Err(error) = permissions::apply(&dev, &name, permission, &group_file)
+            {
+                eprintln!("warning: permissions of '{name}': {error}, keeping the kernel's");
+            }
+        }
+    }
+}
+
+/// The name below /dev, from the device's uevent file: it may differ from that in sysfs (`net/tun`).
+fn node_name(device: &Path) -> Option<String> {
+    let text = crate::block::small_text(&device.join("uevent"), MAX_ALIAS_BYTES)?;
+    let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    crate::uevent::is_node_name(name).then(|| name.to_string())
+}
+
+/// The entries of a folder; one that is not there has none.
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().take(MAX_DEVICES).map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_of_all_buses_and_of_input_are_found_once() {
+        let root = tempfile::tempdir().unwrap();
+        for (device, alias) in [
+            ("bus/pci/devices/0000:00:01.0", "pci:v1\n"),
+            ("bus/virtio/devices/virtio0", "virtio:d1\n"),
+            ("bus/virtio/devices/virtio1", "virtio:d1\n"),
+            ("class/input/input0", "input:b0\n"),
+            ("bus/usb/devices/empty", ""),
+        ] {
+            let folder = root.path().join("sys").join(device);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("modalias"), alias).unwrap();
+        }
+        let found: Vec<String> = aliases(root.path()).into_iter().collect();
+        assert_eq!(found, ["input:b0", "pci:v1", "virtio:d1"]);
+    }
+}

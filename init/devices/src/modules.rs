@@ -1,0 +1,114 @@
+//! Loading modules in the planned order.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use ferrite_modules::plan::Need;
+use ferrite_modules::{Catalog, ModuleName};
+
+use crate::modprobe::{self, Rules};
+
+/// What a load needs: the index of this kernel's modules and the rules of the administrator.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    folder: PathBuf,
+    catalog: Catalog,
+    rules: Rules,
+    tried: BTreeSet<ModuleName>,
+}
+
+/// Loads modules by name or modalias.
+pub fn load(root: &Path, wanted: &[String]) -> anyhow::Result<()> {
+    let mut loader = Loader::open(root)?;
+    loader.load(wanted.iter().map(String::as_str));
+    Ok(())
+}
+
+impl Loader {
+    /// Reads the index of the running kernel. A kernel without modules has an empty one.
+    pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
+        let release = rustix::system::uname();
+        let release = release.release().to_str().context("reading the kernel's release")?.to_string();
+        let folder = root.join("usr/lib/modules").join(release);
+        let catalog = if folder.join("modules.dep").exists() {
+            Catalog::read(&folder).with_context(|| format!("reading the index of '{}'", folder.display()))?
+        } else {
+            Catalog::default()
+        };
+        let rules = modprobe::read(root);
+        for warning in &rules.warnings {
+            eprintln!("warning: {warning}");
+        }
+        Ok(Self { folder, catalog, rules, tried: loaded(root) })
+    }
+
+    /// Modules that modules-load.d names.
+    pub(crate) fn always(&self) -> Vec<String> {
+        self.rules.load.clone()
+    }
+
+    /// Loads what the names and aliases stand for; returns how many modules are new.
+    pub(crate) fn load<'a>(&mut self, wanted: impl Iterator<Item = &'a str>) -> usize {
+        let names = allowed(&self.catalog, &self.rules, wanted);
+        let plan = self.catalog.plan_all(names.iter().map(ModuleName::as_str), &self.tried);
+        let mut count = 0;
+        for step in plan {
+            self.tried.insert(step.name.clone());
+            let options = self.rules.options.get(&step.name).map(String::as_str).unwrap_or_default();
+            match ferrite_sys::module::load(&self.folder.join(&step.path), options) {
+                Ok(()) => count += 1,
+                // The driver found no hardware of its kind: nothing is wrong.
+                Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32) => {}
+                Err(error) => match step.need {
+                    Need::Required => eprintln!("warning: loading module {}: {error}, going on without it", step.name),
+                    Need::Wished => {}
+                },
+            }
+        }
+        count
+    }
+}
+
+/// The modules behind names and aliases; a blacklisted module is loaded by its own name only, as modprobe has it.
+fn allowed<'a>(catalog: &Catalog, rules: &Rules, wanted: impl Iterator<Item = &'a str>) -> Vec<ModuleName> {
+    let mut names = Vec::new();
+    for text in wanted {
+        let own_name = ModuleName::new(text);
+        for module in catalog.resolve(text) {
+            if module == own_name || !rules.blacklist.contains(&module) {
+                names.push(module);
+            }
+        }
+    }
+    names
+}
+
+/// What is loaded or built in.
+fn loaded(root: &Path) -> BTreeSet<ModuleName> {
+    // Without /sys nothing is known to be loaded; the kernel refuses a second load by itself.
+    let Ok(entries) = std::fs::read_dir(root.join("sys/module")) else {
+        return BTreeSet::new();
+    };
+    entries.flatten().map(|entry| ModuleName::new(&entry.file_name().to_string_lossy())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_modules::catalog::IndexFiles;
+
+    #[test]
+    fn a_blacklisted_module_is_loaded_by_name_but_not_by_alias() {
+        let dep = "kernel/a.ko:\nkernel/b.ko: kernel/a.ko\n";
+        let alias = "alias pci:v1* a\nalias pci:v1* b\n";
+        let catalog = Catalog::parse(&IndexFiles { dep, alias, softdep: "", builtin: "" });
+        let rules = Rules { blacklist: [ModuleName::new("a")].into(), ..Rules::default() };
+        let names = |wanted: &str| -> Vec<String> {
+            allowed(&catalog, &rules, [wanted].into_iter()).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(names("pci:v1d2"), ["b"]);
+        assert_eq!(names("a"), ["a"]);
+        assert_eq!(names("unknown"), Vec::<String>::new());
+    }
+}

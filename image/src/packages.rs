@@ -4,10 +4,15 @@
 //! private apt for versions (only for `ferrite lock`), `lock` keeps them, `store` fetches and unpacks what the lock names,
 //! `compose` makes the tree of a board out of it, `tools` runs programs of the build itself.
 
+mod closure;
+pub mod compose;
 pub mod lock;
 pub mod mirror;
 pub mod renew;
 pub mod resolve;
 pub mod store;
 pub mod tools;
+mod select;
+mod skeleton;
 mod unpack;
+mod users;

@@ -302,7 +302,7 @@ impl Tree {
 
     /// The path and node at the end of all symbolic links, as a program on the machine would find it.
     pub fn resolve(&self, path: &str) -> Option<(String, &Node)> {
-        let mut path = usr_merged(path);
+        let mut path = join_link("", path, "");
         for _ in 0..LINK_LIMIT {
             match self.first_link(&path) {
                 Some((at, target)) => path = join_link(&path[..at], target, &path[at..]),
@@ -325,6 +325,11 @@ impl Tree {
     pub fn read(&self, path: &str) -> Option<io::Result<Vec<u8>>> {
         self.resolve(path).and_then(|(_, node)| node.content().map(Content::read))
     }
+}
+
+/// The path that a link at `link` with this target points to.
+pub fn link_target(link: &str, target: &str) -> String {
+    join_link(link, target, "")
 }
 
 /// Joins the place of a link, its target and what follows it in the path.

@@ -1,7 +1,7 @@
 //! Ways in which an installed slot can be bad. Each is made offline on slot b, which begins as a copy of slot a.
 //!
-//! Where a program is replaced, the verity tree is made anew and the root hash in the boot partition is exchanged, so that
-//! the slot is intact in every other way.
+//! Where a program is replaced, the verity tree is made anew and the root hash in the boot partition is exchanged, so
+//! that the slot is intact in every other way.
 
 use anyhow::{Context, ensure};
 use ferrite_layout::verity::{BLOCK_BYTES, HashTree, RootHash, Superblock};

@@ -1,7 +1,7 @@
 //! Machine tests: what a test needs to tell its story about a booted machine.
 //!
-//! A [`Setup`] is a machine that is off: disks, firmware, what is broken on them. [`Setup::power_on`] makes a [`Machine`],
-//! which is talked to through ssh and its console. Every failure shows the end of the console.
+//! A [`Setup`] is a machine that is off: disks, firmware, what is broken on them. [`Setup::power_on`] makes it a
+//! [`Machine`], which is talked to through ssh and its console. Every failure shows the end of the console.
 
 pub mod amount;
 pub mod board;

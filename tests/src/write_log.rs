@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
+const FLUSH: u64 = 1;
 const DISCARD: u64 = 4;
 const MARK: u64 = 8;
 
@@ -17,6 +18,8 @@ pub struct LoggedWrite {
     pub offset: u64,
     /// How many bytes; zero for a flush.
     pub length: u64,
+    /// Whether everything before it is durable after it.
+    pub flush: bool,
     /// Whether the range is thrown away instead of written.
     pub discard: bool,
     /// Where the bytes stand in the log.
@@ -50,7 +53,13 @@ impl WriteLog {
                 break;
             }
             let data_at = at + sector;
-            writes.push(LoggedWrite { offset: start * sector, length: sectors * sector, discard, data_at });
+            writes.push(LoggedWrite {
+                offset: start * sector,
+                length: sectors * sector,
+                flush: flags & FLUSH != 0,
+                discard,
+                data_at,
+            });
             at += sector + stored;
         }
         Ok(Self { file, writes })

@@ -1,0 +1,64 @@
+//! /etc: what the image brings, with what the machine was told on top.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rustix::fs::{Mode, mkdir};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+
+use crate::early_mounts::SYSROOT;
+use crate::etc_prune::prune;
+use crate::report::Reporter;
+use crate::stage::Stage;
+
+const SHOWN_PROBLEMS: usize = 5;
+const MEMORY: &str = "/run/ferrite/etc";
+
+/// The folder of the state that holds what the machine was told.
+pub fn upper() -> PathBuf {
+    Path::new(SYSROOT).join("state/etc/upper")
+}
+
+/// Makes the folders of the overlay and drops what equals the image's.
+pub fn prepare(report: &mut Reporter) -> anyhow::Result<()> {
+    for folder in ["state/etc", "state/etc/upper", "state/etc/work"] {
+        make_folder(&Path::new(SYSROOT).join(folder))?;
+    }
+    let pruned = prune(&upper(), &Path::new(SYSROOT).join("etc"));
+    for problem in pruned.problems.iter().take(SHOWN_PROBLEMS) {
+        report.warn(Stage::Etc, problem);
+    }
+    match pruned.files {
+        0 => {}
+        1 => report.say(Stage::Etc, "1 file equal to the image's dropped from the overlay"),
+        files => report.say(Stage::Etc, &format!("{files} files equal to the image's dropped from the overlay")),
+    }
+    Ok(())
+}
+
+/// Mounts the overlay. On a full or read-only state, changes to /etc go to memory instead.
+pub fn mount_overlay(report: &mut Reporter) -> anyhow::Result<()> {
+    let lower = format!("{SYSROOT}/etc");
+    let (upper, work) = (format!("{SYSROOT}/state/etc/upper"), format!("{SYSROOT}/state/etc/work"));
+    let Err(error) = overlay(&lower, &upper, &work) else { return Ok(()) };
+    report.warn(Stage::Etc, &format!("{error:#}; changes to /etc will not survive a reboot"));
+    let (memory_upper, memory_work) = (format!("{MEMORY}/upper"), format!("{MEMORY}/work"));
+    for folder in [MEMORY, &memory_upper, &memory_work] {
+        make_folder(Path::new(folder))?;
+    }
+    overlay(&format!("{upper}:{lower}"), &memory_upper, &memory_work)
+}
+
+fn overlay(lower: &str, upper: &str, work: &str) -> anyhow::Result<()> {
+    let options = std::ffi::CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work}"))?;
+    mount("etc", format!("{SYSROOT}/etc"), "overlay", MountFlags::empty(), options.as_c_str())
+        .with_context(|| format!("mounting the overlay of '{upper}' on '/etc'"))
+}
+
+fn make_folder(path: &Path) -> anyhow::Result<()> {
+    match mkdir(path, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("making folder '{}'", path.display())),
+    }
+}

@@ -169,3 +169,116 @@ impl Lines {
 fn ascii(value: &str) -> String {
     value.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_layout::record::Fallback;
+    use ferrite_layout::{Record, Slot, SlotState};
+    use std::path::Path;
+
+    fn key(algorithm: &str) -> Fingerprint {
+        Fingerprint { algorithm: algorithm.into(), digest: format!("SHA256:{}", "x".repeat(43)) }
+    }
+
+    fn plain() -> Facts {
+        let boot = BootFacts {
+            board: "qemu".into(),
+            version: "0.1.0".into(),
+            slot: Some(Slot::A),
+            slot_good: Some(true),
+            ..BootFacts::default()
+        };
+        let flags = SlotState::fresh();
+        let record = Record::default().start(Some(&flags), Slot::A, "0.1.0").complete(Slot::A);
+        Facts {
+            name: "Ferrite".into(),
+            boot: Some(boot),
+            slots: Some(Snapshot {
+                running: Some(Slot::A),
+                version: Some("0.1.0".into()),
+                flags: Some(flags),
+                record: Some(record),
+            }),
+            network: "eth0 configured 10.0.2.15/24 10.0.2.2 10.0.2.3\neth1 no-carrier - - -\n".into(),
+            fingerprints: vec![key("ED25519"), key("RSA")],
+            failed_units: Some(Vec::new()),
+        }
+    }
+
+    fn in_trouble() -> Facts {
+        let mut facts = plain();
+        let reason =
+            "started 3 times: the root on /dev/vda7 does not match its hash (dm-verity: block 4711 is corrupt)";
+        if let Some(record) = facts.slots.as_mut().and_then(|slots| slots.record.as_mut()) {
+            record.fallback = Some(Fallback { from: Slot::B, version: Some("0.2.0".into()), reason: reason.into() });
+        }
+        if let Some(boot) = &mut facts.boot {
+            boot.state = StateKind::Volatile;
+            boot.state_reason = "ext4 on /dev/vda9 cannot be mounted: Structure needs cleaning".into();
+            boot.warnings = vec!["two disks have the same partition GUIDs: /dev/vda and /dev/vdb".into()];
+        }
+        facts.failed_units = Some((0..10).map(|n| format!("unit{n}.service")).collect());
+        facts
+    }
+
+    fn golden(name: &str, text: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("the folder can be made");
+            std::fs::write(&path, text).expect("the golden file can be written");
+        }
+        let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(text == wanted, "{} differs; review with UPDATE_GOLDEN=1 and git diff. Now:\n{text}", path.display());
+    }
+
+    #[test]
+    fn a_healthy_and_a_troubled_machine_look_as_in_the_golden_files() {
+        golden("healthy.txt", &render(&plain()).motd);
+        golden("troubled.txt", &render(&in_trouble()).motd);
+    }
+
+    #[test]
+    fn nothing_known_still_makes_a_banner() {
+        assert_eq!(render(&Facts::default()).motd, "Ferrite\n\n  address     none yet\n\n");
+    }
+
+    #[test]
+    fn every_line_is_printable_ascii_of_at_most_79_columns() {
+        let mut facts = in_trouble();
+        facts.failed_units = Some(vec!["\u{1b}[31m\\d\u{e9}.service".into()]);
+        facts.network = format!("{} configured 10.0.0.1/8 - -\n\n x\n", "\u{7}eth");
+        let banner = render(&facts);
+        for line in banner.motd.lines() {
+            assert!(line.len() < 80 && line.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{line:?}");
+        }
+        assert!(banner.motd.contains("?[31m\\d?.service"));
+        assert!(banner.issue.contains("?[31m\\\\d?.service"), "agetty must not see an escape");
+    }
+
+    #[test]
+    fn the_slot_line_says_what_is_proved() {
+        let text = |good: Option<bool>, tries_left, flags: Option<SlotState>| {
+            let boot = BootFacts { slot: Some(Slot::B), slot_good: good, tries_left, ..BootFacts::default() };
+            slot_text(&boot, Some(&Snapshot { flags, ..Snapshot::default() }))
+        };
+        assert_eq!(text(Some(true), 0, None), "b, good");
+        assert_eq!(text(Some(false), 2, None), "b, on trial: 2 more tries before the other slot is used");
+        assert_eq!(text(Some(false), 0, None), "b, on trial: this is the last try");
+        assert_eq!(text(None, 0, None), "b, flags unreadable");
+        assert_eq!(text(Some(false), 2, Some(SlotState::fresh().mark_good(Slot::B))), "b, good");
+        assert_eq!(slot_text(&BootFacts::default(), None), "none: started from the network");
+    }
+
+    #[test]
+    fn a_note_of_early_boot_is_shown_unless_the_newer_record_has_none() {
+        let mut facts = plain();
+        let fallback = Fallback { from: Slot::B, version: None, reason: "why".into() };
+        if let Some(boot) = &mut facts.boot {
+            boot.fallback = Some(fallback);
+        }
+        assert!(!render(&facts).motd.contains("given up"));
+        facts.slots = None;
+        assert!(render(&facts).motd.contains("fallback    slot b was given up: why"));
+    }
+}

@@ -63,3 +63,51 @@ fn encode_base64(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::process::Command;
+
+    #[test]
+    fn fingerprints_are_those_of_ssh_keygen() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (kind, algorithm) in [("ed25519", "ED25519"), ("ecdsa", "ECDSA"), ("rsa", "RSA")] {
+            let key = folder.path().join(kind);
+            let keygen = |arguments: &[&str]| {
+                let output = Command::new(crate::host_keys::KEYGEN).args(arguments).arg("-f").arg(&key).output();
+                String::from_utf8(output.expect("ssh-keygen starts").stdout).expect("it speaks ASCII")
+            };
+            keygen(&["-q", "-t", kind, "-N", "", "-C", "a comment"]);
+            let public = fs::read_to_string(key.with_extension("pub")).expect("the key was made");
+            let ours = of_public_key(&public).expect("it is a key");
+            assert_eq!(keygen(&["-l"]).split(' ').nth(1), Some(ours.digest.as_str()));
+            assert_eq!(ours.algorithm, algorithm);
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_has_no_fingerprint() {
+        let wrong = [
+            "",
+            "ssh-ed25519",
+            "ssh-ed25519 !!!!",
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAA",
+            "ssh-rsa AA==",
+            "\u{e9} \u{e9}",
+        ];
+        for line in wrong {
+            assert_eq!(of_public_key(line), None, "'{line}'");
+        }
+        assert_eq!(of_public_key(&"\u{e9}".repeat(LIMIT_BYTES)), None);
+    }
+
+    #[test]
+    fn base64_is_the_usual_one() {
+        for (bytes, text) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg")] {
+            assert_eq!(encode_base64(bytes.as_bytes()), text);
+            assert_eq!(decode_base64(text).as_deref(), Some(bytes.as_bytes()));
+        }
+    }
+}

@@ -93,3 +93,57 @@ fn read(path: &Path) -> Option<String> {
     fs::File::open(path).and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes)).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_control::UnitSummary;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+
+    fn paths(folder: &Path) -> Paths {
+        let at = |name: &str| folder.join(name);
+        Paths {
+            facts: at("boot"),
+            snapshot: at("slots"),
+            network: at("network"),
+            os_release: at("os-release"),
+            ssh: folder.to_path_buf(),
+            control: at("init.sock"),
+        }
+    }
+
+    #[test]
+    fn whatever_is_absent_is_left_out() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(gather(&paths(folder.path())), Facts::default());
+    }
+
+    #[test]
+    fn files_and_pid_1_are_asked() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let paths = paths(folder.path());
+        let listener = UnixListener::bind(&paths.control).expect("a socket");
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a client comes");
+            let mut question = String::new();
+            BufReader::new(&stream).read_line(&mut question).expect("it asks");
+            let unit = |name: &str, active: &str| UnitSummary {
+                name: name.into(),
+                active: active.into(),
+                ..UnitSummary::default()
+            };
+            let units = Reply::Units(vec![unit("a.service", "active"), unit("b.service", "failed")]);
+            let answer = ferrite_control::encode(&units, 1 << 16).expect("it fits");
+            (&stream).write_all(&answer).expect("it is sent");
+            question
+        });
+        fs::write(&paths.os_release, "ID=x\nNAME=\"Ferrite Linux\"\n").expect("it can be written");
+        fs::write(&paths.facts, BootFacts { version: "7".into(), ..BootFacts::default() }.render()).expect("written");
+        let facts = gather(&paths);
+        assert_eq!(server.join().expect("the server ends"), "\"list_units\"\n");
+        assert_eq!(facts.failed_units.as_deref(), Some(&["b.service".to_string()][..]));
+        assert_eq!(facts.name, "Ferrite Linux");
+        assert_eq!(facts.boot.map(|boot| boot.version).as_deref(), Some("7"));
+    }
+}

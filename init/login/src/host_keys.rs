@@ -183,3 +183,115 @@ fn remove_folder(folder: &Path) -> Result<(), HostKeyError> {
 fn file(step: &'static str, path: &Path, source: io::Error) -> HostKeyError {
     HostKeyError::File { step, path: path.to_path_buf(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keygen() -> &'static Path {
+        Path::new(KEYGEN)
+    }
+
+    fn folder_with_keys() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let done = ensure(folder.path(), keygen()).expect("keys are made");
+        assert_eq!(done, ["made the ed25519 host key", "made the ecdsa host key", "made the rsa host key"]);
+        folder
+    }
+
+    fn contents(folder: &Path) -> Vec<(String, Vec<u8>, u32)> {
+        let entries = fs::read_dir(folder).expect("it can be listed").map(|entry| entry.expect("an entry"));
+        let mut contents: Vec<_> = entries
+            .map(|entry| {
+                let mode = entry.metadata().expect("it is there").permissions().mode() & 0o777;
+                let bytes = fs::read(entry.path()).expect("it can be read");
+                (entry.file_name().to_string_lossy().into_owned(), bytes, mode)
+            })
+            .collect();
+        contents.sort();
+        contents
+    }
+
+    #[test]
+    fn missing_keys_are_made_and_then_never_touched() {
+        let folder = folder_with_keys();
+        let before = contents(folder.path());
+        let wanted: Vec<(&str, u32)> = vec![
+            ("ssh_host_ecdsa_key", 0o600),
+            ("ssh_host_ecdsa_key.pub", 0o644),
+            ("ssh_host_ed25519_key", 0o600),
+            ("ssh_host_ed25519_key.pub", 0o644),
+            ("ssh_host_rsa_key", 0o600),
+            ("ssh_host_rsa_key.pub", 0o644),
+        ];
+        let names: Vec<(&str, u32)> = before.iter().map(|(name, _, mode)| (name.as_str(), *mode)).collect();
+        assert_eq!(names, wanted);
+        assert_eq!(ensure(folder.path(), keygen()).expect("all is well"), Vec::<String>::new());
+        assert_eq!(contents(folder.path()), before);
+    }
+
+    #[test]
+    fn an_empty_or_broken_private_key_is_made_anew_and_the_others_stay() {
+        let folder = folder_with_keys();
+        let at = |name: &str| folder.path().join(name);
+        let rsa = fs::read(at("ssh_host_rsa_key")).expect("it is there");
+        let half = fs::read(at("ssh_host_ecdsa_key")).expect("it is there");
+        fs::write(at("ssh_host_ed25519_key"), "").expect("it can be emptied");
+        fs::write(at("ssh_host_ecdsa_key"), &half[..half.len() / 2]).expect("it can be cut");
+        let done = ensure(folder.path(), keygen()).expect("keys are made");
+        assert_eq!(done.len(), 2);
+        assert_eq!(done[0], "made a new ed25519 host key, the old one could not be read: it is empty");
+        assert_eq!(fs::read(at("ssh_host_rsa_key")).expect("it is there"), rsa);
+        assert_eq!(fs::read(at("ssh_host_ecdsa_key.broken")).expect("it is kept"), half[..half.len() / 2]);
+        assert!(ensure(folder.path(), keygen()).expect("all is well").is_empty());
+    }
+
+    #[test]
+    fn a_public_key_that_is_lost_wrong_or_empty_comes_back_from_the_private_one() {
+        let folder = folder_with_keys();
+        let at = |name: &str| folder.path().join(name);
+        let public = |kind: &str| fs::read_to_string(at(&format!("ssh_host_{kind}_key.pub"))).expect("it is there");
+        let before = KINDS.map(public);
+        fs::remove_file(at("ssh_host_ed25519_key.pub")).expect("it was there");
+        fs::write(at("ssh_host_ecdsa_key.pub"), "").expect("it can be emptied");
+        fs::write(at("ssh_host_rsa_key.pub"), &before[0]).expect("it can be replaced");
+        assert_eq!(ensure(folder.path(), keygen()).expect("they are made").len(), 3);
+        for (kind, before) in KINDS.into_iter().zip(before) {
+            assert_eq!(public(kind).trim(), before.trim());
+        }
+    }
+
+    #[test]
+    fn a_private_key_that_others_could_read_is_kept_and_closed() {
+        let folder = folder_with_keys();
+        let path = folder.path().join("ssh_host_ed25519_key");
+        let before = fs::read(&path).expect("it is there");
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
+        assert!(ensure(folder.path(), keygen()).expect("all is well").is_empty());
+        assert_eq!(fs::read(&path).expect("it is there"), before);
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_a_power_cut_left_over_is_cleared_and_its_key_made() {
+        let folder = folder_with_keys();
+        let temporary = folder.path().join(TEMPORARY);
+        fs::create_dir(&temporary).expect("a folder");
+        fs::write(temporary.join("key"), "half").expect("it can be written");
+        // The cut came after the public half was renamed.
+        fs::remove_file(folder.path().join("ssh_host_ed25519_key")).expect("it was there");
+        assert_eq!(ensure(folder.path(), keygen()).expect("it is made"), ["made the ed25519 host key"]);
+        assert!(!temporary.exists());
+        assert!(ensure(folder.path(), keygen()).expect("all is well").is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_dies_costs_no_key() {
+        let folder = folder_with_keys();
+        let before = contents(folder.path());
+        let error = ensure(folder.path(), Path::new("/nonexistent")).expect_err("it cannot start");
+        assert_eq!(error.to_string(), "starting '/nonexistent'");
+        assert!(matches!(ensure(folder.path(), Path::new("/bin/false")), Err(HostKeyError::Keygen { .. })));
+        assert_eq!(contents(folder.path()), before);
+    }
+}

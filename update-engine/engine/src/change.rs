@@ -112,3 +112,158 @@ fn refresh(paths: &Paths, facts: &BootFacts, contents: &Contents) -> anyhow::Res
     replace_file(&paths.snapshot, snapshot.render().as_bytes(), 0o644)
         .context("the slot flags are changed, but status will show old ones")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_layout::envblock;
+    use ferrite_layout::record::Fallback;
+    use std::fs;
+
+    const ENV: [usize; 2] = [4096, 8192];
+    const RECORD: usize = 12_288;
+
+    /// A machine of three files.
+    struct Machine {
+        folder: tempfile::TempDir,
+        paths: Paths,
+    }
+
+    impl Machine {
+        fn new(running: Option<Slot>, flags: &SlotState, record: &Record) -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let mut partition = vec![0u8; 1 << 16];
+            for at in ENV {
+                partition[at..at + 1024].copy_from_slice(&envblock::render(flags));
+            }
+            partition[RECORD..RECORD + 512].copy_from_slice(&record.render());
+            fs::write(folder.path().join("bootctl"), partition).expect("it can be written");
+            let facts = BootFacts {
+                version: "2.0".into(),
+                slot: running,
+                bootctl_device: folder.path().join("bootctl").display().to_string(),
+                ..BootFacts::default()
+            };
+            fs::write(folder.path().join("boot"), facts.render()).expect("it can be written");
+            let paths = Paths { facts: folder.path().join("boot"), snapshot: folder.path().join("slots") };
+            Self { folder, paths }
+        }
+
+        fn on_trial() -> Self {
+            let flags = SlotState::fresh().install_done(Slot::B).with(Slot::B, SlotFlags::Trying(2));
+            Self::new(Some(Slot::B), &flags, &Record::default().start(Some(&flags), Slot::B, "2.0"))
+        }
+
+        fn apply(&self, change: &Change) -> Outcome {
+            apply(&self.paths, change).expect("the change is made")
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            fs::read(self.folder.path().join("bootctl")).expect("it can be read")
+        }
+
+        fn contents(&self) -> Contents {
+            Contents::parse(&self.bytes())
+        }
+    }
+
+    #[test]
+    fn mark_good_makes_flags_record_and_snapshot_say_so() {
+        let machine = Machine::on_trial();
+        machine.apply(&Change::Reach(Stage::Init));
+        assert_eq!(machine.apply(&Change::MarkGood), Outcome::Changed("slot b is marked good".into()));
+        let contents = machine.contents();
+        let flags = SlotState { order: Order::beginning_with(Slot::B), a: SlotFlags::Good, b: SlotFlags::Good };
+        assert_eq!(contents.copies, [Some(flags); 2]);
+        let record = contents.record.expect("it is whole");
+        assert_eq!((record.starts, record.stage, record.version.as_deref()), (0, Some(Stage::Complete), Some("2.0")));
+        let snapshot = machine.paths.read_snapshot().expect("it is there");
+        assert_eq!((snapshot.flags, snapshot.record, snapshot.running), (Some(flags), Some(record), Some(Slot::B)));
+    }
+
+    #[test]
+    fn mark_good_again_and_a_late_stage_write_nothing() {
+        let machine = Machine::on_trial();
+        machine.apply(&Change::MarkGood);
+        let before = machine.bytes();
+        assert_eq!(machine.apply(&Change::MarkGood), Outcome::Unchanged("slot b is marked good already".into()));
+        assert!(matches!(machine.apply(&Change::Reach(Stage::Init)), Outcome::Unchanged(_)));
+        assert_eq!(machine.bytes(), before);
+    }
+
+    #[test]
+    fn a_failure_is_noted_and_changes_no_flags() {
+        let machine = Machine::on_trial();
+        let flags = machine.contents().copies;
+        machine.apply(&Change::Fail("deadline: unit x.service not reached".into()));
+        let contents = machine.contents();
+        assert_eq!(
+            contents.record.and_then(|record| record.reason).as_deref(),
+            Some("deadline: unit x.service not reached")
+        );
+        assert_eq!(contents.copies, flags);
+    }
+
+    #[test]
+    fn mark_good_after_a_fallback_keeps_the_note_and_ends_the_search_for_the_dead_slot() {
+        let flags = SlotState::fresh().install_done(Slot::B).demote(Slot::B);
+        let fallback = Fallback { from: Slot::B, version: Some("3.0".into()), reason: "why".into() };
+        let record = Record { fallback: Some(fallback.clone()), ..Record::default() }.start(None, Slot::A, "2.0");
+        let machine = Machine::new(Some(Slot::A), &flags, &record);
+        machine.apply(&Change::MarkGood);
+        let contents = machine.contents();
+        assert_eq!(contents.flags().map(|flags| flags.order.first()), Some(Slot::A));
+        assert_eq!(contents.record.and_then(|record| record.fallback), Some(fallback));
+    }
+
+    #[test]
+    fn one_torn_copy_is_repaired_and_lost_flags_are_made_anew() {
+        let machine = Machine::on_trial();
+        for lost in [&ENV[..1], &ENV[..]] {
+            let mut bytes = machine.bytes();
+            for at in lost {
+                bytes[at + 30..at + 512].fill(0);
+            }
+            fs::write(machine.folder.path().join("bootctl"), bytes).expect("it can be written");
+            machine.apply(&Change::MarkGood);
+            let [first, second] = machine.contents().copies;
+            assert_eq!(first, second);
+            assert_eq!(first.map(|flags| (flags.order.first(), flags.b)), Some((Slot::B, SlotFlags::Good)));
+        }
+    }
+
+    #[test]
+    fn a_torn_record_is_begun_again() {
+        let machine = Machine::on_trial();
+        let mut bytes = machine.bytes();
+        bytes[RECORD + 20] = 0;
+        fs::write(machine.folder.path().join("bootctl"), bytes).expect("it can be written");
+        machine.apply(&Change::Reach(Stage::Init));
+        let record = machine.contents().record.expect("it is whole");
+        assert_eq!((record.slot, record.starts, record.stage), (Some(Slot::B), 1, Some(Stage::Init)));
+    }
+
+    #[test]
+    fn a_machine_without_slots_has_nothing_to_change() {
+        let machine = Machine::new(None, &SlotState::fresh(), &Record::default());
+        let before = machine.bytes();
+        assert!(matches!(machine.apply(&Change::MarkGood), Outcome::Unchanged(_)));
+        assert_eq!(machine.bytes(), before);
+    }
+
+    #[test]
+    fn an_error_names_the_file_or_device() {
+        let machine = Machine::on_trial();
+        fs::remove_file(machine.folder.path().join("bootctl")).expect("it was there");
+        let error = apply(&machine.paths, &Change::MarkGood).expect_err("no device");
+        let path = machine.folder.path().join("bootctl");
+        let line = ferrite_cli::error_line(&error);
+        assert!(
+            line.starts_with(&format!("error: opening boot control partition '{}': No such file", path.display())),
+            "{line}"
+        );
+        fs::remove_file(&machine.paths.facts).expect("it was there");
+        let line = ferrite_cli::error_line(&apply(&machine.paths, &Change::MarkGood).expect_err("no facts"));
+        assert!(line.starts_with("error: early boot left no facts (is this a Ferrite machine?): reading "), "{line}");
+    }
+}

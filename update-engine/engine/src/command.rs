@@ -86,3 +86,20 @@ fn change_as_root(verb: &str, paths: &Paths, change: &Change) -> anyhow::Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_is_at_most_80_columns_wide() {
+        let mut command = Arguments::command();
+        command.build();
+        let mut helps = vec![command.render_long_help().to_string(), command.render_help().to_string()];
+        helps.extend(command.get_subcommands_mut().map(|verb| verb.render_long_help().to_string()));
+        for line in helps.iter().flat_map(|help| help.lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}

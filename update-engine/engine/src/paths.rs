@@ -27,7 +27,7 @@ impl Default for Paths {
 impl Paths {
     /// The facts of this boot.
     pub fn read_facts(&self) -> anyhow::Result<BootFacts> {
-        Ok(BootFacts::parse(&read(&self.facts, "is this a Ferrite machine?")?))
+        Ok(BootFacts::parse(&read(&self.facts, "early boot left no facts (is this a Ferrite machine?)")?))
     }
 
     /// The flags as they were when something changed them last.

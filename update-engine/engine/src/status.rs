@@ -126,3 +126,65 @@ pub fn json(snapshot: &Snapshot) -> Value {
         "fallback": fallback,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_layout::record::{Fallback, Stage};
+    use ferrite_layout::{Record, SlotState};
+
+    fn running_a(flags: SlotState) -> Snapshot {
+        let record = Record::default().start(None, Slot::A, "1.0").reach(Stage::Init);
+        Snapshot { running: Some(Slot::A), version: Some("1.0".into()), flags: Some(flags), record: Some(record) }
+    }
+
+    fn fallen_back() -> Snapshot {
+        let reason = "started 3 times, last reached early boot".to_string();
+        let mut snapshot = running_a(SlotState::fresh());
+        if let Some(record) = &mut snapshot.record {
+            record.fallback = Some(Fallback { from: Slot::B, version: Some("1.1".into()), reason });
+        }
+        snapshot
+    }
+
+    #[test]
+    fn a_person_sees_both_slots_what_starts_next_and_the_last_fallback() {
+        assert_eq!(
+            text(&fallen_back()),
+            "SLOT  STATE   TRIES  VERSION\n\
+             a     good    -      1.0      running, starts next\n\
+             b     failed  -      1.1\n\n\
+             last fallback: from slot b (1.1): started 3 times, last reached early boot\n"
+        );
+        assert_eq!(
+            text(&running_a(SlotState::fresh().install_done(Slot::B))),
+            "SLOT  STATE   TRIES   VERSION\n\
+             a     good    -       1.0      running\n\
+             b     trying  3 left  -        starts next\n"
+        );
+    }
+
+    #[test]
+    fn a_slot_on_its_last_try_an_empty_slot_and_lost_flags_are_told_apart() {
+        let mut last_try = running_a(SlotState::fresh().install_done(Slot::A).with(Slot::A, SlotFlags::Unusable));
+        assert!(text(&last_try).contains("a     trying  0 left  1.0      running\nb     empty"), "{}", text(&last_try));
+        assert!(text(&last_try).contains("no slot is usable; the boot loader will try slot a, then b"));
+        last_try.flags = None;
+        assert!(text(&last_try).contains("no whole copy of the slot flags was found"));
+    }
+
+    #[test]
+    fn a_script_sees_the_same() {
+        let value = json(&fallen_back());
+        assert_eq!(value["running"], "a");
+        assert_eq!(value["next"], "a");
+        assert_eq!(
+            value["slots"][1],
+            json!({
+                "slot": "b", "state": "failed", "tries": null, "version": "1.1", "running": false, "next": false,
+            })
+        );
+        assert_eq!(value["fallback"]["reason"], "started 3 times, last reached early boot");
+        assert_eq!(json(&Snapshot::default())["next"], Value::Null);
+    }
+}

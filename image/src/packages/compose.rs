@@ -6,6 +6,7 @@ use super::lock::{Lock, Locked};
 use super::select::{prune_empty_folders, select};
 use super::skeleton;
 use super::store::Store;
+use super::tools::BOOT_PACKAGES;
 use super::users::{SysusersFile, accounts};
 use super::{closure, users};
 use crate::tree::{Node, OURS, Origin, Tree};
@@ -75,10 +76,15 @@ pub fn compose(order: &Order<'_>, store: &Store<'_>) -> Result<Composed> {
     let release = skeleton::os_release(order.version, &order.board.name);
     tree.insert("/usr/lib/os-release", Node::file(0o644, release.as_str(), &origin))?;
     let kernel = kernel(order.board, &locked, store)?;
-    add_licences(&mut tree, &sources.available, &kernel)?;
+    add_licences(&mut tree, &sources.available)?;
+    add_licences_of_boot(&mut tree, &kernel, order.lock, store)?;
     prune_empty_folders(&mut tree);
-    let used: BTreeSet<&str> = tree.iter().map(|(_, node)| &*node.origin).chain([&*kernel.package.name]).collect();
-    let packages = locked.iter().filter(|package| used.contains(package.name.as_str())).cloned().collect();
+    let used: BTreeSet<&str> = tree.iter().map(|(_, node)| &*node.origin).collect();
+    let boot = order.lock.tools().iter().filter(|package| is_boot(package));
+    let mut packages: Vec<Locked> =
+        locked.iter().chain(boot).filter(|package| used.contains(package.name.as_str())).cloned().collect();
+    packages.sort();
+    packages.dedup();
     stripped.sort();
     Ok(Composed { tree, kernel, packages, stripped })
 }
@@ -153,19 +159,34 @@ fn add_accounts(tree: &mut Tree, board: &Board) -> Result<()> {
 }
 
 /// Keeps the licence text of every package that something came from, as their licences demand.
-fn add_licences(tree: &mut Tree, available: &Tree, kernel: &KernelPackage) -> Result<()> {
+fn add_licences(tree: &mut Tree, available: &Tree) -> Result<()> {
     let mut origins: BTreeSet<Origin> = tree.iter().map(|(_, node)| node.origin.clone()).collect();
     origins.remove(OURS);
-    for origin in origins {
-        let path = format!("/usr/share/doc/{origin}/copyright");
-        let (_, node) = available.resolve(&path).with_context(|| format!("package {origin} has no licence text"))?;
-        let content = node.content().with_context(|| format!("{path} is not a regular file"))?;
-        tree.insert(&path, Node::file(0o644, content.clone(), &origin))?;
+    origins.iter().try_for_each(|origin| add_licence(tree, origin, available))
+}
+
+/// The same for what lies on the disk outside the root: kernel and boot loaders.
+fn add_licences_of_boot(tree: &mut Tree, kernel: &KernelPackage, lock: &Lock, store: &Store<'_>) -> Result<()> {
+    add_licence(tree, &kernel.package.name.as_str().into(), &kernel.files)?;
+    store.fetch(lock.tools())?;
+    let mut available = Tree::new();
+    for package in lock.tools().iter().filter(|package| package.name.starts_with("grub") || is_boot(package)) {
+        let mut files = store.open(package)?;
+        files.retain(|path, _| path.starts_with("/usr/share/doc/"));
+        available.merge(files)?;
     }
-    let name: Origin = kernel.package.name.as_str().into();
-    let path = format!("/usr/share/doc/{name}/copyright");
-    if let Some(content) = kernel.files.get(&path).and_then(Node::content) {
-        tree.insert(&path, Node::file(0o644, content.clone(), &name))?;
-    }
+    let boot = lock.tools().iter().filter(|package| is_boot(package));
+    boot.map(|package| package.name.as_str().into()).try_for_each(|origin| add_licence(tree, &origin, &available))
+}
+
+fn is_boot(package: &Locked) -> bool {
+    BOOT_PACKAGES.contains(&package.name.as_str())
+}
+
+fn add_licence(tree: &mut Tree, origin: &Origin, available: &Tree) -> Result<()> {
+    let path = format!("/usr/share/doc/{origin}/copyright");
+    let (_, node) = available.resolve(&path).with_context(|| format!("package {origin} has no licence text"))?;
+    let content = node.content().with_context(|| format!("{path} is not a regular file"))?;
+    tree.insert(&path, Node::file(0o644, content.clone(), origin))?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::tree::{Kind, Tree};
 use ferrite_boards::{Glob, Package};
 
 /// Never enters from a package whose board entry has no `include`: what no program of a server reads.
-const LEFT_OUT: [&str; 37] = [
+const LEFT_OUT: [&str; 38] = [
     "/**/*.a",
     "/**/*.la",
     "/boot/**",
@@ -33,6 +33,7 @@ const LEFT_OUT: [&str; 37] = [
     "/usr/share/debianutils/**",
     "/usr/share/doc-base/**",
     "/usr/share/doc/**",
+    "/usr/share/fish/**",
     "/usr/share/icons/**",
     "/usr/share/info/**",
     "/usr/share/initramfs-tools/**",

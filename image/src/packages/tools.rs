@@ -30,6 +30,10 @@ pub const PACKAGES: [&str; 14] = [
     "zstd",
 ];
 
+/// Those of them that put files of theirs on the disk, outside the root.
+pub const BOOT_PACKAGES: [&str; 5] =
+    ["grub-efi-amd64-signed", "grub-pc-bin", "shim-helpers-amd64-signed", "shim-signed", "systemd-boot-efi"];
+
 const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 

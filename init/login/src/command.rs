@@ -29,12 +29,16 @@ enum Verb {
     /// Make the host keys in /etc/ssh that are missing or broken (root)
     ///
     /// A key that can be read is never replaced.
-    HostKeys,
+    HostKeys {
+        /// Only keys of these kinds; an RSA key takes long to make
+        #[arg(value_parser = host_keys::KINDS)]
+        kinds: Vec<String>,
+    },
 }
 
 /// Does what the command line says.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    match arguments.verb {
+    match &arguments.verb {
         Verb::Banner { print: true } => {
             print!("{}", banner::render(&gather::gather(&Paths::default())).motd);
             Ok(())
@@ -45,8 +49,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             replace_file(Path::new("/run/motd"), banner.motd.as_bytes(), 0o644)?;
             Ok(())
         }
-        Verb::HostKeys => {
-            let made = host_keys::ensure(Path::new("/etc/ssh"), Path::new(host_keys::KEYGEN))
+        Verb::HostKeys { kinds } => {
+            let all = host_keys::KINDS.into_iter();
+            let kinds: Vec<_> =
+                all.filter(|kind| kinds.is_empty() || kinds.iter().any(|asked| asked == kind)).collect();
+            let made = host_keys::ensure(Path::new("/etc/ssh"), &kinds, Path::new(host_keys::KEYGEN))
                 .context("making the host keys of ssh")?;
             made.iter().for_each(|line| println!("{line}"));
             Ok(())

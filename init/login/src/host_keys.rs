@@ -1,7 +1,8 @@
 //! Acts: makes the host keys of ssh that are missing or broken.
 //!
-//! A key is made in a temporary folder beside its place, synced, and renamed: first the public half, then the private
-//! one, so that a private key that is there is always complete. A private key that ssh-keygen can read is kept for ever.
+//! A key is made in a temporary folder beside its place, read back, synced, and renamed: first the public half, then
+//! the private one, so that a private key that is there is always complete. A private key that ssh-keygen can read is
+//! kept for ever; one that it cannot read is put aside as `.broken`, and only after it read a new one.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ferrite_layout::durable::{DurableError, replace_file, sync_folder};
+
+use crate::fingerprint::blob_of_public_key;
+use crate::private_key;
 
 /// The program that makes keys.
 pub const KEYGEN: &str = "/usr/bin/ssh-keygen";
@@ -53,13 +57,14 @@ pub enum HostKeyError {
 }
 
 /// Makes what is missing in this folder; returns a line for each thing that was done.
-pub fn ensure(folder: &Path, keygen: &Path) -> Result<Vec<String>, HostKeyError> {
+pub fn ensure(folder: &Path, kinds: &[&'static str], keygen: &Path) -> Result<Vec<String>, HostKeyError> {
     let temporary = folder.join(TEMPORARY);
     remove_folder(&temporary)?;
     let mut done = Vec::new();
-    for kind in KINDS {
+    for kind in kinds.iter().copied() {
         let private = folder.join(format!("ssh_host_{kind}_key"));
         match read_private(&private, keygen)? {
+            PrivateKey::Whole => {}
             PrivateKey::Readable(public) => {
                 if let Some(line) = repair(&private, &public)? {
                     done.push(line);
@@ -70,7 +75,6 @@ pub fn ensure(folder: &Path, keygen: &Path) -> Result<Vec<String>, HostKeyError>
                 done.push(format!("made the {kind} host key"));
             }
             PrivateKey::Broken(why) => {
-                keep_aside(&private)?;
                 make(kind, &private, &temporary, keygen)?;
                 done.push(format!("made a new {kind} host key, the old one could not be read: {why}"));
             }
@@ -81,6 +85,7 @@ pub fn ensure(folder: &Path, keygen: &Path) -> Result<Vec<String>, HostKeyError>
 }
 
 enum PrivateKey {
+    Whole,
     Absent,
     Broken(String),
     /// With the public half that belongs to it.
@@ -100,12 +105,21 @@ fn read_private(private: &Path, keygen: &Path) -> Result<PrivateKey, HostKeyErro
         Ok(_) => {}
     }
     // An unreadable disk must not cost a key: only bytes that were read can be called broken.
-    fs::read(private).map_err(|source| file("reading", private, source))?;
+    let text = fs::read(private).map_err(|source| file("reading", private, source))?;
+    let public = fs::read(private.with_extension("pub")).unwrap_or_default();
+    let whole = private_key::public_blob(&String::from_utf8_lossy(&text));
+    if whole.is_some() && whole == blob_of_public_key(&String::from_utf8_lossy(&public)) {
+        return Ok(PrivateKey::Whole);
+    }
+    ask_keygen(private, keygen)
+}
+
+fn ask_keygen(private: &Path, keygen: &Path) -> Result<PrivateKey, HostKeyError> {
     let mut command = Command::new(keygen);
     command.args(["-y", "-P", "", "-f"]).arg(private);
     let output = output(command, keygen)?;
     let public = String::from_utf8_lossy(&output.stdout).trim().to_string();
-    if output.status.success() && crate::fingerprint::of_public_key(&public).is_some() {
+    if output.status.success() && blob_of_public_key(&public).is_some() {
         Ok(PrivateKey::Readable(public))
     } else if output.status.code() == Some(255) || output.status.success() {
         Ok(PrivateKey::Broken(last_line(&output.stderr)))
@@ -142,12 +156,17 @@ fn make(kind: &'static str, private: &Path, temporary: &Path, keygen: &Path) -> 
         let output = format!("{}: {}", output.status, last_line(&output.stderr));
         return Err(HostKeyError::Keygen { kind, output });
     }
+    // If it cannot read its own work either, the old key is not the one to blame.
+    if !matches!(read_private(&new, keygen)?, PrivateKey::Whole | PrivateKey::Readable(_)) {
+        return Err(HostKeyError::Keygen { kind, output: "the new key cannot be read".to_string() });
+    }
     let public = new.with_extension("pub");
     for (path, mode) in [(&public, 0o644), (&new, 0o600)] {
         fs::set_permissions(path, Permissions::from_mode(mode))
             .and_then(|()| File::open(path)?.sync_all())
             .map_err(|source| file("syncing", path, source))?;
     }
+    keep_aside(private)?;
     let folder = private.parent().unwrap_or(Path::new("/"));
     for (from, to) in [(&public, private.with_extension("pub")), (&new, private.to_path_buf())] {
         fs::rename(from, &to).map_err(|source| file("renaming a new key to", &to, source))?;
@@ -156,10 +175,13 @@ fn make(kind: &'static str, private: &Path, temporary: &Path, keygen: &Path) -> 
     Ok(())
 }
 
-/// A key that nobody could read may still be wanted by its owner.
+/// A key that could not be read may still be wanted by its owner.
 fn keep_aside(private: &Path) -> Result<(), HostKeyError> {
     let aside = private.with_extension("broken");
-    fs::rename(private, &aside).map_err(|source| file("putting aside", private, source))
+    match fs::rename(private, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("putting aside", private, error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn output(mut command: Command, keygen: &Path) -> Result<std::process::Output, HostKeyError> {
@@ -194,7 +216,7 @@ mod tests {
 
     fn folder_with_keys() -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let done = ensure(folder.path(), keygen()).expect("keys are made");
+        let done = ensure(folder.path(), &KINDS, keygen()).expect("keys are made");
         assert_eq!(done, ["made the ed25519 host key", "made the ecdsa host key", "made the rsa host key"]);
         folder
     }
@@ -226,7 +248,7 @@ mod tests {
         ];
         let names: Vec<(&str, u32)> = before.iter().map(|(name, _, mode)| (name.as_str(), *mode)).collect();
         assert_eq!(names, wanted);
-        assert_eq!(ensure(folder.path(), keygen()).expect("all is well"), Vec::<String>::new());
+        assert_eq!(ensure(folder.path(), &KINDS, keygen()).expect("all is well"), Vec::<String>::new());
         assert_eq!(contents(folder.path()), before);
     }
 
@@ -238,12 +260,12 @@ mod tests {
         let half = fs::read(at("ssh_host_ecdsa_key")).expect("it is there");
         fs::write(at("ssh_host_ed25519_key"), "").expect("it can be emptied");
         fs::write(at("ssh_host_ecdsa_key"), &half[..half.len() / 2]).expect("it can be cut");
-        let done = ensure(folder.path(), keygen()).expect("keys are made");
+        let done = ensure(folder.path(), &KINDS, keygen()).expect("keys are made");
         assert_eq!(done.len(), 2);
         assert_eq!(done[0], "made a new ed25519 host key, the old one could not be read: it is empty");
         assert_eq!(fs::read(at("ssh_host_rsa_key")).expect("it is there"), rsa);
         assert_eq!(fs::read(at("ssh_host_ecdsa_key.broken")).expect("it is kept"), half[..half.len() / 2]);
-        assert!(ensure(folder.path(), keygen()).expect("all is well").is_empty());
+        assert!(ensure(folder.path(), &KINDS, keygen()).expect("all is well").is_empty());
     }
 
     #[test]
@@ -255,7 +277,7 @@ mod tests {
         fs::remove_file(at("ssh_host_ed25519_key.pub")).expect("it was there");
         fs::write(at("ssh_host_ecdsa_key.pub"), "").expect("it can be emptied");
         fs::write(at("ssh_host_rsa_key.pub"), &before[0]).expect("it can be replaced");
-        assert_eq!(ensure(folder.path(), keygen()).expect("they are made").len(), 3);
+        assert_eq!(ensure(folder.path(), &KINDS, keygen()).expect("they are made").len(), 3);
         for (kind, before) in KINDS.into_iter().zip(before) {
             assert_eq!(public(kind).trim(), before.trim());
         }
@@ -267,7 +289,7 @@ mod tests {
         let path = folder.path().join("ssh_host_ed25519_key");
         let before = fs::read(&path).expect("it is there");
         fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
-        assert!(ensure(folder.path(), keygen()).expect("all is well").is_empty());
+        assert!(ensure(folder.path(), &KINDS, keygen()).expect("all is well").is_empty());
         assert_eq!(fs::read(&path).expect("it is there"), before);
         assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
     }
@@ -280,18 +302,33 @@ mod tests {
         fs::write(temporary.join("key"), "half").expect("it can be written");
         // The cut came after the public half was renamed.
         fs::remove_file(folder.path().join("ssh_host_ed25519_key")).expect("it was there");
-        assert_eq!(ensure(folder.path(), keygen()).expect("it is made"), ["made the ed25519 host key"]);
+        assert_eq!(ensure(folder.path(), &KINDS, keygen()).expect("it is made"), ["made the ed25519 host key"]);
         assert!(!temporary.exists());
-        assert!(ensure(folder.path(), keygen()).expect("all is well").is_empty());
+        assert!(ensure(folder.path(), &KINDS, keygen()).expect("all is well").is_empty());
+    }
+
+    #[test]
+    fn whole_keys_need_no_program_at_all() {
+        let folder = folder_with_keys();
+        assert!(ensure(folder.path(), &KINDS, Path::new("/nonexistent")).expect("all is well").is_empty());
     }
 
     #[test]
     fn a_program_that_is_missing_or_dies_costs_no_key() {
         let folder = folder_with_keys();
+        let private = folder.path().join("ssh_host_ecdsa_key");
+        fs::write(&private, "of another form").expect("it can be written");
         let before = contents(folder.path());
-        let error = ensure(folder.path(), Path::new("/nonexistent")).expect_err("it cannot start");
+        let error = ensure(folder.path(), &KINDS, Path::new("/nonexistent")).expect_err("it cannot start");
         assert_eq!(error.to_string(), "starting '/nonexistent'");
-        assert!(matches!(ensure(folder.path(), Path::new("/bin/false")), Err(HostKeyError::Keygen { .. })));
+        assert!(matches!(ensure(folder.path(), &KINDS, Path::new("/bin/false")), Err(HostKeyError::Keygen { .. })));
         assert_eq!(contents(folder.path()), before);
+    }
+
+    #[test]
+    fn only_the_kinds_that_were_asked_for_are_made() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(ensure(folder.path(), &KINDS[..1], keygen()).expect("it is made"), ["made the ed25519 host key"]);
+        assert_eq!(contents(folder.path()).len(), 2);
     }
 }

@@ -4,7 +4,9 @@
 //! leaves half a key, and never replaces a key that can be read.
 
 pub mod banner;
+mod base64;
 pub mod command;
 pub mod fingerprint;
 pub mod gather;
 pub mod host_keys;
+pub mod private_key;

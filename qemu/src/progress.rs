@@ -1,7 +1,7 @@
 //! Picks the lines of a boot that a waiting person wants to see. Pure.
 
 /// Words at the beginning of a line, behind the kernel's time stamp, that make it worth showing.
-const SHOWN: [&str; 5] = ["ferrite", "GRUB", "[FAILED]", "Kernel panic", "Reached target"];
+const SHOWN: [&str; 6] = ["ferrite", "Ferrite", "GRUB", "[FAILED]", "Kernel panic", "Reached target"];
 
 /// Targets that tell how far the boot is.
 const MILESTONES: [&str; 4] = ["sysinit.target", "network-online.target", "multi-user.target", "boot-complete.target"];

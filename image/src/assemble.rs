@@ -8,7 +8,7 @@ use anyhow::Context;
 use ferrite_layout::{Part, Record, SlotState};
 
 use crate::disk::{self, Source};
-use crate::initrd::{self, KernelModules};
+use crate::initrd::{self, KernelModules, ModulePlan};
 use crate::kernel::Kernel;
 use crate::plan::ImagePlan;
 use crate::slot::{self, CommandLine, Root};
@@ -39,15 +39,19 @@ pub struct BootImage {
 }
 
 /// Makes the initrd; its modules come out of the cache while kernel and board stay the same.
-pub fn make_initrd(plan: &ImagePlan, kernel: &Kernel, init: Vec<u8>, cache_folder: &Path) -> anyhow::Result<Vec<u8>> {
+pub fn make_initrd(
+    plan: &ImagePlan,
+    kernel: &Kernel,
+    init: Vec<u8>,
+    cache_folder: &Path,
+) -> anyhow::Result<(Vec<u8>, ModulePlan)> {
     let modules = kernel.modules(&plan.board.exclude_modules);
     let all = KernelModules { release: &kernel.release, modules: &modules, builtin: &kernel.builtin };
     let chosen = initrd::plan_modules(&all, &plan.board.initrd_modules);
     let key = cache::Key::new("initrd-modules").text(&kernel.key).text(&format!("{chosen:?}"));
-    let archive = cache::keep(cache_folder, &key, || {
-        initrd::modules_archive(&all, &chosen, &kernel.read(&chosen.paths)?)
-    })?;
-    Ok(initrd::join(&archive, &initrd::program_archive(init)?))
+    let archive =
+        cache::keep(cache_folder, &key, || initrd::modules_archive(&all, &chosen, &kernel.read(&chosen.paths)?))?;
+    Ok((initrd::join(&archive, &initrd::program_archive(init)?), chosen))
 }
 
 /// Makes the root file system with its hash tree.
@@ -71,8 +75,7 @@ pub fn make_boot(
 ) -> anyhow::Result<BootImage> {
     let os_release = tree.read(OS_RELEASE).with_context(|| format!("the image has no {OS_RELEASE}"))??;
     let words = &plan.board.command_line;
-    let command_line =
-        CommandLine { root, board: &plan.board.name, version: &plan.version, extra: words }.render();
+    let command_line = CommandLine { root, board: &plan.board.name, version: &plan.version, extra: words }.render();
     let boot = slot::boot_files(&slot::Kernel {
         stub: &shop.read(STUB)?,
         os_release: &os_release,

@@ -17,8 +17,24 @@ pub const EARLY_CONFIG: &str = "set prefix=(memdisk)/boot/grub\n";
 
 /// What grub.cfg needs on BIOS; all of it is built into the signed UEFI image as well.
 const MODULES: [&str; 18] = [
-    "biosdisk", "part_gpt", "fat", "memdisk", "tar", "normal", "configfile", "test", "echo", "sleep", "reboot", "serial",
-    "terminal", "regexp", "loadenv", "loopback", "probe", "linux",
+    "biosdisk",
+    "part_gpt",
+    "fat",
+    "memdisk",
+    "tar",
+    "normal",
+    "configfile",
+    "test",
+    "echo",
+    "sleep",
+    "reboot",
+    "serial",
+    "terminal",
+    "regexp",
+    "loadenv",
+    "loopback",
+    "probe",
+    "linux",
 ];
 /// GRUB itself is not asked for more; `smbios` lets a hypervisor add words to the kernel command line.
 const EXTRA_MODULES: [&str; 1] = ["smbios"];
@@ -103,11 +119,7 @@ pub fn core_on_disk(core_image: &[u8], core_sector: u64, room: u64) -> Result<Ve
 
 /// slot.cfg of a boot partition: what BIOS GRUB loads out of the slot's unified kernel image.
 pub fn slot_cfg(linux: Place, initrd: Place, command_line: &str) -> String {
-    format!(
-        "set lin=(uki){}\nset ini=(uki){}\nset cmd=\"{command_line}\"\n",
-        linux.block_list(),
-        initrd.block_list()
-    )
+    format!("set lin=(uki){}\nset ini=(uki){}\nset cmd=\"{command_line}\"\n", linux.block_list(), initrd.block_list())
 }
 
 #[cfg(test)]

@@ -1,2 +1,44 @@
-//! (skeleton)
-fn main() {}
+//! The `ferrite` command of the build host.
+
+mod commands {
+    pub mod boards;
+    pub mod build;
+    pub mod lock;
+    pub mod plan;
+    pub mod run;
+    pub mod ssh;
+}
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, boot and log in to images of Ferrite
+#[derive(Debug, Parser)]
+#[command(name = "ferrite", version, max_term_width = 80)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(commands::build::Build),
+    Plan(commands::plan::Plan),
+    Boards(commands::boards::Boards),
+    Lock(commands::lock::LockCommand),
+    Run(commands::run::Run),
+    Ssh(commands::ssh::Ssh),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Build(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Boards(command) => command.run(),
+        Command::Lock(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Ssh(command) => command.run(),
+    };
+    outcome.unwrap_or_else(|error| ferrite_cli::exit_with(Err(error)))
+}

@@ -129,15 +129,7 @@ pub fn boot_partition(boot: &Boot, size: u64, volume_id: u32) -> anyhow::Result<
         (CONFIG_FILE.to_string(), boot.config.clone().into_bytes()),
         (KERNEL_FILE.to_string(), boot.image.clone()),
     ];
-    Ok(FatPlan {
-        size,
-        label: "FERRITEBOOT",
-        volume_id,
-        bits: 16,
-        cluster_sectors: 8,
-        reserved_sectors: None,
-        files,
-    })
+    Ok(FatPlan { size, label: "FERRITEBOOT", volume_id, bits: 16, cluster_sectors: 8, reserved_sectors: None, files })
 }
 
 /// Refuses a root that is larger than its partition.

@@ -1,0 +1,51 @@
+//! Ferrite's own programs in the image: where each goes. Built programs are taken as they are.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::tree::{Content, Node, OURS, Origin, Tree};
+
+/// Early boot's program; it goes into the initrd.
+pub const INITRD: &str = "ferrite-initrd";
+
+/// Programs and their folders.
+const PROGRAMS: [(&str, &str); 10] = [
+    ("ferrite-init", "/usr/lib/ferrite"),
+    ("ferrite-journald", "/usr/lib/ferrite"),
+    ("ferrite-networkd", "/usr/lib/ferrite"),
+    ("ferrite-devices", "/usr/lib/ferrite"),
+    ("ferrite-cloudinit", "/usr/lib/ferrite"),
+    ("ferrite-login", "/usr/lib/ferrite"),
+    ("ferrite-slots", "/usr/bin"),
+    ("journalctl", "/usr/bin"),
+    ("sudo", "/usr/bin"),
+    ("systemctl", "/usr/bin"),
+];
+
+/// Other names of the same programs.
+const LINKS: [(&str, &str); 1] = [("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit")];
+
+/// Reads the early boot program.
+pub fn initrd(folder: &Path) -> anyhow::Result<Vec<u8>> {
+    let path = folder.join(INITRD);
+    std::fs::read(&path).with_context(|| missing(&path))
+}
+
+/// Puts all programs into the tree.
+pub fn install(tree: &mut Tree, folder: &Path) -> anyhow::Result<()> {
+    let origin: Origin = OURS.into();
+    for (name, target) in PROGRAMS {
+        let path = folder.join(name);
+        let content = Content::of_file(&path).with_context(|| missing(&path))?;
+        tree.insert(&format!("{target}/{name}"), Node::file(0o755, content, &origin))?;
+    }
+    for (path, target) in LINKS {
+        tree.insert(path, Node::symlink(target, &origin))?;
+    }
+    Ok(())
+}
+
+fn missing(path: &Path) -> String {
+    format!("reading '{}' (build it with `make build`, or name the folder with --programs)", path.display())
+}

@@ -310,18 +310,23 @@ mod tests {
     fn every_package_and_every_file_is_listed_with_where_it_came_from() {
         let manifest = manifest();
         assert_eq!(manifest["creationInfo"]["created"], "2025-11-25T15:31:00Z");
-        let names: Vec<&str> = manifest["packages"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            manifest["packages"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["ferrite-qemu", "ferrite", "libstdc++6"]);
         let package = &manifest["packages"][2];
         assert_eq!(package["SPDXID"], "SPDXRef-Package-libstdc.pp6");
-        assert_eq!(package["externalRefs"][0]["referenceLocator"], "pkg:deb/debian/libstdc++6@1%3A2%7E3%2Bb1?arch=amd64&distro=trixie");
+        assert_eq!(
+            package["externalRefs"][0]["referenceLocator"],
+            "pkg:deb/debian/libstdc++6@1%3A2%7E3%2Bb1?arch=amd64&distro=trixie"
+        );
         assert!(package["licenseComments"].as_str().unwrap().contains("ba7816bf"));
         assert_eq!(manifest["packages"][1]["licenseDeclared"], OUR_LICENCE);
         let file = &manifest["files"][0];
         assert_eq!(file["fileName"], "./usr/lib/ferrite/ferrite-init");
         assert_eq!(file["checksums"][0]["checksumValue"], "a9993e364706816aba3e25717850c26c9cd0d89d");
         assert_eq!(manifest["files"].as_array().unwrap().len(), 3);
-        let from = manifest["relationships"].as_array().unwrap().iter().filter(|r| r["relationshipType"] == "GENERATED_FROM");
+        let from =
+            manifest["relationships"].as_array().unwrap().iter().filter(|r| r["relationshipType"] == "GENERATED_FROM");
         assert_eq!(from.count(), 3);
     }
 

@@ -210,8 +210,7 @@ impl Tree {
             }
             btree_map::Entry::Occupied(mut occupied) => match (&occupied.get().kind, &node.kind) {
                 (Kind::Dir, Kind::Dir) if &*node.origin != OURS => {}
-                (Kind::Dir, Kind::Dir)
-                | (Kind::File(_) | Kind::Symlink(_), Kind::File(_) | Kind::Symlink(_)) => {
+                (Kind::Dir, Kind::Dir) | (Kind::File(_) | Kind::Symlink(_), Kind::File(_) | Kind::Symlink(_)) => {
                     occupied.insert(node);
                 }
                 (Kind::Dir, Kind::File(_) | Kind::Symlink(_)) | (Kind::File(_) | Kind::Symlink(_), Kind::Dir) => {

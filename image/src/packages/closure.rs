@@ -6,8 +6,8 @@
 use crate::tree::{Kind, Node, Tree, link_target, usr_merged};
 use anyhow::{Context, Result, bail};
 use ferrite_boards::Glob;
-use object::elf::{self, FileHeader64};
 use object::Endianness;
+use object::elf::{self, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::collections::BTreeSet;
 
@@ -38,7 +38,8 @@ pub(super) fn close(tree: &mut Tree, available: &Tree, opened: &[Glob]) -> Resul
             bring(tree, available, path)?;
         }
     }
-    let mut pending: Vec<String> = tree.iter().filter(|(path, node)| is_program(path, node)).map(|(p, _)| p.into()).collect();
+    let mut pending: Vec<String> =
+        tree.iter().filter(|(path, node)| is_program(path, node)).map(|(p, _)| p.into()).collect();
     let mut seen: BTreeSet<String> = pending.iter().cloned().collect();
     while let Some(path) = pending.pop() {
         let content = tree.get(&path).and_then(Node::content).cloned();
@@ -145,7 +146,7 @@ mod tests {
         let sections_at = dynamic_at + dynamic.len() as u64;
         let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0\x01\0\0\0".to_vec();
         file.extend(words(&[0, 0, sections_at]));
-        file.extend([0, 0, 0, 0, 64, 0, 56, 0, 0, 0, 64, 0, 3, 0, 0, 0]);
+        file.extend([0, 0, 0, 0, 64, 0, 56, 0, 0, 0, 64, 0, 3, 0, 1, 0]);
         file.extend(&strings);
         file.resize(usize::try_from(dynamic_at).unwrap(), 0);
         file.extend(dynamic.iter());
@@ -183,7 +184,11 @@ mod tests {
         let mut image = tree(&[("/usr/bin/p", elf_file(&["liba.so.1"], "/usr/lib/p"))], &[]);
         let (a, b) = (dir("liba.so.1.2"), "/usr/lib/p/libb.so");
         let available = tree(
-            &[(&a, elf_file(&["libb.so"], "$ORIGIN/../p")), ("/usr/lib/p/libb.so", elf_file(&[], "")), (&dir("libc.so"), vec![])],
+            &[
+                (&a, elf_file(&["libb.so"], "$ORIGIN/../p")),
+                ("/usr/lib/p/libb.so", elf_file(&[], "")),
+                (&dir("libc.so"), vec![]),
+            ],
             &[(&dir("liba.so.1"), "liba.so.1.2")],
         );
         let mut wide = available.clone();
@@ -207,7 +212,8 @@ mod tests {
     #[test]
     fn a_library_opened_at_run_time_enters_by_the_board_s_word() {
         let mut image = Tree::new();
-        let available = tree(&[(&dir("libopened.so.2.1"), elf_file(&[], ""))], &[(&dir("libopened.so.2"), "libopened.so.2.1")]);
+        let available =
+            tree(&[(&dir("libopened.so.2.1"), elf_file(&[], ""))], &[(&dir("libopened.so.2"), "libopened.so.2.1")]);
         close(&mut image, &available, &[Glob::parse(&dir("libopened.so.2")).unwrap()]).unwrap();
         assert!(image.get(&dir("libopened.so.2.1")).is_some());
     }

@@ -101,7 +101,8 @@ fn open_all(board: &Board, locked: &BTreeMap<&str, &Locked>, store: &Store<'_>) 
     let mut sources = Sources { chosen: BTreeMap::new(), available: Tree::new() };
     for package in &board.packages {
         let found = locked.get(package.name.as_str());
-        let found = found.with_context(|| format!("package {} is not in the lock file: run `ferrite lock`", package.name))?;
+        let found =
+            found.with_context(|| format!("package {} is not in the lock file: run `ferrite lock`", package.name))?;
         sources.chosen.insert(package.name.clone(), store.open(found)?);
     }
     for (name, package) in locked.iter().filter(|(name, _)| !name.starts_with("linux-image-")) {

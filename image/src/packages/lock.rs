@@ -132,7 +132,10 @@ impl Lock {
 fn parse_package(line: &str) -> Result<Locked, String> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [name, version, arch, archive, path, size, sha256] = fields[..] else {
-        return Err(format!("expected name, version, arch, archive, path, size and sha256, found {} words", fields.len()));
+        return Err(format!(
+            "expected name, version, arch, archive, path, size and sha256, found {} words",
+            fields.len()
+        ));
     };
     let is_hash = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if !is_hash {

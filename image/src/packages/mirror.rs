@@ -151,10 +151,10 @@ fn field(stanza: &[&str], name: &str) -> Option<Vec<String>> {
             }
         } else if words.is_some() {
             return words;
-        } else if let Some((key, value)) = line.split_once(':') {
-            if key.eq_ignore_ascii_case(name) {
-                words = Some(value.split_ascii_whitespace().map(str::to_owned).collect());
-            }
+        } else if let Some((key, value)) = line.split_once(':')
+            && key.eq_ignore_ascii_case(name)
+        {
+            words = Some(value.split_ascii_whitespace().map(str::to_owned).collect());
         }
     }
     words
@@ -222,10 +222,7 @@ mod tests {
     #[test]
     fn the_command_line_wins() {
         let choice = MirrorChoice { main: Some("http://m.example/debian/".into()), security: None };
-        assert_eq!(
-            found(&choice, &host(ONE_LINE, "", "")),
-            "http://m.example/debian http://m.example/debian-security"
-        );
+        assert_eq!(found(&choice, &host(ONE_LINE, "", "")), "http://m.example/debian http://m.example/debian-security");
         let odd = MirrorChoice { main: Some("http://m.example/mirror".into()), security: None };
         assert!(found(&odd, &host("", "", "")).contains("--security-mirror"));
         let ftp = MirrorChoice { main: Some("ftp://m.example/debian".into()), security: None };

@@ -148,7 +148,11 @@ fn configuration(dir: &Path) -> String {
         ("Acquire::Retries", "3".to_owned()),
         ("Debug::NoLocking", "true".to_owned()),
     ];
-    settings.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).chain(["APT::Architectures { \"amd64\"; };\n".to_owned()]).collect()
+    settings
+        .iter()
+        .map(|(key, value)| format!("{key} \"{value}\";\n"))
+        .chain(["APT::Architectures { \"amd64\"; };\n".to_owned()])
+        .collect()
 }
 
 /// One line of `apt-get --print-uris`.

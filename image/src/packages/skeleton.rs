@@ -84,7 +84,8 @@ pub(super) fn add(tree: &mut Tree, rootfs: &Path) -> Result<()> {
 
 fn add_folder(tree: &mut Tree, folder: &Path, below: &str, origin: &Origin) -> Result<()> {
     let reading = || format!("reading '{}'", folder.display());
-    let mut entries = fs::read_dir(folder).with_context(reading)?.collect::<Result<Vec<_>, _>>().with_context(reading)?;
+    let mut entries =
+        fs::read_dir(folder).with_context(reading)?.collect::<Result<Vec<_>, _>>().with_context(reading)?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let name = entry.file_name();

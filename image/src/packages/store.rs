@@ -175,7 +175,9 @@ impl<'a> Store<'a> {
 fn download_fault(package: &Locked, url: &str, output: &str) -> String {
     let Locked { name, version, .. } = package;
     if output.contains("404") {
-        return format!("the mirror no longer has {name} {version} ('{url}'): run `ferrite lock` to renew the lock file");
+        return format!(
+            "the mirror no longer has {name} {version} ('{url}'): run `ferrite lock` to renew the lock file"
+        );
     }
     let line = output.lines().rev().find(|line| line.starts_with("E:")).or_else(|| output.lines().last());
     format!("fetching {name} from '{url}': {}", line.unwrap_or("no message").trim_start_matches("E: "))

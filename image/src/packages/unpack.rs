@@ -37,7 +37,8 @@ fn copy_tar(reader: impl Read, writer: impl Write) -> Result<()> {
         let mut entry = entry?;
         let mut header = entry.header().clone();
         let path = entry.path()?.into_owned();
-        let plain = path.to_str().filter(|path| path.contains("lib/modules/")).and_then(|path| path.strip_suffix(".xz"));
+        let plain =
+            path.to_str().filter(|path| path.contains("lib/modules/")).and_then(|path| path.strip_suffix(".xz"));
         match (header.entry_type(), plain) {
             (tar::EntryType::Regular, Some(plain)) => {
                 let mut module = Vec::new();
@@ -80,7 +81,8 @@ pub(super) fn index(tar: &Path, origin: &Origin) -> Result<Tree> {
             }
             tar::EntryType::Link => {
                 let target = usr_merged(&absolute(&entry.link_name()?.context("a link without a target")?)?);
-                let node = tree.get(&target).with_context(|| format!("{path} is a link to {target}, which is missing"))?;
+                let node =
+                    tree.get(&target).with_context(|| format!("{path} is a link to {target}, which is missing"))?;
                 node.kind.clone()
             }
             other => bail!("{path} is a {other:?}, which an image cannot hold"),
@@ -119,6 +121,8 @@ mod tests {
             header.set_entry_type(kind);
             header.set_mode(mode);
             header.set_size(bytes.len() as u64);
+            header.set_uid(0);
+            header.set_gid(0);
             builder.append_data(&mut header, path, bytes).unwrap();
         };
         let module = liblzma::encode_all(&b"module"[..], 1).unwrap();
@@ -128,6 +132,9 @@ mod tests {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Link);
         header.set_size(0);
+        header.set_mode(0o4755);
+        header.set_uid(0);
+        header.set_gid(0);
         builder.append_link(&mut header, "./bin/hard", "./bin/su").unwrap();
         builder.into_inner().unwrap()
     }

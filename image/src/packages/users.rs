@@ -172,7 +172,8 @@ fn add_sysusers(accounts: &mut Accounts, file: &SysusersFile) -> Result<(), Acco
                     continue;
                 }
                 let id = field(2).unwrap_or_default();
-                let uid: u32 = id.split(':').next().and_then(|id| id.parse().ok()).ok_or_else(|| no_id("user", name))?;
+                let uid: u32 =
+                    id.split(':').next().and_then(|id| id.parse().ok()).ok_or_else(|| no_id("user", name))?;
                 let group = id.split_once(':').map(|(_, group)| group);
                 let gid = group.and_then(|group| group.parse().ok().or_else(|| accounts.gid(group)));
                 if gid.is_none() && accounts.gid(name).is_none() {
@@ -268,10 +269,7 @@ mod tests {
     #[test]
     fn a_user_without_a_number_must_be_named_by_the_board() {
         let error = accounts(&board(), &file("\nu etcd - \"store\"\n")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "x.conf:2: user etcd has no fixed id: give it one under 'users' in a board file"
-        );
+        assert_eq!(error.to_string(), "x.conf:2: user etcd has no fixed id: give it one under 'users' in a board file");
         let mut board = board();
         board.users.push(User { name: "etcd".into(), uid: 110, ..board.users[1].clone() });
         assert_eq!(accounts(&board, &file("u etcd -\n")).unwrap().uid("etcd"), Some(110));

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
+use crate::chance::Chance;
+
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const DISCARD: u64 = 4;
@@ -80,6 +82,26 @@ impl WriteLog {
             return Ok(());
         }
         disk.write_all_at(&self.data(write)?, write.offset).context("replaying a write")
+    }
+}
+
+impl WriteLog {
+    /// Makes the disk what a power cut after the first `count` writes may leave: everything up to the last flush, and
+    /// of what came later any part, because a disk may keep it in a cache.
+    pub fn replay_power_cut(&self, count: usize, disk: &File, chance: &mut Chance) -> anyhow::Result<()> {
+        let given = self.writes.get(..count).unwrap_or(&self.writes);
+        let durable = given.iter().rposition(|write| write.flush).map_or(0, |last| last + 1);
+        for (number, write) in given.iter().enumerate() {
+            if number < durable || chance.below(2) == 0 {
+                self.replay(write, disk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many writes had been given when the log was so long.
+    pub fn count_at(&self, log_bytes: u64) -> usize {
+        self.writes.iter().take_while(|write| write.data_at + write.length <= log_bytes).count()
     }
 }
 

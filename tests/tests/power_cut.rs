@@ -1,8 +1,12 @@
 //! A5: whenever the plug is pulled, the machine comes up again as the same machine.
 
+use std::fs;
 use std::time::Duration;
 
+use anyhow::Context;
 use ferrite_layout::facts::StateKind;
+use ferrite_qemu::disk;
+use ferrite_tests::write_log::WriteLog;
 use ferrite_tests::{Board, Chance, Machine, Setup, amount};
 
 /// What must never change once it was used.
@@ -40,6 +44,39 @@ fn cut(rounds: usize, whole_boot: Duration, chance: &mut Chance) -> anyhow::Resu
         // The next round begins with a machine that was cut off while it ran.
         machine.power_cut()?;
         machine.power_on()?;
+    }
+    Ok(())
+}
+
+/// QEMU's own death loses nothing that the guest has written. A real disk may lose what was not flushed, so the first
+/// boot is logged and cut at random in the log.
+#[test]
+fn a_machine_whose_disk_loses_unflushed_writes_stays_itself() -> anyhow::Result<()> {
+    let mut chance = Chance::new();
+    let mut machine = Setup::new(Board::Qemu)?.write_log().boot()?;
+    let identity = Identity::of(&mut machine)?;
+    let log_path = machine.setup().write_log_path();
+    let used_at = fs::metadata(&log_path).context("asking for the size of the write log")?.len();
+    machine.sudo("head -c 3000000 /dev/urandom > /var/lib/more")?;
+    machine.reboot()?;
+    machine.power_cut()?;
+
+    let log = WriteLog::open(&log_path)?;
+    let used_at = log.count_at(used_at);
+    let folder = tempfile::tempdir().context("making a folder")?;
+    for _ in 0..amount::sample_or_all(2, 40) {
+        let count = chance.below(log.writes.len() as u64) as usize;
+        eprintln!("cut after write {count} of {}; the machine was used at {used_at}", log.writes.len());
+        let path = folder.path().join("cut");
+        disk::copy_sparse(&Board::Qemu.image()?, &path)?;
+        let file = fs::File::options().write(true).open(&path).context("opening the replayed disk")?;
+        log.replay_power_cut(count, &file, &mut chance)?;
+        let mut again = Setup::with_image(&path)?.boot().with_context(|| format!("cut after write {count}"))?;
+        assert_eq!(again.facts()?.state, StateKind::Ok);
+        let now = Identity::of(&mut again)?;
+        if count >= used_at {
+            assert_eq!(now, identity, "cut after write {count}");
+        }
     }
     Ok(())
 }

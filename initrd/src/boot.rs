@@ -102,6 +102,7 @@ impl Boot {
         self.prepare_root()?;
         root.arm().at(Stage::Root)?;
         self.hand_over(&found, &root).at(Stage::Switch)?;
+        self.guard.leave();
         switch::switch().at(Stage::Switch)
     }
 

@@ -184,8 +184,9 @@ impl Mounter<'_> {
     /// A state in memory: the machine can be reached and repaired, and forgets everything.
     fn volatile(&mut self, error: anyhow::Error) -> anyhow::Result<State> {
         let reason = format!("{error:#}");
-        let text =
-            format!("{reason}; STATE IS IN MEMORY ONLY, nothing will survive a reboot; the disk was not changed");
+        let text = format!(
+            "{reason}; STATE IS IN MEMORY ONLY, nothing will survive a reboot; no file system was made on the disk"
+        );
         self.report.warn(Stage::State, &text);
         mount("ferrite-state", format!("{SYSROOT}{TARGET}"), "tmpfs", MountFlags::NOATIME, c"mode=755,size=50%")
             .context("mounting a tmpfs on '/state'")?;

@@ -12,6 +12,8 @@ use crate::report::Reporter;
 use crate::stage::Stage;
 
 const CLASS: &str = "/sys/class/watchdog";
+/// Its first number is the level below which the kernel writes to the console.
+const PRINTK: &str = "/proc/sys/kernel/printk";
 const SOFTWARE: &str = "softdog";
 
 /// The watchdog, if there is one.
@@ -68,6 +70,18 @@ impl Guard {
         if let Some(watchdog) = &self.watchdog {
             // A watchdog that cannot be pinged will reset the machine, which is all that could be done about it.
             let _ = watchdog.ping();
+        }
+    }
+
+    /// Leaves the watchdog ticking for PID 1, who must open it in time.
+    pub fn leave(&mut self) {
+        // The kernel calls a watchdog that is left ticking a critical event; here it is meant, so only the log gets it.
+        let before = std::fs::read_to_string(PRINTK).ok();
+        let quiet = before.is_some() && std::fs::write(PRINTK, "2").is_ok();
+        self.watchdog = None;
+        if let (true, Some(level)) = (quiet, before.as_deref().and_then(|text| text.split_whitespace().next())) {
+            // At worst the kernel stays quieter than it was asked to be.
+            let _ = std::fs::write(PRINTK, level);
         }
     }
 

@@ -1,0 +1,121 @@
+//! meta-data of NoCloud: instance id, name and keys. Pure.
+//!
+//! It comes from the one who starts the machine, so what is good in it applies even when the user-data is broken.
+
+use crate::document::{self, Node, Value};
+use crate::fault::{Faults, Severity};
+use crate::hostname::HostName;
+use crate::keys::PublicKey;
+
+const MAX_KEYS: usize = 1000;
+
+/// What the meta-data says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MetaData {
+    /// Changes when the machine is a new one.
+    pub instance_id: Option<String>,
+    /// The name of the machine.
+    pub hostname: Option<HostName>,
+    /// Keys that may log in as `core`.
+    pub public_keys: Vec<PublicKey>,
+}
+
+/// Reads meta-data; what is wrong is left out and named.
+pub(crate) fn read(bytes: &[u8]) -> (MetaData, Faults) {
+    let mut faults = Faults::default();
+    let mut meta = MetaData::default();
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        faults.push(Severity::Error, (1, 1), "the meta-data is not UTF-8, ignored");
+        return (meta, faults);
+    };
+    if text.trim().is_empty() {
+        return (meta, faults);
+    }
+    let pairs = match document::parse(text) {
+        Ok(Node { value: Value::Map(pairs), .. }) => pairs,
+        Ok(Node { value: Value::Null, .. }) => return (meta, faults),
+        Ok(other) => {
+            faults.push(Severity::Error, other.place, format!("the meta-data is {}, not a map", other.value.kind()));
+            return (meta, faults);
+        }
+        Err(broken) => return (meta, broken),
+    };
+    for (key, value) in &pairs {
+        match (&key.value, &value.value) {
+            (Value::Text(name), Value::Text(text) | Value::Other(text)) if name == "instance-id" => {
+                meta.instance_id = Some(text.chars().filter(|character| !character.is_control()).take(128).collect());
+            }
+            (Value::Text(name), Value::Text(text)) if matches!(name.as_str(), "local-hostname" | "hostname") => {
+                match HostName::parse(text) {
+                    Ok(name) => meta.hostname = Some(name),
+                    Err(message) => faults.push(Severity::Error, value.place, message),
+                }
+            }
+            (Value::Text(name), _) if matches!(name.as_str(), "public-keys" | "public_keys") => {
+                collect_keys(value, &mut meta.public_keys, &mut faults);
+            }
+            // The rest of the meta-data is for other programs.
+            (_, _) => {}
+        }
+    }
+    (meta, faults)
+}
+
+/// A text of lines, a list of texts, or a map from names to either.
+fn collect_keys(value: &Node, keys: &mut Vec<PublicKey>, faults: &mut Faults) {
+    let nodes: Vec<&Node> = match &value.value {
+        Value::List(items) => items.iter().collect(),
+        Value::Map(pairs) => pairs
+            .iter()
+            .flat_map(|(_, value)| match &value.value {
+                Value::List(items) => items.iter().collect(),
+                Value::Null | Value::Other(_) | Value::Text(_) | Value::Map(_) => vec![value],
+            })
+            .collect(),
+        Value::Null | Value::Other(_) | Value::Text(_) => vec![value],
+    };
+    for node in nodes {
+        match &node.value {
+            Value::Text(text) => {
+                for line in text.lines().filter(|line| !line.trim().is_empty()).take(MAX_KEYS) {
+                    match PublicKey::parse(line) {
+                        Ok(key) if keys.len() < MAX_KEYS => keys.push(key),
+                        Ok(_) => {}
+                        Err(message) => faults.push(Severity::Error, node.place, message),
+                    }
+                }
+            }
+            Value::Null => {}
+            other => faults.push(Severity::Error, node.place, format!("a key must be text, not {}", other.kind())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::SAMPLE;
+
+    #[test]
+    fn keys_come_as_text_list_or_map() {
+        for keys in [
+            format!("public-keys: {SAMPLE}\n"),
+            format!("public-keys:\n  - {SAMPLE}\n"),
+            format!("public-keys:\n  alice: {SAMPLE}\n"),
+            format!("public-keys:\n  alice: [\"{SAMPLE}\"]\n"),
+        ] {
+            let (meta, faults) = read(format!("instance-id: i-1\nlocal-hostname: web1\n{keys}").as_bytes());
+            assert_eq!((meta.public_keys.len(), faults.0.len()), (1, 0), "{keys}");
+            assert_eq!(meta.instance_id.as_deref(), Some("i-1"));
+            assert_eq!(meta.hostname.unwrap().as_str(), "web1");
+        }
+    }
+
+    #[test]
+    fn broken_meta_data_is_named_and_empty() {
+        for text in ["[", "- a", "a: \u{1}"] {
+            let (meta, faults) = read(text.as_bytes());
+            assert_eq!((meta, faults.0.len()), (MetaData::default(), 1), "{text}");
+        }
+    }
+}

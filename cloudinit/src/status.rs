@@ -1,0 +1,96 @@
+//! /run/ferrite/cloudinit/status: what happened at this boot, for `status`, the console and tests. Pure.
+//!
+//! `key=value` lines; `fault` may come more than once.
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// All that was asked for is done.
+    Ok,
+    /// Something was left out.
+    Degraded,
+    /// The user-data could not be used at all.
+    Failed,
+}
+
+impl State {
+    /// The word in the file.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The exit code of `apply` and `status`.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Failed => 1,
+            Self::Degraded => 2,
+        }
+    }
+}
+
+/// What is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// How it ended.
+    pub state: State,
+    /// Where the documents came from.
+    pub datasource: String,
+    /// The instance id of the meta-data.
+    pub instance_id: Option<String>,
+    /// The name of the machine.
+    pub hostname: String,
+    /// How many keys `core` has from the documents.
+    pub key_count: usize,
+    /// Everything that is wrong, one line each.
+    pub faults: Vec<String>,
+}
+
+impl Status {
+    /// The text of the file.
+    pub(crate) fn render(&self) -> String {
+        let mut text = format!(
+            "state={}\ndatasource={}\ninstance-id={}\nhostname={}\nkeys={}\n",
+            self.state.word(),
+            self.datasource,
+            self.instance_id.as_deref().unwrap_or_default(),
+            self.hostname,
+            self.key_count
+        );
+        for fault in &self.faults {
+            text.push_str(&format!("fault={}\n", fault.replace('\n', " ")));
+        }
+        text
+    }
+}
+
+/// The state in the text of the file.
+pub(crate) fn state_of(text: &str) -> Option<State> {
+    let word = text.lines().find_map(|line| line.strip_prefix("state="))?;
+    [State::Ok, State::Degraded, State::Failed].into_iter().find(|state| state.word() == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_read_back_and_faults_stay_on_their_lines() {
+        let status = Status {
+            state: State::Degraded,
+            datasource: "nocloud /dev/vdb".into(),
+            instance_id: None,
+            hostname: "web1".into(),
+            key_count: 2,
+            faults: vec!["a\nstate=ok".into()],
+        };
+        let text = status.render();
+        assert_eq!(state_of(&text), Some(State::Degraded));
+        assert!(text.ends_with("keys=2\nfault=a state=ok\n"));
+        assert_eq!(state_of(""), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! The command on a root in a temporary folder: what it makes, twice, and what it leaves alone.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Output};
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGSnPSrFHGXYWzCiVgW2Wd0bTMHQkyXIUHSqdRwpmCEY alice@laptop";
+
+/// A root whose user `core` is whoever runs the test, so that the test needs no privilege.
+fn root() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let me = std::fs::metadata(root.path()).unwrap();
+    for folder in ["etc/skel/sub", "home", "run"] {
+        std::fs::create_dir_all(root.path().join(folder)).unwrap();
+    }
+    let passwd = format!("core:x:{}:{}:Core:/home/core:/bin/bash\n", me.uid(), me.gid());
+    std::fs::write(root.path().join("etc/passwd"), passwd).unwrap();
+    std::fs::write(root.path().join("etc/skel/.bashrc"), "# skel\n").unwrap();
+    std::fs::write(root.path().join("etc/skel/sub/file"), "x").unwrap();
+    root
+}
+
+fn run(root: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ferrite-cloudinit")).arg("--root").arg(root).args(arguments).output().unwrap()
+}
+
+fn apply(root: &Path, user_data: &str) -> Output {
+    let file = root.join("run/user-data");
+    std::fs::write(&file, user_data).unwrap();
+    run(root, &["apply", "--user-data", file.to_str().unwrap()])
+}
+
+fn text(root: &Path, path: &str) -> String {
+    std::fs::read_to_string(root.join(path)).unwrap_or_default()
+}
+
+#[test]
+fn keys_and_home_are_made_once_and_the_second_run_changes_nothing() {
+    let root = root();
+    let document = format!("#cloud-config\nhostname: web1\nssh_authorized_keys:\n  - {KEY}\n");
+    // /etc/hostname belongs to root, which an ordinary user cannot give it to.
+    let expected = if std::fs::metadata(root.path()).unwrap().uid() == 0 { 0 } else { 2 };
+    let output = apply(root.path(), &document);
+    assert_eq!(output.status.code(), Some(expected), "{output:?}");
+    assert!(text(root.path(), "home/core/.ssh/authorized_keys.d/cloud-config").contains(KEY));
+    assert_eq!(text(root.path(), "home/core/.bashrc"), "# skel\n");
+    assert_eq!(text(root.path(), "home/core/sub/file"), "x");
+    for (path, mode) in [
+        ("home/core", 0o755),
+        ("home/core/.ssh", 0o700),
+        ("home/core/.ssh/authorized_keys.d", 0o700),
+        ("home/core/.ssh/authorized_keys.d/cloud-config", 0o600),
+    ] {
+        assert_eq!(std::fs::metadata(root.path().join(path)).unwrap().permissions().mode() & 0o7777, mode, "{path}");
+    }
+    if expected == 0 {
+        let again = apply(root.path(), &document);
+        assert!(String::from_utf8_lossy(&again.stdout).starts_with("nothing to change\n"), "{again:?}");
+        assert_eq!(text(root.path(), "etc/hostname"), "web1\n");
+    }
+}
+
+#[test]
+fn keys_added_by_hand_stay_and_keys_that_left_the_document_go() {
+    let root = root();
+    apply(root.path(), &format!("#cloud-config\nssh_authorized_keys: [\"{KEY}\"]\n"));
+    std::fs::write(root.path().join("home/core/.ssh/authorized_keys"), "by hand\n").unwrap();
+    apply(root.path(), "#cloud-config\n");
+    assert_eq!(text(root.path(), "home/core/.ssh/authorized_keys"), "by hand\n");
+    assert!(!text(root.path(), "home/core/.ssh/authorized_keys.d/cloud-config").contains("ssh-ed25519"));
+}
+
+#[test]
+fn a_broken_document_fails_but_the_keys_of_the_meta_data_apply() {
+    let root = root();
+    let (user, meta) = (root.path().join("run/user"), root.path().join("run/meta"));
+    std::fs::write(&user, "#cloud-config\nhostname: [\n").unwrap();
+    std::fs::write(&meta, format!("instance-id: i-7\npublic-keys: [\"{KEY}\"]\n")).unwrap();
+    let arguments = ["apply", "--user-data", user.to_str().unwrap(), "--meta-data", meta.to_str().unwrap()];
+    let output = run(root.path(), &arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("user-data:"), "{output:?}");
+    assert!(text(root.path(), "home/core/.ssh/authorized_keys.d/cloud-config").contains(KEY));
+    let status = run(root.path(), &["status"]);
+    assert_eq!(status.status.code(), Some(1));
+    let shown = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(shown.starts_with("state=failed\ndatasource=file\ninstance-id=i-7\n"), "{shown}");
+}
+
+#[test]
+fn a_link_out_of_the_root_is_not_followed() {
+    let root = root();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("home/core")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), root.path().join("home/core/.ssh")).unwrap();
+    let output = apply(root.path(), &format!("#cloud-config\nssh_authorized_keys: [\"{KEY}\"]\n"));
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn validate_prints_every_fault_with_its_place_and_line() {
+    let root = root();
+    let file = root.path().join("bad");
+    std::fs::write(&file, "#cloud-config\nhostname: -x\nssh_authorized_keys:\n  - nonsense\n").unwrap();
+    let output = run(root.path(), &["validate", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let name = file.display();
+    assert!(errors.contains(&format!("{name}:2:11: error: '-x' is not a host name")), "{errors}");
+    assert!(errors.contains(&format!("{name}:4:5: error: 'nonsense' is not a key type")), "{errors}");
+    assert!(errors.contains("      - nonsense\n"), "{errors}");
+}
+
+#[test]
+fn without_documents_the_home_is_made_and_it_says_so() {
+    let root = root();
+    let output = run(root.path(), &["apply"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no datasource: ok"));
+    assert!(root.path().join("home/core/.bashrc").exists());
+}

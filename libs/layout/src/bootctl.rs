@@ -3,11 +3,11 @@
 //! The partition is never mounted and no file in it is ever truncated, renamed or made anew: GRUB reads the same bytes.
 //! Where the sectors lie and in which order they are written is decided by the pure half at the top.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
+pub use crate::direct::Access;
+use crate::direct::DirectFile;
 use crate::disk::SECTOR_BYTES;
 use crate::envblock::{self, ENV_BYTES, ENV_SIGNATURE};
 use crate::fat;
@@ -17,7 +17,6 @@ use crate::slots::SlotState;
 
 /// Most bytes of the partition that are read.
 const LIMIT_BYTES: u64 = 4 * 1024 * 1024;
-const ALIGNMENT: usize = 4096;
 
 /// The boot control partition could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -147,21 +146,11 @@ pub fn flag_writes(partition: &[u8], locations: &Locations, flags: &SlotState) -
     writes
 }
 
-/// What a caller means to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Only read.
-    Read,
-    /// Read and write.
-    Write,
-}
-
 /// An open boot control partition.
 #[derive(Debug)]
 pub struct Bootctl {
     path: PathBuf,
-    device: File,
-    access: Access,
+    device: DirectFile,
     size_bytes: u64,
 }
 
@@ -169,13 +158,9 @@ impl Bootctl {
     /// Opens the device past the page cache, or through it where the device does not allow that.
     pub fn open(path: &Path, access: Access) -> Result<Self, BootctlError> {
         let fail = |source| BootctlError::Open { path: path.to_path_buf(), source };
-        let device = match open_device(path, access, Caching::Direct) {
-            Err(error) if refuses_direct(&error) => open_device(path, access, Caching::Cached),
-            outcome => outcome,
-        };
-        let mut device = device.map_err(fail)?;
-        let size_bytes = device.seek(SeekFrom::End(0)).map_err(fail)?.min(LIMIT_BYTES);
-        Ok(Self { path: path.to_path_buf(), device, access, size_bytes })
+        let mut device = DirectFile::open(path, access).map_err(fail)?;
+        let size_bytes = device.size_bytes().map_err(fail)?.min(LIMIT_BYTES);
+        Ok(Self { path: path.to_path_buf(), device, size_bytes })
     }
 
     /// Reads everything.
@@ -202,83 +187,18 @@ impl Bootctl {
 
     fn read_partition(&mut self) -> Result<Vec<u8>, BootctlError> {
         let size = usize::try_from(self.size_bytes).unwrap_or(0);
-        let outcome = self.retry_cached(|device| read_aligned(device, 0, size));
-        outcome.map_err(|source| BootctlError::Read { path: self.path.clone(), source })
+        self.device.read(0, size).map_err(|source| BootctlError::Read { path: self.path.clone(), source })
     }
 
     fn write_sector(&mut self, write: &SectorWrite) -> Result<(), BootctlError> {
         let offset = write.offset;
-        let outcome = self.retry_cached(|device| {
-            let mut buffer = AlignedBuffer::new(write.sector.len());
-            buffer.bytes_mut().copy_from_slice(&write.sector);
-            device.write_all_at(buffer.bytes(), offset)?;
-            device.sync_data()?;
-            read_aligned(device, offset, write.sector.len())
-        });
+        let written = self.device.write(offset, &write.sector);
+        let outcome = written.and_then(|()| self.device.read(offset, write.sector.len()));
         match outcome {
             Ok(present) if present == write.sector => Ok(()),
             Ok(_) => Err(BootctlError::Verify { path: self.path.clone(), offset }),
             Err(source) => Err(BootctlError::Write { path: self.path.clone(), offset, source }),
         }
-    }
-
-    /// Some devices take O_DIRECT when opened and refuse it for a single sector.
-    fn retry_cached<T>(&mut self, work: impl Fn(&File) -> io::Result<T>) -> io::Result<T> {
-        match work(&self.device) {
-            Err(error) if refuses_direct(&error) => {
-                self.device = open_device(&self.path, self.access, Caching::Cached)?;
-                work(&self.device)
-            }
-            outcome => outcome,
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Caching {
-    Direct,
-    Cached,
-}
-
-fn open_device(path: &Path, access: Access, caching: Caching) -> io::Result<File> {
-    let direct = match caching {
-        Caching::Direct => libc::O_DIRECT,
-        Caching::Cached => 0,
-    };
-    let write = access == Access::Write;
-    OpenOptions::new().read(true).write(write).custom_flags(libc::O_DSYNC | libc::O_CLOEXEC | direct).open(path)
-}
-
-fn refuses_direct(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINVAL)
-}
-
-fn read_aligned(device: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = AlignedBuffer::new(length);
-    device.read_exact_at(buffer.bytes_mut(), offset)?;
-    Ok(buffer.bytes().to_vec())
-}
-
-/// Memory at a page boundary, as O_DIRECT wants it.
-struct AlignedBuffer {
-    memory: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl AlignedBuffer {
-    fn new(length: usize) -> Self {
-        let memory = vec![0u8; length + ALIGNMENT];
-        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { memory, start, length }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length]
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.length]
     }
 }
 

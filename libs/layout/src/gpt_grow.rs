@@ -254,7 +254,7 @@ mod tests {
                     let all = u64::MAX >> (64 - many);
                     let prefixes = (0..many).map(|n| all >> n);
                     let holes = (0..many).map(|n| all & !(1 << n));
-                    let noise = (1..200u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) & all);
+                    let noise = (1..60u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) & all);
                     prefixes.chain(holes).chain(noise).collect()
                 }
             };

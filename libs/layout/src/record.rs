@@ -16,7 +16,7 @@ pub const RECORD_SIGNATURE: &[u8] = b"FERRITE-BOOT 1\n";
 /// Most bytes of a reason.
 pub const REASON_BYTES: usize = 110;
 /// Most bytes of a version.
-pub const VERSION_BYTES: usize = 40;
+pub const VERSION_BYTES: usize = 32;
 
 /// How far a start got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,8 @@ pub struct Record {
     pub slot: Option<Slot>,
     /// The version in it.
     pub version: Option<String>,
+    /// The version in the other slot, if that ran before.
+    pub other_version: Option<String>,
     /// Starts in a row without boot-complete.
     pub starts: u32,
     /// How far the last start got; `None` on a new image.
@@ -95,6 +97,7 @@ impl Record {
         Record {
             slot: Some(running),
             version: clean_version(version),
+            other_version: self.version_of(running.other()),
             starts: if again { self.starts.saturating_add(1) } else { 1 },
             stage: Some(Stage::Initrd),
             reason: if again { self.reason.clone() } else { None },
@@ -119,7 +122,8 @@ impl Record {
     pub fn complete(&self, running: Slot) -> Record {
         Record {
             slot: Some(running),
-            version: if self.slot == Some(running) { self.version.clone() } else { None },
+            version: self.version_of(running),
+            other_version: self.version_of(running.other()),
             starts: 0,
             stage: Some(Stage::Complete),
             reason: None,
@@ -130,9 +134,24 @@ impl Record {
     /// The running slot gives way to the other one on its own decision.
     #[must_use]
     pub fn fall_back(&self, running: Slot, reason: &str) -> Record {
-        let version = self.version.clone().filter(|_| self.slot == Some(running));
+        let version = self.version_of(running);
         let fallback = Fallback { from: running, version, reason: clean_reason(reason) };
         Record { fallback: Some(fallback), ..self.fail(reason) }
+    }
+
+    /// The version in a slot, as far as the record knows. An installation into the slot makes it wrong: see `forget_other`.
+    pub fn version_of(&self, slot: Slot) -> Option<String> {
+        match self.slot {
+            Some(recorded) if recorded == slot => self.version.clone(),
+            Some(_) => self.other_version.clone(),
+            None => None,
+        }
+    }
+
+    /// The slot that does not run is about to be overwritten.
+    #[must_use]
+    pub fn forget_other(&self) -> Record {
+        Record { other_version: None, ..self.clone() }
     }
 
     /// Whether the running slot is a fallback that has not been noted yet.
@@ -186,6 +205,7 @@ impl Record {
         let version = |version: &Option<String>| version.as_deref().and_then(clean_version);
         line("slot", self.slot.map(Slot::letter));
         line("version", version(&self.version).as_deref());
+        line("other-version", version(&self.other_version).as_deref());
         line("starts", Some(&self.starts.to_string()));
         line("stage", self.stage.map(Stage::word));
         line("reason", self.reason.as_deref().map(clean_reason).as_deref());
@@ -207,6 +227,7 @@ impl Record {
         Record {
             slot: value("slot").and_then(Slot::parse),
             version: value("version").and_then(clean_version),
+            other_version: value("other-version").and_then(clean_version),
             starts: value("starts").and_then(|starts| starts.parse().ok()).unwrap_or(0),
             stage: value("stage").and_then(Stage::parse),
             reason: value("reason").map(clean_reason),
@@ -420,6 +441,21 @@ mod tests {
     }
 
     #[test]
+    fn the_version_of_the_other_slot_is_remembered_until_it_is_overwritten() {
+        let mut machine = Machine::with_update();
+        machine.start();
+        machine.mark_good(Slot::B);
+        machine.start();
+        let record = &machine.record;
+        assert_eq!(
+            (record.version_of(Slot::A).as_deref(), record.version_of(Slot::B).as_deref()),
+            (Some("1.0"), Some("2.0"))
+        );
+        assert_eq!(record.forget_other().version_of(Slot::A), None);
+        assert_eq!(Record::default().version_of(Slot::A), None);
+    }
+
+    #[test]
     fn a_record_is_read_back_and_a_torn_one_is_not() {
         let record = Machine::with_update().record.fail("x\ny=z").fall_back(Slot::A, &"long ".repeat(100));
         let sector = record.render();
@@ -447,7 +483,8 @@ mod tests {
         ) {
             let version = Some(version);
             let fallback = Some(Fallback { from, version: version.clone(), reason: reason.clone() });
-            let record = Record { slot: Some(slot), version, starts, stage: Some(Stage::Complete), reason: Some(reason), fallback };
+            let other_version = version.clone();
+            let record = Record { slot: Some(slot), version, other_version, starts, stage: Some(Stage::Complete), reason: Some(reason), fallback };
             let parsed = Record::parse(&record.render()).expect("what was rendered is read");
             prop_assert_eq!(Record::parse(&parsed.render()), Some(parsed.clone()));
             prop_assert_eq!((parsed.slot, parsed.starts), (Some(slot), starts));

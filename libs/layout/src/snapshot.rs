@@ -65,6 +65,7 @@ mod tests {
         let record = Record {
             slot: Some(Slot::A),
             version: Some("1.0".into()),
+            other_version: Some("0.9".into()),
             starts: 1,
             stage: Some(Stage::Init),
             reason: None,

@@ -59,12 +59,11 @@ fn next(snapshot: &Snapshot) -> Option<Slot> {
     }
 }
 
-fn version(snapshot: &Snapshot, slot: Slot) -> Option<&str> {
-    if snapshot.running == Some(slot) {
-        return snapshot.version.as_deref();
-    }
-    let fallback = snapshot.record.as_ref().and_then(|record| record.fallback.as_ref());
-    fallback.filter(|fallback| fallback.from == slot).and_then(|fallback| fallback.version.as_deref())
+fn version(snapshot: &Snapshot, slot: Slot) -> Option<String> {
+    let record = snapshot.record.as_ref();
+    let failed = record.and_then(|record| record.fallback.as_ref()).filter(|fallback| fallback.from == slot);
+    let running = snapshot.version.clone().filter(|_| snapshot.running == Some(slot));
+    running.or_else(|| failed.and_then(|fallback| fallback.version.clone())).or_else(|| record?.version_of(slot))
 }
 
 /// The status for a person.
@@ -80,7 +79,8 @@ pub fn text(snapshot: &Snapshot) -> String {
             (false, true) => "starts next",
             (false, false) => "",
         };
-        table.row([slot.letter(), condition.word(), &tries, version(snapshot, slot).unwrap_or("-"), mark]);
+        let version = version(snapshot, slot).unwrap_or("-".to_string());
+        table.row([slot.letter(), condition.word(), &tries, &version, mark]);
     }
     let mut text = table.render();
     if snapshot.flags.is_none() {

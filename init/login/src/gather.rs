@@ -74,12 +74,8 @@ fn fingerprints(folder: &Path) -> Vec<Fingerprint> {
 fn failed_units(socket: &Path) -> Result<Vec<String>, ClientError> {
     let mut client = Client::connect(socket)?;
     client.set_timeout(Some(PID1_TIMEOUT))?;
-    match client.ask(&Request::ListUnits)? {
-        Reply::Units(units) => {
-            Ok(units.into_iter().filter(|unit| unit.active == "failed").map(|unit| unit.name).collect())
-        }
-        _ => Err(ClientError::Unexpected),
-    }
+    let Reply::Units(units) = client.ask(&Request::ListUnits)? else { return Err(ClientError::Unexpected) };
+    Ok(units.into_iter().filter(|unit| unit.active == "failed").map(|unit| unit.name).collect())
 }
 
 fn os_name(text: &str) -> String {

@@ -357,7 +357,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_partitions_never_panic(at in 0usize..3000, bytes in proptest::collection::vec(any::<u8>(), 1..64), length in 0usize..40_000) {
+        fn hostile_partitions_never_panic(
+            at in 0usize..3000,
+            bytes in proptest::collection::vec(any::<u8>(), 1..64),
+            length in 0usize..40_000,
+        ) {
             let mut partition = fresh();
             for (place, byte) in partition.iter_mut().skip(at).zip(bytes) {
                 *place = byte;

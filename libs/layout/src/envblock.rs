@@ -118,7 +118,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_copies_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..1100), signed in any::<bool>()) {
+        fn hostile_copies_never_panic(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..1100),
+            signed in any::<bool>(),
+        ) {
             if signed {
                 bytes.splice(0..0, ENV_SIGNATURE.iter().copied());
             }

@@ -1,4 +1,6 @@
-//! `/run/ferrite/boot`: what early boot found out, for everybody. Pure. One `key=value` a line; unknown keys are skipped.
+//! `/run/ferrite/boot`: what early boot found out, for everybody. Pure.
+//!
+//! One `key=value` a line; unknown keys are skipped.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -455,8 +455,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damaged_tables_never_panic(at in 0usize..1536, bytes in proptest::collection::vec(any::<u8>(), 1..64), fix in any::<bool>()) {
-            let sizes = Sizes { esp_bytes: 1 << 20, boot_bytes: 1 << 20, root_bytes: 1 << 20, oem_bytes: 1 << 20, state_bytes: 1 << 20 };
+        fn damaged_tables_never_panic(
+            at in 0usize..1536,
+            bytes in proptest::collection::vec(any::<u8>(), 1..64),
+            fix in any::<bool>(),
+        ) {
+            let one = 1 << 20;
+            let sizes =
+                Sizes { esp_bytes: one, boot_bytes: one, root_bytes: one, oem_bytes: one, state_bytes: one };
             let plan = DiskPlan::new(&sizes, Uuid::nil()).expect("sizes are right");
             let table = plan.table().bytes(plan.disk_sectors()).expect("it fits");
             let mut disk = vec![0u8; plan.disk_bytes() as usize];

@@ -1,7 +1,7 @@
 //! The disk: its partitions, the two slots and their flags, verity, and the facts of a boot.
 //!
 //! The only home of these formats: the image writes them, early boot reads them, the update engine changes them.
-//! Everything is pure but the modules that say "acts" in their first line (`bootctl`, `direct`, `durable`, `gpt_write`).
+//! Everything is pure but the modules that say "acts" in their first line: `bootctl`, `direct`, `durable`, `gpt_write`.
 
 pub mod disk;
 pub mod gpt;

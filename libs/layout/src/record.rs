@@ -139,7 +139,7 @@ impl Record {
         Record { fallback: Some(fallback), ..self.fail(reason) }
     }
 
-    /// The version in a slot, as far as the record knows. An installation into the slot makes it wrong: see `forget_other`.
+    /// The version in a slot, as far as the record knows. An installation makes it wrong: see `forget_other`.
     pub fn version_of(&self, slot: Slot) -> Option<String> {
         match self.slot {
             Some(recorded) if recorded == slot => self.version.clone(),
@@ -479,19 +479,28 @@ mod tests {
     proptest! {
         #[test]
         fn any_record_fits_its_sector(
-            slot in any_slot(), from in any_slot(), starts in any::<u32>(), version in "\\PC{0,80}", reason in "\\PC{0,300}",
+            slot in any_slot(),
+            from in any_slot(),
+            starts in any::<u32>(),
+            version in "\\PC{0,80}",
+            reason in "\\PC{0,300}",
         ) {
             let version = Some(version);
             let fallback = Some(Fallback { from, version: version.clone(), reason: reason.clone() });
             let other_version = version.clone();
-            let record = Record { slot: Some(slot), version, other_version, starts, stage: Some(Stage::Complete), reason: Some(reason), fallback };
+            let stage = Some(Stage::Complete);
+            let reason = Some(reason);
+            let record = Record { slot: Some(slot), version, other_version, starts, stage, reason, fallback };
             let parsed = Record::parse(&record.render()).expect("what was rendered is read");
             prop_assert_eq!(Record::parse(&parsed.render()), Some(parsed.clone()));
             prop_assert_eq!((parsed.slot, parsed.starts), (Some(slot), starts));
         }
 
         #[test]
-        fn hostile_sectors_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..600), signed in any::<bool>()) {
+        fn hostile_sectors_never_panic(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..600),
+            signed in any::<bool>(),
+        ) {
             if signed {
                 bytes.splice(0..0, b"FERRITE-BOOT 1\nslot=a\ncrc=".iter().copied());
             }

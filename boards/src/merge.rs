@@ -32,7 +32,7 @@ pub enum BoardError {
         source: std::io::Error,
     },
     /// The file says something wrong.
-    #[error("{}:{line}: {fault}", path.display())]
+    #[error("{}{}: {fault}", path.display(), at_line(*line))]
     Fault {
         /// The file.
         path: PathBuf,
@@ -41,6 +41,11 @@ pub enum BoardError {
         /// What is wrong and what would be right.
         fault: String,
     },
+}
+
+/// `:LINE`, or nothing for the whole file.
+fn at_line(line: u64) -> String {
+    if line == 0 { String::new() } else { format!(":{line}") }
 }
 
 /// One file with its faults' place.
@@ -63,24 +68,20 @@ impl Source<'_> {
 }
 
 /// A board on the way: what the files read so far have said.
-#[derive(Default)]
 struct Draft {
     name: Option<String>,
-    description: String,
     kernel: Option<String>,
-    board: Option<Board>,
+    board: Board,
 }
 
 pub(crate) fn load(path: &Path, boards_dir: &Path) -> Result<Board, BoardError> {
-    let mut draft = Draft { board: Some(empty()), ..Draft::default() };
+    let mut draft = Draft { name: None, kernel: None, board: empty() };
     add_file(&mut draft, path, boards_dir, 0)?;
     let source = Source { path };
     let missing = |key: &str| source.fault(0, format!("the key '{key}' is missing, here and in what the file extends"));
-    let mut board = draft.board.unwrap_or_else(empty);
-    board.name = draft.name.ok_or_else(|| missing("name"))?;
-    board.kernel = draft.kernel.ok_or_else(|| missing("kernel"))?;
-    board.description = draft.description;
-    Ok(board)
+    let name = draft.name.ok_or_else(|| missing("name"))?;
+    let kernel = draft.kernel.ok_or_else(|| missing("kernel"))?;
+    Ok(Board { name, kernel, ..draft.board })
 }
 
 fn empty() -> Board {
@@ -135,9 +136,9 @@ fn add(draft: &mut Draft, raw: RawBoard, source: &Source<'_>) -> Result<(), Boar
         draft.kernel = Some(kernel.value.clone());
     }
     if let Some(description) = &raw.description {
-        draft.description.clone_from(description);
+        draft.board.description.clone_from(description);
     }
-    let board = draft.board.get_or_insert_with(empty);
+    let board = &mut draft.board;
     for package in &raw.packages {
         let package = package_of(package, source)?;
         board.packages.retain(|known| known.name != package.name);
@@ -232,4 +233,90 @@ fn is_account_name(text: &str) -> bool {
     text.len() <= 31
         && text.bytes().all(inner)
         && text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Reads `b.yaml` out of files given by name and text; the name of the folder is taken out of an error.
+    fn board(files: &[(&str, &str)]) -> Result<Board, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let prefix = format!("{}/", dir.path().display());
+        Board::find("b", dir.path()).map_err(|error| error.to_string().replace(&prefix, ""))
+    }
+
+    const BASE: &str = "packages:\n- name: bash\n- {name: curl, include: [/usr/bin/curl]}\n\
+                        disk: {state-mib: 64, root-mib: 100}\nlinks: {/usr/bin/sh: bash}\n";
+
+    #[test]
+    fn a_board_is_joined_with_what_it_extends() {
+        let text = "name: b\nextends: [base]\nkernel: linux-image\npackages:\n- name: curl\n- name: etcd-server\n\
+                    disk: {state-mib: 128}\nlinks: {/usr/bin/sh: dash}\nroot-compression: lz4hc\n";
+        let board = board(&[("base.yaml", BASE), ("b.yaml", text)]).unwrap();
+        let names: Vec<&str> = board.packages.iter().map(|package| package.name.as_str()).collect();
+        assert_eq!(names, ["bash", "curl", "etcd-server"]);
+        assert!(board.packages[1].include.is_empty());
+        assert_eq!(board.disk, DiskSizes { boot_mib: None, root_mib: Some(100), state_mib: Some(128) });
+        assert_eq!(board.links, [Link { path: "/usr/bin/sh".into(), target: "dash".into() }]);
+        assert_eq!(board.root_compression, Compression::Lz4hc);
+    }
+
+    #[test]
+    fn faults_are_told_with_file_and_line() {
+        let head = "name: b\nkernel: linux-image\n";
+        for (text, expected) in [
+            ("packges: []\n", "b.yaml:3: unknown field"),
+            ("packages:\n- name: bash\n- {name: Bash}\n", "b.yaml:5: 'Bash' is not a package name"),
+            ("packages:\n- {name: bash, include: [bin/*]}\n", "b.yaml:4: pattern 'bin/*' is not an absolute path"),
+            ("extends: [nothing]\n", "b.yaml:3: there is no file 'nothing.yaml'"),
+            ("extends: [b]\n", "b.yaml:3: files extend each other more than 8 deep"),
+            ("links: {usr/bin/sh: bash}\n", "b.yaml:3: the link 'usr/bin/sh' is not an absolute path"),
+            ("users: [{name: a, uid: 7}, {name: b, uid: 7}]\n", "b.yaml:3: uid 7 is already that of user a"),
+            ("users: [{name: A, uid: 7}]\n", "b.yaml:3: 'A' is not a user name"),
+            ("users: [{name: a, uid: x}]\n", "b.yaml:3: "),
+            ("root-compression: gzip\n", "b.yaml:3: unknown variant"),
+            ("name: c\n", "b.yaml:3: "),
+            ("command-line: [a\n", "b.yaml:"),
+        ] {
+            let error = board(&[("b.yaml", &format!("{head}{text}"))]).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_no_file_says_is_asked_for() {
+        let error = board(&[("b.yaml", "name: b\n")]).unwrap_err();
+        assert_eq!(error, "b.yaml: the key 'kernel' is missing, here and in what the file extends");
+        let error = board(&[("c.yaml", "name: c\nkernel: linux-image\n"), ("base.yaml", BASE)]).unwrap_err();
+        assert_eq!(error, "there is no board 'b'; boards are: c");
+    }
+
+    #[test]
+    fn an_ad_hoc_board_extends_the_boards_of_the_tree() {
+        let (boards, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(boards.path().join("base.yaml"), BASE).unwrap();
+        let path = own.path().join("mine.yaml");
+        fs::write(&path, "name: mine\nextends: [base]\nkernel: linux-image-rt\n").unwrap();
+        let board = Board::find(path.to_str().unwrap(), boards.path()).unwrap();
+        assert_eq!((board.name.as_str(), board.packages.len()), ("mine", 2));
+    }
+
+    #[test]
+    fn every_board_of_the_tree_can_be_read() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let text = fs::read_to_string(&path).unwrap();
+                let read = load(&path, dir);
+                assert!(read.is_ok() || !text.contains("\nkernel:"), "{read:?}");
+            }
+        }
+        assert_eq!(Board::names(dir), ["metal", "qemu"]);
+    }
 }

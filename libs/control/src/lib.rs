@@ -11,6 +11,7 @@ mod codec;
 mod descriptors;
 pub mod log_files;
 pub mod log_line;
+pub mod pattern;
 mod quote;
 mod reply;
 mod request;

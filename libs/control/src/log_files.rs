@@ -4,8 +4,8 @@
 //! Lines that are no entries (torn by a power cut, zeros, foreign) are skipped.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::log_line::{LogEntry, MAX_LINE_BYTES, parse};
@@ -28,21 +28,28 @@ pub fn log_path(directory: &Path, age: usize) -> PathBuf {
 #[derive(Debug)]
 pub struct LogFiles {
     /// Oldest first.
-    files: Vec<File>,
+    files: Vec<Part>,
+}
+
+/// A file, up to the end of the last line that was whole when it was opened.
+#[derive(Debug)]
+struct Part {
+    file: File,
+    inode: u64,
+    length: u64,
 }
 
 impl LogFiles {
     /// Opens all files that exist. An error other than "not found" (such as no permission) is returned.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        let mut files = Vec::new();
-        let mut inodes = Vec::new();
+        let mut files: Vec<Part> = Vec::new();
         for age in 0..=OLD_FILES {
             match File::open(log_path(directory, age)) {
                 Ok(file) => {
                     let inode = file.metadata()?.ino();
-                    if !inodes.contains(&inode) {
-                        inodes.push(inode);
-                        files.push(file);
+                    if !files.iter().any(|part| part.inode == inode) {
+                        let length = whole_length(&file)?;
+                        files.push(Part { file, inode, length });
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -55,7 +62,9 @@ impl LogFiles {
 
     /// All entries, oldest first. Read errors end a file.
     pub fn forward(self) -> impl Iterator<Item = LogEntry> {
-        self.files.into_iter().flat_map(|file| Forward { reader: BufReader::with_capacity(CHUNK_BYTES as usize, file) })
+        self.files.into_iter().flat_map(|part| Forward {
+            reader: BufReader::with_capacity(CHUNK_BYTES as usize, part.file.take(part.length)),
+        })
     }
 
     /// All entries, newest first. Read errors end a file.
@@ -63,15 +72,29 @@ impl LogFiles {
         self.files.into_iter().rev().flat_map(Backward::new)
     }
 
-    /// The inode of the file that grows, and its length.
+    /// The inode of the file that grows, and where entries begin that were not whole when it was opened.
     pub fn newest(&self) -> Option<(u64, u64)> {
-        let metadata = self.files.last()?.metadata().ok()?;
-        Some((metadata.ino(), metadata.len()))
+        self.files.last().map(|part| (part.inode, part.length))
     }
 }
 
+/// The position behind the last newline.
+fn whole_length(file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    while end > 0 {
+        let start = end.saturating_sub(CHUNK_BYTES);
+        let mut chunk = vec![0; usize::try_from(end - start).unwrap_or(0)];
+        file.read_exact_at(&mut chunk, start)?;
+        if let Some(newline) = chunk.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + newline as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
 struct Forward {
-    reader: BufReader<File>,
+    reader: BufReader<io::Take<File>>,
 }
 
 impl Iterator for Forward {
@@ -104,10 +127,9 @@ struct Backward {
 }
 
 impl Backward {
-    fn new(file: File) -> Self {
-        let position = file.metadata().map_or(0, |metadata| metadata.len());
-        let mut backward = Self { file, position, bytes: Vec::new() };
-        // What follows the last newline is torn.
+    fn new(part: Part) -> Self {
+        let mut backward = Self { file: part.file, position: part.length, bytes: Vec::new() };
+        // Nothing stands behind the last newline.
         backward.take_line();
         backward
     }
@@ -139,8 +161,7 @@ impl Backward {
     fn read_chunk(&mut self) -> Option<()> {
         let start = self.position.saturating_sub(CHUNK_BYTES);
         let mut chunk = vec![0; usize::try_from(self.position - start).ok()?];
-        self.file.seek(SeekFrom::Start(start)).ok()?;
-        self.file.read_exact(&mut chunk).ok()?;
+        self.file.read_exact_at(&mut chunk, start).ok()?;
         chunk.append(&mut self.bytes);
         self.bytes = chunk;
         self.position = start;

@@ -1,2 +1,7 @@
-//! (skeleton)
-fn main() {}
+//! The `ferrite-journald` daemon: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ferrite_cli::exit_with(ferrite_journal::journald::main())
+}

@@ -1,9 +1,9 @@
 //! The tables of systemctl: units, unit files, jobs. Pure.
 
+use ferrite_control::pattern::matches;
 use ferrite_control::{JobEntry, UnitFile, UnitSummary};
 
 use super::arguments::Arguments;
-use super::pattern::matches;
 use super::style::{Colour, GREEN, RED, UNDERLINE, YELLOW, dot, enablement_colour, paint, visible};
 use super::unit_names::kind;
 

@@ -4,7 +4,7 @@
 //! command does not read yet waits here, at most one buffer of it.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, bail};
 use ferrite_control::{Client, ClientError, Reply, Request, RunRequest};

@@ -9,7 +9,6 @@ mod jobs;
 mod links;
 mod listing;
 mod logs;
-mod pattern;
 mod power;
 mod processes;
 mod show;

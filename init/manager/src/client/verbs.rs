@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{
     Client, ClientError, Enablement, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, SOCKET_PATH,
     UnitDetails, UnitSummary,
@@ -14,7 +15,6 @@ use ferrite_unit::UnitName;
 use super::arguments::{Arguments, HELP};
 use super::links::{Change, NoSuchUnit, UnitTree};
 use super::listing::Look;
-use super::pattern::{is_pattern, matches};
 use super::style::Colour;
 use super::unit_names::full_name;
 use super::{jobs, links, listing, logs, power, show, status};

@@ -23,7 +23,7 @@ use crate::progress::{Progress, Step};
 use crate::tree::{Origin, Tree};
 use crate::version::Version;
 use crate::workshop::Workshop;
-use crate::{convert, programs, source};
+use crate::{convert, manifest, programs, source};
 
 /// The folder of the parts of a slot, below the output folder.
 pub const SLOT_FOLDER: &str = "slot";
@@ -213,7 +213,7 @@ fn publish(
     let step = progress.step("sums");
     let out = &request.out;
     let manifest = format!("{}.manifest.json", plan.name());
-    output::write(out, &manifest, &manifest_text(plan, composed)?)?;
+    output::write(out, &manifest, manifest_text(plan, composed)?.as_bytes())?;
     let slot = |name: &str| format!("{SLOT_FOLDER}/{name}");
     let parts = [
         (&boot.path, slot("boot-a.img"), "boot partition"),
@@ -230,9 +230,14 @@ fn publish(
     Ok(artefacts)
 }
 
-fn manifest_text(plan: &ImagePlan, composed: &Composed) -> anyhow::Result<Vec<u8>> {
-    let packages: Vec<&str> = composed.packages.iter().map(|package| package.name.as_str()).collect();
-    Ok(serde_json::to_vec_pretty(&serde_json::json!({ "name": plan.name(), "packages": packages }))?)
+fn manifest_text(plan: &ImagePlan, composed: &Composed) -> anyhow::Result<String> {
+    manifest::render(&manifest::Contents {
+        board: &plan.board.name,
+        version: &plan.version,
+        epoch: plan.epoch,
+        tree: &composed.tree,
+        packages: &composed.packages,
+    })
 }
 
 fn on_disk(path: &Path) -> anyhow::Result<String> {

@@ -1,11 +1,13 @@
 //! Other forms of a finished disk: qcow2 by the host's qemu-img, and the compressed form that is published.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
+
+use crate::sparse;
 
 /// Matches of a sparse disk lie far apart: 128 MiB.
 const WINDOW_LOG: u32 = 27;
@@ -37,7 +39,7 @@ pub fn compress(disk: &Path, target: &Path) -> anyhow::Result<u64> {
     encoder.long_distance_matching(true)?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(size))?;
-    io::copy(&mut BufReader::with_capacity(1 << 20, input), &mut encoder)
+    sparse::for_each_chunk(&input, |chunk| encoder.write_all(chunk))
         .with_context(|| format!("compressing '{}'", disk.display()))?;
     Ok(encoder.finish()?.metadata()?.len())
 }

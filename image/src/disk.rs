@@ -1,7 +1,7 @@
 //! Puts the parts of a disk together into one sparse file: partitions, partition tables, boot code.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,6 +10,7 @@ use ferrite_layout::disk::DiskPlan;
 use ferrite_layout::gpt_write;
 
 use crate::grub::BOOT_CODE_SIZE;
+use crate::sparse;
 
 /// Runs of zero bytes of this length become holes.
 const HOLE_BYTES: usize = 4096;
@@ -34,20 +35,20 @@ pub fn assemble(
     let temporary = tempfile::Builder::new().prefix(".disk-").tempfile_in(folder)?;
     let disk = temporary.as_file();
     disk.set_len(plan.disk_bytes())?;
+    // The tables first: their writer syncs after each step, which is cheap while the file is still empty.
+    let table = plan.table().bytes(plan.disk_sectors())?;
+    gpt_write::apply(&gpt_write::new_disk(boot_code, &table), disk).context("writing the partition table")?;
     for (part, source) in parts {
         let extent = plan.extent(*part);
         copy_in(disk, extent.offset_bytes(), extent.size_bytes(), source)
             .with_context(|| format!("writing partition {part}"))?;
     }
-    let table = plan.table().bytes(plan.disk_sectors())?;
-    gpt_write::apply(&gpt_write::new_disk(boot_code, &table), disk).context("writing the partition table")?;
     disk.sync_all()?;
     publish(temporary, path)
 }
 
 /// Gives a finished file its name, readable for everybody as far as the umask allows.
 pub fn publish(temporary: tempfile::NamedTempFile, path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     temporary.persist(path).with_context(|| format!("renaming to '{}'", path.display()))?;
     if let Some(folder) = path.parent() {
@@ -60,12 +61,13 @@ fn copy_in(disk: &File, offset: u64, room: u64, source: &Source) -> anyhow::Resu
     match source {
         Source::Bytes(bytes) => {
             check_size(bytes.len() as u64, room)?;
-            copy_sparse(&mut bytes.as_slice(), disk, offset)
+            disk.write_all_at(bytes, offset)?;
+            Ok(())
         }
         Source::File(path) => {
-            let mut file = File::open(path).with_context(|| format!("opening '{}'", path.display()))?;
+            let file = File::open(path).with_context(|| format!("opening '{}'", path.display()))?;
             check_size(file.metadata()?.len(), room)?;
-            copy_sparse(&mut file, disk, offset)
+            copy_sparse(&file, disk, offset)
         }
     }
 }
@@ -78,31 +80,32 @@ fn check_size(size: u64, room: u64) -> anyhow::Result<()> {
 }
 
 /// Copies but for what is zero; the target is a new file, so zero is what it holds.
-pub fn copy_sparse(from: &mut impl Read, mut to: &File, offset: u64) -> anyhow::Result<()> {
-    let mut chunk = vec![0u8; CHUNK_BYTES];
-    let mut at = offset;
-    loop {
-        let length = fill(from, &mut chunk)?;
-        if length == 0 {
-            return Ok(());
+fn copy_sparse(from: &File, to: &File, offset: u64) -> anyhow::Result<()> {
+    let mut block = vec![0u8; CHUNK_BYTES];
+    for range in sparse::data_ranges(from)? {
+        let mut at = range.start;
+        while at < range.end {
+            let length = (range.end - at).min(CHUNK_BYTES as u64) as usize;
+            from.read_exact_at(&mut block[..length], at)?;
+            write_sparse(to, offset + at, &block[..length])?;
+            at += length as u64;
         }
-        for (index, block) in chunk[..length].chunks(HOLE_BYTES).enumerate() {
-            if block.iter().any(|&byte| byte != 0) {
-                to.seek(SeekFrom::Start(at + (index * HOLE_BYTES) as u64))?;
-                to.write_all(block)?;
-            }
+    }
+    Ok(())
+}
+
+/// Writes runs of blocks that are not zero, each run at once.
+fn write_sparse(to: &File, offset: u64, bytes: &[u8]) -> anyhow::Result<()> {
+    let is_zero = |block: &[u8]| block.iter().all(|&byte| byte == 0);
+    let blocks: Vec<&[u8]> = bytes.chunks(HOLE_BYTES).collect();
+    let mut at = offset;
+    for run in blocks.chunk_by(|left, right| is_zero(left) == is_zero(right)) {
+        let length: usize = run.iter().map(|block| block.len()).sum();
+        let start = (at - offset) as usize;
+        if !is_zero(run[0]) {
+            to.write_all_at(&bytes[start..start + length], at)?;
         }
         at += length as u64;
     }
-}
-
-fn fill(from: &mut impl Read, chunk: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    while length < chunk.len() {
-        match from.read(&mut chunk[length..])? {
-            0 => break,
-            more => length += more,
-        }
-    }
-    Ok(length)
+    Ok(())
 }

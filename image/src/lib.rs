@@ -31,6 +31,7 @@ pub mod disk;
 pub mod fat;
 pub mod grub;
 pub mod loader;
+pub mod sparse;
 pub mod state;
 
 pub mod convert;

@@ -1,14 +1,14 @@
 //! The files of a finished image: names, sums, and what build.json says of them.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::disk;
+use crate::{disk, sparse};
 
 /// A file of the output folder.
 #[derive(Clone, Debug, Serialize)]
@@ -62,16 +62,14 @@ pub struct Sizes {
 /// Describes a file of the output folder.
 pub fn describe(folder: &Path, file: &str, what: &'static str) -> anyhow::Result<Artefact> {
     let path = folder.join(file);
-    let mut reader = File::open(&path).with_context(|| format!("opening '{}'", path.display()))?;
+    let reader = File::open(&path).with_context(|| format!("opening '{}'", path.display()))?;
     let size = reader.metadata()?.len();
     let mut hasher = Sha256::new();
-    let mut chunk = vec![0u8; 1 << 20];
-    loop {
-        match reader.read(&mut chunk).with_context(|| format!("reading '{}'", path.display()))? {
-            0 => break,
-            length => hasher.update(&chunk[..length]),
-        }
-    }
+    sparse::for_each_chunk(&reader, |chunk| {
+        hasher.update(chunk);
+        Ok(())
+    })
+    .with_context(|| format!("reading '{}'", path.display()))?;
     let sha256 = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Artefact { file: file.to_string(), what, size, sha256 })
 }

@@ -368,3 +368,113 @@ fn normal_path(path: &str) -> Result<String, TreeError> {
         _ => Err(TreeError::Path { path: path.to_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn origin() -> Origin {
+        "p".into()
+    }
+
+    fn tree() -> Tree {
+        let mut tree = Tree::new();
+        tree.insert("/lib/libc.so.6", Node::file(0o644, "libc", &origin())).unwrap();
+        tree.insert("/usr/bin/long", Node::symlink("../lib/libc.so.6", &origin())).unwrap();
+        tree.insert("/lib", Node::symlink("usr/lib", &origin())).unwrap();
+        tree.insert("/tmp", Node::dir(0o1777, &OURS.into())).unwrap();
+        tree.insert("/etc/shadow", Node::file(0o640, "x", &origin()).owned_by(0, 42)).unwrap();
+        tree
+    }
+
+    fn paths(tree: &Tree) -> Vec<&str> {
+        tree.iter().map(|(path, _)| path).collect()
+    }
+
+    #[test]
+    fn old_folders_land_in_usr_and_parents_come_first() {
+        let expected = [
+            "/etc",
+            "/etc/shadow",
+            "/lib",
+            "/tmp",
+            "/usr",
+            "/usr/bin",
+            "/usr/bin/long",
+            "/usr/lib",
+            "/usr/lib/libc.so.6",
+        ];
+        assert_eq!(paths(&tree()), expected);
+        assert_eq!(tree().below("/usr/lib").count(), 1);
+        assert_eq!(tree().size_bytes(), 5);
+    }
+
+    #[test]
+    fn links_are_followed_as_on_the_machine() {
+        let mut tree = tree();
+        for path in ["/lib/libc.so.6", "/usr/bin/long", "/usr/lib/../bin/long"] {
+            assert_eq!(tree.resolve(path).unwrap().0, "/usr/lib/libc.so.6", "{path}");
+        }
+        tree.insert("/usr/a", Node::symlink("b", &origin())).unwrap();
+        tree.insert("/usr/b", Node::symlink("/usr/a", &origin())).unwrap();
+        assert_eq!(tree.resolve("/usr/a"), None);
+        assert_eq!(tree.resolve("/usr/none"), None);
+        assert_eq!(tree.read("/lib/libc.so.6").unwrap().unwrap(), b"libc");
+    }
+
+    #[test]
+    fn contradictions_and_odd_paths_are_refused() {
+        let mut tree = tree();
+        let file = || Node::file(0o644, "", &"q".into());
+        let mut error = |path: &str| tree.insert(path, file()).unwrap_err().to_string();
+        assert_eq!(error("/tmp"), "/tmp of q is a different kind of object than that of ferrite");
+        assert_eq!(error("/etc/shadow/x"), "/etc/shadow/x lies below /etc/shadow, which is not a folder");
+        for path in ["etc", "/", "/etc/", "/etc//x", "/etc/../x", "/./etc"] {
+            assert!(error(path).contains("normal form"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_keeps_its_first_mode_unless_ours_says_another() {
+        let mut tree = tree();
+        tree.insert("/tmp", Node::dir(0o700, &origin())).unwrap();
+        assert_eq!(tree.get("/tmp").unwrap().mode, 0o1777);
+        tree.insert("/etc", Node::dir(0o711, &OURS.into())).unwrap();
+        assert_eq!(tree.get("/etc").unwrap().mode, 0o711);
+    }
+
+    #[test]
+    fn a_tar_keeps_owners_and_is_always_the_same() {
+        let write = |tree: &Tree| {
+            let mut bytes = Vec::new();
+            tree.to_tar(&mut bytes, 7).unwrap();
+            bytes
+        };
+        let bytes = write(&tree());
+        assert_eq!(bytes, write(&tree()));
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let shadow = archive.entries().unwrap().map(Result::unwrap).find(|e| e.path().unwrap().ends_with("shadow"));
+        let header = shadow.unwrap().header().clone();
+        assert_eq!((header.mode().unwrap(), header.gid().unwrap(), header.mtime().unwrap()), (0o640, 42, 7));
+    }
+
+    #[test]
+    fn a_folder_on_disk_gets_modes_links_and_slices_of_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        std::fs::write(&source, "abcdef").unwrap();
+        let slice = Content::Slice { file: Arc::from(source.as_path()), offset: 2, size: 3 };
+        let mut tree = tree();
+        tree.insert("/usr/bin/slice", Node { kind: Kind::File(slice.clone()), ..Node::dir(0o755, &origin()) }).unwrap();
+        let out = dir.path().join("out");
+        std::fs::create_dir(&out).unwrap();
+        tree.write_to_dir(&out).unwrap();
+        assert_eq!(std::fs::read(out.join("usr/bin/slice")).unwrap(), b"cde");
+        assert_eq!(std::fs::metadata(out.join("tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);
+        assert_eq!(std::fs::read(out.join("lib/libc.so.6")).unwrap(), b"libc");
+        std::fs::write(&source, "abc").unwrap();
+        assert!(slice.read().is_err());
+        assert_eq!(Content::of_file(&source).unwrap().read().unwrap(), b"abc");
+    }
+}

@@ -142,7 +142,7 @@ fn parse_package(line: &str) -> Result<Locked, String> {
         return Err(format!("'{sha256}' is not a SHA-256 of 64 lower case hex digits"));
     }
     if !path.starts_with("pool/") || path.split('/').any(|part| part == ".." || part.is_empty()) {
-        return Err(format!("path '{path}' does not begin with pool/"));
+        return Err(format!("path '{path}' does not begin with pool/ or has odd parts"));
     }
     Ok(Locked {
         name: name.to_owned(),
@@ -169,5 +169,71 @@ impl fmt::Display for Lock {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_boards::Board;
+    use std::path::Path;
+
+    const HASH: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn boards_dir() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards")
+    }
+
+    #[test]
+    fn the_lock_file_of_the_tree_has_every_package_of_every_board() {
+        let text = std::fs::read_to_string(boards_dir().join("packages.lock")).unwrap();
+        let lock = Lock::parse(&text).unwrap();
+        assert_eq!(lock.to_string(), text);
+        for name in Board::names(&boards_dir()) {
+            let board = Board::find(&name, &boards_dir()).unwrap();
+            let locked = &lock.sections[&name];
+            for package in board.packages.iter().map(|package| &package.name).chain([&board.kernel]) {
+                assert!(locked.iter().any(|locked| locked.name == *package), "{name}: {package}; run `ferrite lock`");
+            }
+        }
+        for package in super::super::tools::PACKAGES {
+            assert!(lock.tools().iter().any(|locked| locked.name == package), "{package}; run `ferrite lock`");
+        }
+        assert!(!text.contains("://"));
+    }
+
+    #[test]
+    fn a_board_without_a_section_may_use_all_boards_packages_once() {
+        let line = |name: &str| format!("{name} 1 all main pool/{name} 1 {HASH}\n");
+        let text =
+            format!("ferrite-lock 1\nepoch 5\n[a]\n{}[b]\n{}{}[tools]\n{}", line("x"), line("x"), line("y"), line("z"));
+        let lock = Lock::parse(&text).unwrap();
+        let names = |board: &str| lock.board(board).into_iter().map(|package| package.name).collect::<Vec<_>>();
+        assert_eq!((names("a"), names("c")), (vec!["x".to_owned()], vec!["x".to_owned(), "y".to_owned()]));
+    }
+
+    #[test]
+    fn faults_are_told_with_their_line() {
+        let fault = |text: &str| Lock::parse(text).unwrap_err().to_string();
+        let head = "ferrite-lock 1\nepoch 5\n[a]\n";
+        for (text, expected) in [
+            ("", "line 1: there is no 'epoch' line"),
+            ("# x\nother 1\n", "line 2: expected 'ferrite-lock 1', found 'other 1'"),
+            ("ferrite-lock 1\nepoch x\n", "line 2: epoch 'x' is not a number"),
+            ("ferrite-lock 1\nepoch 5\nbash 1\n", "line 3: a package stands before the first [section]"),
+        ] {
+            assert_eq!(fault(text), expected);
+        }
+        for (line, expected) in [
+            ("bash 1 all main".to_owned(), "found 4 words"),
+            (format!("bash 1 all main pool/b 1 {}", HASH.to_uppercase()), "is not a SHA-256"),
+            (format!("bash 1 all main ../b 1 {HASH}"), "does not begin with pool/ or has odd parts"),
+            (format!("bash 1 all main pool/../b 1 {HASH}"), "does not begin with pool/ or has odd parts"),
+            (format!("bash 1 all backports pool/b 1 {HASH}"), "neither main nor security"),
+            (format!("bash 1 all main pool/b x {HASH}"), "size 'x' is not a number"),
+        ] {
+            let fault = fault(&format!("{head}{line}\n"));
+            assert!(fault.starts_with("line 4: ") && fault.contains(expected), "{fault}");
+        }
     }
 }

@@ -60,3 +60,30 @@ fn changes(old: &Lock, new: &BTreeMap<String, Vec<Locked>>) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::lock::Archive;
+    use super::*;
+
+    fn package(name: &str, version: &str) -> Locked {
+        Locked {
+            name: name.into(),
+            version: version.into(),
+            arch: "amd64".into(),
+            archive: Archive::Main,
+            path: format!("pool/{name}"),
+            size_bytes: 1,
+            sha256: "ab".repeat(32),
+        }
+    }
+
+    #[test]
+    fn a_renewal_says_what_changed() {
+        let section = |packages: &[Locked]| BTreeMap::from([("qemu".to_owned(), packages.to_vec())]);
+        let old = Lock { epoch: 5, sections: section(&[package("a", "1"), package("b", "1"), package("c", "1")]) };
+        let new = section(&[package("b", "2"), package("c", "1"), package("d", "1")]);
+        assert_eq!(changes(&old, &new), ["qemu: a 1 removed", "qemu: b 1 -> 2", "qemu: d 1 added"]);
+        assert!(changes(&old, &old.sections).is_empty());
+    }
+}

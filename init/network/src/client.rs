@@ -112,7 +112,7 @@ impl Client {
         let (source, destination) = request.endpoints();
         if destination == Ipv4Addr::BROADCAST {
             let packet = frame::wrap(source, destination, &bytes).context("the message is too long")?;
-            return Ok(self.socket.get_ref().send_to(self.link.index, BROADCAST, &packet)?);
+            return Ok(self.broadcast(&packet)?);
         }
         let socket = match self.renewal.take() {
             Some(socket) => socket,
@@ -121,6 +121,17 @@ impl Client {
         socket.send_to(&bytes, SocketAddrV4::new(destination, frame::SERVER_PORT))?;
         self.renewal = Some(socket);
         Ok(())
+    }
+}
+
+impl Client {
+    /// A socket remembers that its link was down once and says so at the next call, even when the link is up again.
+    fn broadcast(&self, packet: &[u8]) -> std::io::Result<()> {
+        let send = || self.socket.get_ref().send_to(self.link.index, BROADCAST, packet);
+        match send() {
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENETDOWN as i32) => send(),
+            outcome => outcome,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The IPv4 and UDP headers around a DHCP message, for a link that has no address yet. Pure.
 //!
-//! The UDP checksum of what arrives is not checked: with offloading, a server on the same host leaves it unfinished, and
-//! the link has its own.
+//! The UDP checksum of what arrives is not checked: with offloading, a server on the same host leaves it
+//! unfinished, and the link has its own.
 
 use std::net::Ipv4Addr;
 

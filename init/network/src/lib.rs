@@ -1,7 +1,7 @@
 //! networkd: every wired link gets its address by DHCPv4; resolv.conf and the host name follow.
 //!
-//! `plan` and `dhcp::machine` decide and are pure; `netlink`, `daemon` and `client` act. Other programs meet this one in
-//! `/run/ferrite/network` (see `report`) and `/run/resolv.conf`.
+//! `plan` and `dhcp::machine` decide and are pure; `netlink`, `daemon` and `client` act. Other programs meet this
+//! one in `/run/ferrite/network` (see `report`) and `/run/resolv.conf`.
 
 mod client;
 mod daemon;

@@ -43,8 +43,9 @@ impl PacketSocket {
             libc::setsockopt(raw, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), program_bytes)
         })?;
         let address = link_address(link, None)?;
+        let address_bytes = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: `address` is a valid sockaddr_ll of the given size.
-        check(unsafe { libc::bind(raw, (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as libc::socklen_t) })?;
+        check(unsafe { libc::bind(raw, (&raw const address).cast(), address_bytes) })?;
         Ok(socket)
     }
 

@@ -113,7 +113,9 @@ pub(crate) fn write(request: &Request, identity: &Identity, xid: u32, seconds: u
 /// Reads a reply to us; `None` for everything else that may arrive at the port.
 pub(crate) fn read(bytes: &[u8], mac: [u8; 6]) -> Option<(u32, Reply)> {
     let message = Message::decode(&mut Decoder::new(bytes)).ok()?;
-    if message.opcode() != Opcode::BootReply || message.chaddr() != mac {
+    // The library panics in `chaddr` when the length a server claims is beyond the field.
+    let is_ethernet = usize::from(message.hlen()) == mac.len();
+    if message.opcode() != Opcode::BootReply || !is_ethernet || message.chaddr() != mac {
         return None;
     }
     let options = message.opts();
@@ -370,5 +372,27 @@ mod tests {
             bytes.extend_from_slice(&options);
             let _ignored = read(&bytes, MAC);
         }
+
+        #[test]
+        fn damaged_replies_never_panic(changes in proptest::collection::vec((0usize..320, any::<u8>()), 1..6)) {
+            let mut bytes = reply(MessageType::Ack, &[
+                DhcpOption::AddressLeaseTime(60),
+                DhcpOption::DomainName("example.org".into()),
+                DhcpOption::ClasslessStaticRoute(vec![("10.0.0.0/8".parse().unwrap(), Ipv4Addr::new(10, 0, 2, 2))]),
+            ]);
+            for (position, value) in changes {
+                if let Some(byte) = bytes.get_mut(position) {
+                    *byte = value;
+                }
+            }
+            let _ignored = read(&bytes, MAC);
+        }
+    }
+
+    #[test]
+    fn a_hardware_address_longer_than_its_field_is_no_panic() {
+        let mut bytes = reply(MessageType::Ack, &[DhcpOption::AddressLeaseTime(60)]);
+        bytes[2] = 146;
+        assert!(read(&bytes, MAC).is_none());
     }
 }

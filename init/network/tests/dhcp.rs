@@ -308,6 +308,8 @@ fn a_lease_is_renewed_and_given_up_when_nobody_renews_it() {
     server.wait().unwrap();
     lab.wait_for_log("rebinding -> selecting");
     lab.wait_for_log("the lease is gone, removing the address");
+    // The daemon finishes what it began before it ends.
+    lab.stop_last();
     assert!(!lab.shown(&["-4", "addr", "show", "dev", "eth0"]).contains("inet "));
     assert_eq!(lab.text("report"), "eth0 configuring - - -\n");
     assert!(!lab.shown(&["route"]).contains("default"));

@@ -14,6 +14,7 @@ use ferrite_modules::index::{self, Module};
 use serde::{Deserialize, Serialize};
 
 use crate::depmod;
+use crate::kmod_index;
 use crate::tree::{Node, Origin, Tree};
 
 const MODULES: &str = "/usr/lib/modules";
@@ -86,14 +87,21 @@ impl Kernel {
             let node = self.files.get(&path).with_context(|| format!("package {} has no {path}", self.origin))?;
             tree.insert(&path, node.clone())?;
         }
+        let dependencies = index::render_dep(modules);
+        let text = |text: &str| text.as_bytes().to_vec();
+        let builtin_modinfo = content(&self.files, &format!("{below}/modules.builtin.modinfo"))?;
         let files = [
-            ("modules.dep", index::render_dep(modules)),
-            ("modules.alias", index::render_alias(modules)),
-            ("modules.softdep", index::render_softdep(modules)),
-            ("modules.builtin", self.builtin.clone()),
+            ("modules.alias", text(&index::render_alias(modules))),
+            ("modules.alias.bin", kmod_index::aliases(modules)),
+            ("modules.builtin", text(&self.builtin)),
+            ("modules.builtin.alias.bin", kmod_index::builtin_aliases(&builtin_modinfo)),
+            ("modules.builtin.bin", kmod_index::builtin(&self.builtin)),
+            ("modules.dep", text(&dependencies)),
+            ("modules.dep.bin", kmod_index::dependencies(&dependencies)),
+            ("modules.softdep", text(&index::render_softdep(modules))),
         ];
-        for (name, text) in files {
-            tree.insert(&format!("{below}/{name}"), Node::file(0o644, text.as_str(), &self.origin))?;
+        for (name, bytes) in files {
+            tree.insert(&format!("{below}/{name}"), Node::file(0o644, bytes, &self.origin))?;
         }
         Ok(())
     }

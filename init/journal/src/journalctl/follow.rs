@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use ferrite_control::log_files::{LOG_FILE, log_path};
+use ferrite_control::log_files::log_path;
 use ferrite_control::log_line::{LogEntry, MAX_LINE_BYTES, parse};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
@@ -113,7 +113,7 @@ mod tests {
     use std::io::Write;
 
     fn add(directory: &Path, text: &str) {
-        let mut file = File::options().append(true).create(true).open(directory.join(LOG_FILE)).expect("opened");
+        let mut file = File::options().append(true).create(true).open(log_path(directory, 0)).expect("opened");
         file.write_all(text.as_bytes()).expect("written");
     }
 

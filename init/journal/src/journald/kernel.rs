@@ -62,7 +62,8 @@ fn record(line: &[u8]) -> Option<Record> {
     let by_a_program = level >> 3 != 0;
     if by_a_program && let Some((identifier, pid, text)) = super::syslog::split_tag(&record.message) {
         let (identifier, text) = (identifier.to_owned(), text.to_owned());
-        record.pid = pid.unwrap_or(0);
+        // PID 1 does not write its number.
+        record.pid = pid.unwrap_or(i32::from(identifier == "init"));
         if record.pid == 1 {
             record.unit = unit_in(&text).unwrap_or_default().to_owned();
         }
@@ -126,7 +127,7 @@ mod tests {
             ("Reading /usr/lib/systemd/system/a.service", ""),
             ("Loaded 12 units", ""),
         ] {
-            let found = records(format!("30,1,2,-;init[1]: {text}\n").as_bytes());
+            let found = records(format!("30,1,2,-;init: {text}\n").as_bytes());
             assert_eq!(found[0].unit, unit, "{text}");
             assert_eq!((found[0].identifier.as_str(), found[0].pid, found[0].priority), ("init", 1, 6));
             assert_eq!(found[0].message, text);

@@ -4,5 +4,6 @@
 mod sudo;
 
 fn main() -> std::process::ExitCode {
-    sudo::main(std::env::args_os())
+    // PID 1 of a namespace (tests) listens elsewhere.
+    sudo::main(std::env::args_os(), std::env::var_os("FERRITE_INIT_SOCKET"))
 }

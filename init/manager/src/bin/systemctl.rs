@@ -4,5 +4,6 @@
 mod systemctl;
 
 fn main() -> std::process::ExitCode {
-    systemctl::main(std::env::args_os())
+    // PID 1 of a namespace (tests) listens elsewhere.
+    systemctl::main(std::env::args_os(), std::env::var_os("FERRITE_INIT_SOCKET"))
 }

@@ -3,6 +3,8 @@
 //! Options may stand anywhere, as with systemd: before the verb, between units, after them; `--` ends them. What
 //! systemd has and we do not is refused by name.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, anyhow, bail};
 
 /// What `--help` prints.
@@ -65,6 +67,8 @@ Options:
 /// A parsed command line.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Arguments {
+    /// Where PID 1 listens; not part of the command line.
+    pub socket: PathBuf,
     pub verb: String,
     pub operands: Vec<String>,
     pub all: bool,

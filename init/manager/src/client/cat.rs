@@ -12,7 +12,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     if arguments.operands.is_empty() {
         bail!("cat needs the name of a unit");
     }
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     let mut code = 0;
     let mut is_first = true;
     for name in named_units(&mut client, &arguments.operands)? {

@@ -22,7 +22,7 @@ struct Branch {
 
 /// Prints the tree. Without `--all` only targets are opened, as by systemd.
 pub fn run(arguments: &Arguments) -> Result<u8> {
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     let colour = if std::io::IsTerminal::is_terminal(&std::io::stdout()) { Colour::On } else { Colour::Off };
     let operands = match arguments.operands.as_slice() {
         [] => vec!["default.target".to_owned()],

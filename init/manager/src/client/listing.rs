@@ -218,3 +218,110 @@ pub fn shorten(text: &str, room: Option<usize>) -> String {
         _ => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Look = Look { colour: Colour::Off, width: None };
+
+    fn unit(name: &str, load: &str, active: &str, sub: &str, description: &str) -> UnitSummary {
+        UnitSummary {
+            name: name.into(),
+            description: description.into(),
+            load: load.into(),
+            active: active.into(),
+            sub: sub.into(),
+            job: None,
+        }
+    }
+
+    fn machine() -> Vec<UnitSummary> {
+        vec![
+            unit("ssh.service", "loaded", "active", "running", "OpenBSD Secure Shell server"),
+            unit("bad.service", "loaded", "failed", "failed", "A service that fails"),
+            unit("gone.service", "not-found", "inactive", "dead", "gone.service"),
+            unit("tmp.mount", "loaded", "active", "mounted", "Temporary Directory /tmp"),
+            unit("idle.service", "loaded", "inactive", "dead", "Not running"),
+        ]
+    }
+
+    fn listed(line: &str, look: Look) -> String {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        units(&machine(), &super::super::arguments::parse(&words).expect("valid"), look)
+    }
+
+    #[test]
+    fn the_list_of_units_looks_like_systemds() {
+        assert_eq!(
+            listed("systemctl", PLAIN),
+            "  UNIT        LOAD   ACTIVE SUB     DESCRIPTION
+  tmp.mount   loaded active mounted Temporary Directory /tmp
+● bad.service loaded failed failed  A service that fails
+  ssh.service loaded active running OpenBSD Secure Shell server
+
+Legend: LOAD   → Reflects whether the unit definition was properly loaded.
+        ACTIVE → The high-level unit activation state, i.e. generalization of SUB.
+        SUB    → The low-level unit activation state, values depend on unit type.
+
+3 loaded units listed. Pass --all to see loaded but inactive units, too.
+To show all installed unit files use 'systemctl list-unit-files'.
+"
+        );
+    }
+
+    #[test]
+    fn options_choose_units_and_take_the_legend_away() {
+        for (line, names) in [
+            ("systemctl --all --no-legend --plain", &["tmp", "bad", "gone", "idle", "ssh"][..]),
+            ("systemctl --failed --no-legend --plain", &["bad"]),
+            ("systemctl -t mount --no-legend --plain", &["tmp"]),
+            ("systemctl list-units ss* --no-legend --plain", &["ssh"]),
+            ("systemctl list-units --no-legend --plain idle", &[]),
+            ("systemctl --state=not-found,mounted --no-legend --plain", &["tmp", "gone"]),
+        ] {
+            let text = listed(line, PLAIN);
+            let found: Vec<&str> = text.lines().filter_map(|line| line.split('.').next()).collect();
+            assert_eq!(found, names, "{line}");
+        }
+        assert!(listed("systemctl --failed -t mount", PLAIN).starts_with("0 loaded units listed.\n"));
+    }
+
+    #[test]
+    fn a_narrow_terminal_cuts_the_description_only() {
+        let look = Look { colour: Colour::On, width: Some(50) };
+        let text = listed("systemctl --no-legend -t service", look);
+        assert!(text.contains("OpenBSD Secur…\n"), "{text}");
+        assert!(text.contains("\x1b[0;1;31m●\x1b[0m \x1b[0;1;31mbad.service\x1b[0m loaded"), "{text}");
+    }
+
+    #[test]
+    fn jobs_have_their_own_column_and_list() {
+        let mut all = machine();
+        all[4].job = Some("start".into());
+        let arguments = Arguments { verb: "list-units".into(), types: vec!["service".into()], ..Arguments::default() };
+        let text = units(&all, &arguments, PLAIN);
+        assert!(text.starts_with("  UNIT         LOAD   ACTIVE   SUB     JOB   DESCRIPTION\n"), "{text}");
+        assert!(text.contains("  idle.service loaded inactive dead    start Not running\n"), "{text}");
+        let entry = JobEntry { id: 12, unit: "idle.service".into(), job: "start".into(), state: "waiting".into() };
+        assert_eq!(
+            jobs(&[entry], &Arguments::default(), PLAIN),
+            "JOB UNIT         TYPE  STATE\n12  idle.service start waiting\n\n1 jobs listed.\n"
+        );
+        assert_eq!(jobs(&[], &Arguments::default(), PLAIN), "No jobs running.\n");
+    }
+
+    #[test]
+    fn unit_files_show_state_and_preset() {
+        let file =
+            |name: &str, enablement, preset: &str| UnitFile { name: name.into(), enablement, preset: preset.into() };
+        let files = [
+            file("a.service", ferrite_control::Enablement::Enabled, "enabled"),
+            file("b.socket", ferrite_control::Enablement::Static, ""),
+        ];
+        assert_eq!(
+            unit_files(&files, &Arguments::default(), PLAIN),
+            "UNIT FILE STATE   PRESET\na.service enabled enabled\nb.socket  static  -\n\n2 unit files listed.\n"
+        );
+    }
+}

@@ -329,3 +329,169 @@ pub fn machine(host: &str, state: &str, jobs: u64, failed: u64, since_us: u64, v
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_control::{ConditionResult, Enablement, GroupProcess, UnitSummary};
+
+    const NOW: u64 = 1_795_619_045_000_000;
+    const VIEW: View = View { now_us: NOW, colour: Colour::Off, width: None };
+
+    fn service() -> UnitDetails {
+        UnitDetails {
+            summary: UnitSummary {
+                name: "ssh.service".into(),
+                description: "OpenBSD Secure Shell server".into(),
+                load: "loaded".into(),
+                active: "active".into(),
+                sub: "running".into(),
+                job: None,
+            },
+            fragment_path: Some("/usr/lib/systemd/system/ssh.service".into()),
+            enablement: Enablement::Enabled,
+            preset: "enabled".into(),
+            active_enter_us: NOW - 5_000_000,
+            result: "success".into(),
+            ..UnitDetails::default()
+        }
+    }
+
+    fn process(pid: i32, command: &str, group: &str) -> GroupProcess {
+        GroupProcess { pid, command: command.into(), group: group.into() }
+    }
+
+    #[test]
+    fn a_running_service_looks_like_systemds() {
+        let details = UnitDetails {
+            drop_in_paths: vec![
+                "/etc/systemd/system/ssh.service.d/10-a.conf".into(),
+                "/etc/systemd/system/ssh.service.d/20-b.conf".into(),
+            ],
+            invocation_id: "0123456789abcdef0123456789abcdef".into(),
+            documentation: vec!["man:sshd(8)".into(), "man:sshd_config(5)".into()],
+            triggered_by: vec!["ssh.socket".into()],
+            commands: vec![CommandStatus {
+                directive: "ExecStartPre".into(),
+                argv: vec!["/usr/sbin/sshd".into(), "-t".into()],
+                pid: 700,
+                exit_us: 1,
+                code: "exited".into(),
+                ..CommandStatus::default()
+            }],
+            main_pid: Some(712),
+            main_comm: "sshd".into(),
+            status_text: "Ready".into(),
+            control_group: Some(ControlGroup {
+                path: "/system.slice/ssh.service".into(),
+                tasks: Some(2),
+                tasks_max: Some(1119),
+                memory_bytes: Some(3_355_443),
+                memory_peak_bytes: Some(4 << 20),
+                cpu_us: Some(45_678),
+                processes: vec![
+                    process(1712, "sshd-session: core", "session"),
+                    process(712, "\"sshd: /usr/sbin/sshd -D\"", ""),
+                ],
+            }),
+            ..service()
+        };
+        assert_eq!(
+            unit(&details, VIEW),
+            "● ssh.service - OpenBSD Secure Shell server
+     Loaded: loaded (/usr/lib/systemd/system/ssh.service; enabled; preset: enabled)
+    Drop-In: /etc/systemd/system/ssh.service.d
+             ├─10-a.conf
+             └─20-b.conf
+     Active: active (running) since Wed 2026-11-25 15:04:00 UTC; 5s ago
+ Invocation: 0123456789abcdef0123456789abcdef
+TriggeredBy: ssh.socket
+       Docs: man:sshd(8)
+             man:sshd_config(5)
+    Process: 700 ExecStartPre=/usr/sbin/sshd -t (code=exited, status=0/SUCCESS)
+   Main PID: 712 (sshd)
+     Status: \"Ready\"
+      Tasks: 2 (limit: 1119)
+     Memory: 3.1M (peak: 4M)
+        CPU: 45ms
+     CGroup: /system.slice/ssh.service
+             ├─ 712 \"sshd: /usr/sbin/sshd -D\"
+             └─session
+               └─1712 sshd-session: core
+"
+        );
+    }
+
+    #[test]
+    fn a_failed_service_says_how_its_process_ended() {
+        let mut details = service();
+        details.summary.active = "failed".into();
+        details.summary.sub = "failed".into();
+        details.result = "exit-code".into();
+        details.inactive_enter_us = NOW - 65_000_000;
+        details.commands = vec![CommandStatus {
+            directive: "ExecStart".into(),
+            argv: vec!["/bin/false".into()],
+            pid: 9,
+            exit_us: 1,
+            code: "exited".into(),
+            status: 1,
+            ..CommandStatus::default()
+        }];
+        details.unsupported = vec!["/a.service:3: PrivateTmp=".into()];
+        assert_eq!(
+            unit(&details, VIEW),
+            "× ssh.service - OpenBSD Secure Shell server
+     Loaded: loaded (/usr/lib/systemd/system/ssh.service; enabled; preset: enabled)
+     Active: failed (Result: exit-code) since Wed 2026-11-25 15:03:00 UTC; 1min 5s ago
+    Process: 9 ExecStart=/bin/false (code=exited, status=1/FAILURE)
+   Main PID: 9 (code=exited, status=1/FAILURE)
+Not supported: /a.service:3: PrivateTmp=
+"
+        );
+        details.commands[0].code = "killed".into();
+        details.commands[0].status = 9;
+        assert!(unit(&details, VIEW).contains("   Main PID: 9 (code=killed, signal=KILL)\n"));
+    }
+
+    #[test]
+    fn what_did_not_start_says_why() {
+        let mut details = service();
+        details.summary.active = "inactive".into();
+        details.summary.sub = "dead".into();
+        details.active_enter_us = 0;
+        details.condition_us = NOW - 1_000_000;
+        details.conditions = vec![ConditionResult { text: "ConditionPathExists=/x".into(), met: false }];
+        assert_eq!(
+            unit(&details, VIEW),
+            "○ ssh.service - OpenBSD Secure Shell server
+     Loaded: loaded (/usr/lib/systemd/system/ssh.service; enabled; preset: enabled)
+     Active: inactive (dead)
+  Condition: start condition unmet at Wed 2026-11-25 15:04:04 UTC; 1s ago
+             └─ ConditionPathExists=/x was not met
+"
+        );
+        details.summary.load = "masked".into();
+        details.condition_us = 0;
+        details.fragment_path = None;
+        assert!(unit(&details, VIEW).contains("     Loaded: masked (Reason: Unit ssh.service is masked.)\n"));
+    }
+
+    #[test]
+    fn a_terminal_gets_colours_and_no_surprises() {
+        let mut details = service();
+        details.summary.description = "evil\x1b[2J".into();
+        let text = unit(&details, View { colour: Colour::On, ..VIEW });
+        assert!(text.starts_with("\x1b[0;1;32m●\x1b[0m ssh.service - evil\\x1b[2J\n"), "{text}");
+        assert!(text.contains("\x1b[0;1;32mactive (running)\x1b[0m since"), "{text}");
+    }
+
+    #[test]
+    fn the_machine_as_a_whole_fits_five_lines() {
+        assert_eq!(
+            machine("box", "degraded", 0, 1, NOW - 60_000_000, VIEW),
+            "● box\n    State: degraded\n     Jobs: 0 queued\n   Failed: 1 units\n    Since: \
+             Wed 2026-11-25 15:03:05 UTC; 1min 0s ago\n"
+        );
+    }
+}

@@ -9,7 +9,7 @@ mod sudo_options;
 mod terminal;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
@@ -20,13 +20,14 @@ use relay::Ended;
 use sudo_options::{Action, Options};
 
 /// Runs the command and gives its exit code.
-pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(words: impl Iterator<Item = OsString>, socket: Option<OsString>) -> ExitCode {
+    let socket = socket.map_or_else(|| PathBuf::from(SOCKET_PATH), PathBuf::from);
     let words: Result<Vec<String>, OsString> = words.skip(1).map(OsString::into_string).collect();
     let options = match words {
         Ok(words) => sudo_options::parse(&words),
         Err(word) => Err(anyhow!("argument '{}' is not valid UTF-8", word.to_string_lossy())),
     };
-    match options.and_then(run) {
+    match options.and_then(|options| run(options, &socket)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
@@ -36,7 +37,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(options: Options) -> Result<u8> {
+fn run(options: Options, socket: &Path) -> Result<u8> {
     match options.action {
         Action::Help => {
             println!("{}", sudo_options::USAGE);
@@ -56,7 +57,7 @@ fn run(options: Options) -> Result<u8> {
         .collect();
     let cwd = std::env::current_dir().ok().and_then(|path| path.into_os_string().into_string().ok());
     let request = sudo_options::request(&options, &caller, &target, &environment, cwd);
-    let mut client = Client::connect(Path::new(SOCKET_PATH))?;
+    let mut client = Client::connect(socket)?;
     let ended = relay::run(&mut client, request).map_err(|error| explain(error, &caller))?;
     Ok(match ended {
         Ended::Exit(code) => u8::try_from(code & 0xff).unwrap_or(1),

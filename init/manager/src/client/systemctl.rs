@@ -19,18 +19,22 @@ mod unit_names;
 mod verbs;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use arguments::Arguments;
 use ferrite_cli::error_line;
+use ferrite_control::SOCKET_PATH;
 
 /// Runs the command and gives its exit code.
-pub fn main(words: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(words: impl Iterator<Item = OsString>, socket: Option<OsString>) -> ExitCode {
     let words: Result<Vec<String>, OsString> = words.map(OsString::into_string).collect();
     let arguments = match words {
         Ok(words) => arguments::parse(&words),
         Err(word) => Err(anyhow::anyhow!("argument '{}' is not valid UTF-8", word.to_string_lossy())),
     };
-    match arguments.and_then(|arguments| verbs::run(&arguments)) {
+    let socket = socket.map_or_else(|| PathBuf::from(SOCKET_PATH), PathBuf::from);
+    match arguments.and_then(|arguments| verbs::run(&Arguments { socket, ..arguments })) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("{}", error_line(&error));

@@ -1,14 +1,13 @@
 //! The verbs of systemctl: which question, which picture, which exit code.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{
-    Client, ClientError, Enablement, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, SOCKET_PATH,
-    UnitDetails, UnitSummary,
+    Client, ClientError, Enablement, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, UnitDetails,
+    UnitSummary,
 };
 use ferrite_unit::UnitName;
 
@@ -53,12 +52,12 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         "get-default" => get_default(arguments),
         "set-default" => set_default(arguments),
         "daemon-reload" => {
-            connect()?.ask(&Request::DaemonReload)?;
+            connect(arguments)?.ask(&Request::DaemonReload)?;
             Ok(0)
         }
         "reboot" | "poweroff" | "halt" | "shutdown" => {
             power::action(arguments)?;
-            power::run(&mut connect()?, arguments)
+            power::run(&mut connect(arguments)?, arguments)
         }
         other => bail!("verb '{other}' is not supported by this version"),
     }
@@ -71,8 +70,8 @@ pub fn exit_code_of(error: &anyhow::Error) -> u8 {
 }
 
 /// A connection to PID 1.
-pub fn connect() -> Result<Client> {
-    Ok(Client::connect(Path::new(SOCKET_PATH))?)
+pub fn connect(arguments: &Arguments) -> Result<Client> {
+    Ok(Client::connect(&arguments.socket)?)
 }
 
 /// Writes to stdout; a reader that went away (`| head`) is no failure.
@@ -137,26 +136,26 @@ fn some_operands(arguments: &Arguments) -> Result<&[String]> {
 }
 
 fn list_units(arguments: &Arguments) -> Result<u8> {
-    let units = all_units(&mut connect()?)?;
+    let units = all_units(&mut connect(arguments)?)?;
     print(&listing::units(&units, arguments, look(arguments)))
 }
 
 fn list_unit_files(arguments: &Arguments) -> Result<u8> {
-    match connect()?.ask(&Request::ListUnitFiles)? {
+    match connect(arguments)?.ask(&Request::ListUnitFiles)? {
         Reply::UnitFiles(files) => print(&listing::unit_files(&files, arguments, look(arguments))),
         _ => bail!(ClientError::Unexpected),
     }
 }
 
 fn list_jobs(arguments: &Arguments) -> Result<u8> {
-    match connect()?.ask(&Request::ListJobs)? {
+    match connect(arguments)?.ask(&Request::ListJobs)? {
         Reply::JobQueue(queue) => print(&listing::jobs(&queue, arguments, look(arguments))),
         _ => bail!(ClientError::Unexpected),
     }
 }
 
 fn show_status(arguments: &Arguments) -> Result<u8> {
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     let look = look(arguments);
     let view = status::View { now_us: now_us(), colour: look.colour, width: look.width };
     if arguments.operands.is_empty() && !arguments.all && arguments.types.is_empty() && arguments.states.is_empty() {
@@ -205,7 +204,7 @@ fn machine_status(client: &mut Client, view: status::View) -> Result<u8> {
 }
 
 fn show_properties(arguments: &Arguments) -> Result<u8> {
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     if arguments.operands.is_empty() {
         return match client.ask(&Request::ShowManager)? {
             Reply::Properties(properties) => print(&show::render(&properties, arguments)),
@@ -226,7 +225,7 @@ fn job(arguments: &Arguments, verb: JobVerb) -> Result<u8> {
         None => JobMode::default(),
         Some(text) => JobMode::parse(text).with_context(|| format!("job mode '{text}' is not supported"))?,
     };
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     let units = named_units(&mut client, some_operands(arguments)?)?;
     run_jobs(&mut client, arguments, verb, units, mode)
 }
@@ -269,7 +268,7 @@ fn run_jobs(
 fn isolate(arguments: &Arguments, operands: &[String]) -> Result<u8> {
     let [target] = operands else { bail!("isolate needs one unit") };
     let target = if target.contains('.') { target.clone() } else { format!("{target}.target") };
-    run_jobs(&mut connect()?, arguments, JobVerb::Start, vec![target], JobMode::Isolate)
+    run_jobs(&mut connect(arguments)?, arguments, JobVerb::Start, vec![target], JobMode::Isolate)
 }
 
 fn kill(arguments: &Arguments) -> Result<u8> {
@@ -280,7 +279,7 @@ fn kill(arguments: &Arguments) -> Result<u8> {
         Some(other) => bail!("'{other}' is none of main, control, all"),
     };
     let signal = signal_number(arguments.signal.as_deref().unwrap_or("SIGTERM"))?;
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     for unit in named_units(&mut client, some_operands(arguments)?)? {
         client
             .ask(&Request::KillUnit { unit: unit.clone(), whom, signal })
@@ -301,7 +300,7 @@ fn signal_number(text: &str) -> Result<i32> {
 }
 
 fn reset_failed(arguments: &Arguments) -> Result<u8> {
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     let units = named_units(&mut client, &arguments.operands)?;
     if units.is_empty() && !arguments.operands.is_empty() {
         return Ok(0);
@@ -311,7 +310,7 @@ fn reset_failed(arguments: &Arguments) -> Result<u8> {
 }
 
 fn states(arguments: &Arguments) -> Result<Vec<UnitSummary>> {
-    let mut client = connect()?;
+    let mut client = connect(arguments)?;
     let names = named_units(&mut client, some_operands(arguments)?)?;
     names.iter().map(|name| Ok(details(&mut client, name)?.summary)).collect()
 }
@@ -336,7 +335,7 @@ fn is_failed(arguments: &Arguments) -> Result<u8> {
     if !arguments.operands.is_empty() {
         return is_state(arguments, &["failed"], 1);
     }
-    let state = system_state(&mut connect()?, false)?;
+    let state = system_state(&mut connect(arguments)?, false)?;
     if !arguments.quiet {
         print(&format!("{state}\n"))?;
     }
@@ -354,7 +353,7 @@ fn system_state(client: &mut Client, wait: bool) -> Result<String> {
 }
 
 fn is_system_running(arguments: &Arguments) -> Result<u8> {
-    let state = match connect() {
+    let state = match connect(arguments) {
         Ok(mut client) => system_state(&mut client, arguments.wait)?,
         Err(_) => "offline".to_owned(),
     };
@@ -432,7 +431,7 @@ fn edit_links(arguments: &Arguments) -> Result<u8> {
     if arguments.root.is_some() {
         return Ok(0);
     }
-    let mut client = match connect() {
+    let mut client = match connect(arguments) {
         Ok(client) => client,
         // Without PID 1 (chroot, container) the links are all there is to change.
         Err(_) if !arguments.now => return Ok(0),
@@ -483,7 +482,7 @@ fn set_default(arguments: &Arguments) -> Result<u8> {
     };
     tree.apply(&changes, arguments.quiet, true)?;
     if arguments.root.is_none()
-        && let Ok(mut client) = connect()
+        && let Ok(mut client) = connect(arguments)
     {
         client.ask(&Request::DaemonReload)?;
     }

@@ -187,6 +187,9 @@ impl Search<'_> {
     fn explain(&self, disks: &[FerriteDisk]) -> anyhow::Error {
         let seconds = PATIENCE.as_secs();
         let names: Vec<String> = disks.iter().map(FerriteDisk::path).collect();
+        if let Some(name) = self.cut.keys().next() {
+            return anyhow!("disk /dev/{name} is too small: the root does not fit on it");
+        }
         if !names.is_empty() {
             let names = names.join(", ");
             return anyhow!("wrong root hash: no slot on {names} carries the root {}", self.root.hash);

@@ -56,7 +56,8 @@ impl Reporter {
     /// Something is not as it should be, and the boot goes on.
     pub fn warn(&mut self, stage: Stage, text: &str) {
         self.write(Priority::Warning, &format!("{stage}: warning: {text}"));
-        self.warnings.push(format!("{stage}: {text}"));
+        // The facts join the warnings with semicolons.
+        self.warnings.push(without_numbers(&format!("{stage}: {text}")).replace("; ", ", "));
     }
 
     /// The boot does not go on.
@@ -70,16 +71,24 @@ impl Reporter {
     }
 
     fn write(&self, priority: Priority, text: &str) {
-        self.consoles.write_line(&line(uptime(), text));
+        let text = without_numbers(text);
+        self.consoles.write_line(&line(uptime(), &text));
         if let Some(kmsg) = &self.kmsg {
             // The console has the line; the log is a copy.
-            let _ = kmsg.write(priority, IDENTIFIER, text);
+            let _ = kmsg.write(priority, IDENTIFIER, &text);
         }
     }
 }
 
 fn line(uptime: Duration, text: &str) -> String {
     format!("[{:7.2}] {IDENTIFIER}: {text}", uptime.as_secs_f64())
+}
+
+/// An error text without the number that Rust adds to the system's words: `(os error 5)`.
+pub fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(')').map_or("", |(_, rest)| rest))
 }
 
 /// A size as a person reads it.
@@ -99,6 +108,13 @@ mod tests {
     #[test]
     fn a_line_begins_with_the_seconds_since_the_kernel_started() {
         assert_eq!(line(Duration::from_millis(2314), "root: ok"), "[   2.31] ferrite: root: ok");
+    }
+
+    #[test]
+    fn the_numbers_of_errors_are_left_out() {
+        let text = "root: a: Input/output error (os error 5), b (os error 22)";
+        assert_eq!(without_numbers(text), "root: a: Input/output error, b");
+        assert_eq!(without_numbers("plain (text)"), "plain (text)");
     }
 
     #[test]

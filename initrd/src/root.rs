@@ -44,7 +44,7 @@ pub fn open(found: &Found, wanted: WantedRoot) -> Result<Root, Failure> {
     let root = Root { device, wanted, superblock };
     let node = root.create().at(Stage::Root)?;
     let mounted = mount(&node, SYSROOT, "erofs", MountFlags::RDONLY, c"");
-    mounted.map_err(|error| root.failure(error, "mounting the verified root"))?;
+    mounted.map_err(|error| root.failure(error, "mounting it"))?;
     root.read_init()?;
     Ok(root)
 }
@@ -117,11 +117,11 @@ impl Root {
 
     fn failure(&self, errno: Errno, doing: &str) -> Failure {
         let corrupt = matches!(errno, Errno::IO | Errno::UCLEAN | Errno::INVAL | Errno::BADMSG);
-        let (verdict, hint) = match corrupt {
-            true => (Verdict::CorruptRoot, " (it does not match its hash, or the disk cannot read it)"),
-            false => (Verdict::Unknown, ""),
+        let (verdict, what) = match corrupt {
+            true => (Verdict::CorruptRoot, "does not match its hash, or cannot be read"),
+            false => (Verdict::Unknown, "is not usable"),
         };
-        let error = anyhow!(errno).context(format!("{doing} on '{}'{hint}", self.device));
+        let error = anyhow!(errno).context(doing.to_owned()).context(format!("'{}' {what}", self.device));
         Failure { stage: Stage::Root, verdict, error }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::report::without_numbers;
+
 /// A stage, in the order of the boot; its name begins each line on the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -75,7 +77,7 @@ pub struct Failure {
 impl Failure {
     /// The reason in one line, with its causes.
     pub fn reason(&self) -> String {
-        format!("{}: {:#}", self.stage, self.error)
+        without_numbers(&format!("{}: {:#}", self.stage, self.error))
     }
 }
 

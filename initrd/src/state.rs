@@ -146,10 +146,16 @@ impl Mounter<'_> {
         let tool = Tool { program: "/usr/sbin/e2fsck", arguments: &["-p", &path], limit: TOOL_LIMIT };
         self.deadline.extend(TOOL_LIMIT * 2);
         let (status, said) = tool.run(self.guard)?;
-        said.lines().for_each(|line| self.report.say(Stage::State, line));
         match status.code() {
-            Some(code) if CORRECTED.contains(&code) => Ok(()),
-            Some(_) | None => bail!("e2fsck could not repair '{path}' ({status})"),
+            Some(code) if CORRECTED.contains(&code) => {
+                said.lines().for_each(|line| self.report.say(Stage::State, line));
+                Ok(())
+            }
+            Some(_) | None => {
+                // What follows is advice that nobody can take here.
+                let first = said.lines().next().unwrap_or_default();
+                bail!("e2fsck could not repair '{path}' ({status}): {first}")
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Patterns over absolute paths. Pure.
 //!
-//! `?` is one character and `*` any number of them, both without `/`; `**` is anything. A pattern that ends in `/**` matches
-//! the folder too, so that `/usr/share/doc/**` leaves no empty folder behind.
+//! `?` is one character and `*` any number of them, both without `/`; `**` is anything. A pattern that ends in `/**`
+//! matches the folder too, so that `/usr/share/doc/**` leaves no empty folder behind.
 
 use std::fmt;
 

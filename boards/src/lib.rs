@@ -1,7 +1,7 @@
 //! What kind of machine an image is for: boards are data, read from one YAML file each.
 //!
-//! `Board::load` opens the file and those it extends; everything else is pure. No crate matches on a board's name: whatever
-//! differs between two boards has a key here.
+//! `Board::load` opens the file and those it extends; everything else is pure. No crate matches on a board's name:
+//! whatever differs between two boards has a key here.
 
 mod board;
 mod glob;

@@ -1,7 +1,7 @@
 //! Joins a board file with those it extends and checks the result.
 //!
-//! Lists are joined, the extended files' entries first; a single value, and a package of the same name, is taken from the
-//! file that comes last. `load` reads files, the rest is pure.
+//! Lists are joined, the extended files' entries first; a single value, and a package of the same name, is taken from
+//! the file that comes last. `load` reads files, the rest is pure.
 
 use crate::board::{Board, Compression, DiskSizes, Group, Link, Package, User};
 use crate::glob::Glob;

@@ -1,7 +1,8 @@
 //! The manifest of an image: SPDX 2.3 as JSON, with every package and every file.
 //!
-//! Pure but for reading the files' contents; the same image gives the same bytes. Debian packages enter as packages whose
-//! files were not analysed, because only some of their files are in the image; each file says which one it came from.
+//! Pure but for reading the files' contents; the same image gives the same bytes. Debian packages enter as packages
+//! whose files were not analysed, because only some of their files are in the image; each file says which one it came
+//! from.
 
 use crate::packages::lock::Locked;
 use crate::packages::store::hex;

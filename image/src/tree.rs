@@ -1,7 +1,9 @@
-//! The files of an image before they are on a disk: paths with modes, owners, contents and the package each came from.
+//! The files of an image before they are on a disk: paths with modes, owners, contents and the package each came
+//! from.
 //!
-//! Pure but for reading contents, which stay in the cache as slices of files until they are written. Paths are absolute and
-//! usr-merged: what a package ships below /bin, /sbin, /lib or /lib64 lands in /usr. Iteration is sorted, parents first.
+//! Pure but for reading contents, which stay in the cache as slices of files until they are written. Paths are
+//! absolute and usr-merged: what a package ships below /bin, /sbin, /lib or /lib64 lands in /usr. Iteration is
+//! sorted, parents first.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;

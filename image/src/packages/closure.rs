@@ -1,7 +1,8 @@
-//! Brings in the shared libraries that the programs of a tree need, and those libraries' own. Pure but for reading contents.
+//! Brings in the shared libraries that the programs of a tree need, and those libraries' own. Pure but for reading
+//! contents.
 //!
-//! Kernel modules are relocatable objects and need none. A library that nobody has is an error that names who needs it:
-//! the machine would only find out when the program starts.
+//! Kernel modules are relocatable objects and need none. A library that nobody has is an error that names who needs
+//! it: the machine would only find out when the program starts.
 
 use crate::tree::{Kind, Node, Tree, link_target, usr_merged};
 use anyhow::{Context, Result, bail};
@@ -22,8 +23,8 @@ struct Needs {
     search: Vec<String>,
 }
 
-/// Copies libraries from `available` until everything in `tree` finds what it needs; `opened` are those that programs open by
-/// name at run time.
+/// Copies libraries from `available` until everything in `tree` finds what it needs; `opened` are those that programs
+/// open by name at run time.
 pub(super) fn close(tree: &mut Tree, available: &Tree, opened: &[Glob]) -> Result<()> {
     for glob in opened {
         let mut paths: Vec<String> =
@@ -127,7 +128,8 @@ mod tests {
     use super::*;
     use crate::tree::Origin;
 
-    /// The smallest ELF file with an interpreter and a dynamic section: header, program header, strings, entries, sections.
+    /// The smallest ELF file with an interpreter and a dynamic section: header, program header, strings, entries,
+    /// sections.
     fn elf_file(needed: &[&str], search: &str) -> Vec<u8> {
         let mut strings = vec![0];
         let mut entries: Vec<[u64; 2]> = Vec::new();

@@ -1,7 +1,7 @@
 //! The lock file: which package files images are made of, by version and SHA-256. Pure.
 //!
-//! Readable text, sorted, one package a line, so that a renewal is a diff a person can review. No host name is in it: paths
-//! are below the archive's base address, which is derived from the build host.
+//! Readable text, sorted, one package a line, so that a renewal is a diff a person can review. No host name is in it:
+//! paths are below the archive's base address, which is derived from the build host.
 
 use std::collections::BTreeMap;
 use std::fmt;

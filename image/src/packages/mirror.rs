@@ -1,7 +1,7 @@
 //! Finds the Debian archive from what the build host itself uses. Pure.
 //!
-//! Ferrite names no host: the addresses come from the host's apt sources (any Debian release; the suite is ours), from
-//! packages that know Debian's default (debootstrap, python-apt) on other hosts, or from `--mirror`.
+//! Ferrite names no host: the addresses come from the host's apt sources (any Debian release; the suite is ours),
+//! from packages that know Debian's default (debootstrap, python-apt) on other hosts, or from `--mirror`.
 
 /// The release that images are made of.
 pub const SUITE: &str = "trixie";

@@ -1,7 +1,7 @@
 //! Asks a private apt which package files a board needs; only `ferrite lock` does this.
 //!
-//! The private root has its own lists, state and cache in the cache folder and knows no installed package, so the answer
-//! does not depend on the host. apt checks the archive's signatures with Debian's keyring.
+//! The private root has its own lists, state and cache in the cache folder and knows no installed package, so the
+//! answer does not depend on the host. apt checks the archive's signatures with Debian's keyring.
 
 use super::lock::{Archive, Locked};
 use super::mirror::{Mirror, SUITE};

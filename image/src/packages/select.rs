@@ -53,8 +53,8 @@ pub(super) struct NoMatch {
     pattern: String,
 }
 
-/// Takes out of a package's tree what does not enter. A pattern of the board that matches nothing is an error: the package
-/// changed, and the image would silently lose a file.
+/// Takes out of a package's tree what does not enter. A pattern of the board that matches nothing is an error: the
+/// package changed, and the image would silently lose a file.
 pub(super) fn select(package: &Package, tree: &mut Tree) -> Result<(), NoMatch> {
     let unused = package.include.iter().find(|glob| !tree.iter().any(|(path, _)| glob.matches(path)));
     if let Some(pattern) = unused {

@@ -1,6 +1,7 @@
 //! What an image has that no package brings: folders, mount points, our own configuration files, os-release.
 //!
-//! Files come from `image/rootfs` of the source tree, folders and special modes from the table here, because git keeps neither.
+//! Files come from `image/rootfs` of the source tree, folders and special modes from the table here, because git
+//! keeps neither.
 
 use crate::tree::{Kind, Node, OURS, Origin, Tree};
 use anyhow::{Context, Result};

@@ -1,7 +1,7 @@
 //! The cache of package files by SHA-256: fetches what is missing and opens what is there.
 //!
-//! Everything in the cache is named by the hash of the package file and made under a temporary name first, so a build that
-//! was killed leaves nothing half-made, and a build whose packages are all here needs no network.
+//! Everything in the cache is named by the hash of the package file and made under a temporary name first, so a build
+//! that was killed leaves nothing half-made, and a build whose packages are all here needs no network.
 
 use super::lock::{Archive, Locked};
 use super::mirror::{HostTexts, Mirror, MirrorChoice, MirrorError, derive};
@@ -10,7 +10,7 @@ use crate::tree::{Origin, Tree};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -220,19 +220,6 @@ fn host_texts() -> HostTexts {
     let defaults = ["/usr/sbin/debootstrap", "/usr/share/python-apt/templates/Debian.info"];
     texts.defaults.extend(defaults.iter().filter_map(|path| read(Path::new(path))));
     texts
-}
-
-/// Copies a reader into a hash; used for contents that are never whole in memory.
-pub fn sha256_of_reader(mut reader: impl Read) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = reader.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..count]);
-    }
 }
 
 #[cfg(test)]

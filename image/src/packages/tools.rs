@@ -1,7 +1,7 @@
 //! The programs of the build: unpacked Debian packages run through their own dynamic loader, whatever the host is.
 //!
-//! So mkfs, mtools and grub-mkimage are the same version with the same libraries everywhere, and an image does not depend on
-//! the machine it was built on.
+//! So mkfs, mtools and grub-mkimage are the same version with the same libraries everywhere, and an image does not
+//! depend on the machine it was built on.
 
 use super::lock::{Lock, Locked};
 use super::store::Store;

@@ -1,8 +1,8 @@
 //! Opens a Debian package file: `ar` around compressed tar archives.
 //!
-//! A package is unpacked once, into a plain tar in the cache; a tree then refers to byte ranges of that file, so an image is
-//! planned without copying a byte. On the way, compressed kernel modules become plain ones: the root is compressed as a
-//! whole, and an update of it is smaller that way.
+//! A package is unpacked once, into a plain tar in the cache; a tree then refers to byte ranges of that file, so an
+//! image is planned without copying a byte. On the way, compressed kernel modules become plain ones: the root is
+//! compressed as a whole, and an update of it is smaller that way.
 
 use crate::tree::{Content, Kind, Node, Origin, Tree, usr_merged};
 use anyhow::{Context, Result, bail};

@@ -1,7 +1,8 @@
-//! The accounts of an image: /etc/passwd, group, shadow and gshadow from the board and from packages' sysusers.d. Pure.
+//! The accounts of an image: /etc/passwd, group, shadow and gshadow from the board and from packages' sysusers.d.
+//! Pure.
 //!
-//! Ids are never handed out by a counter: the state partition outlives the image, and files on it belong to numbers. A
-//! package's user without a number must therefore be named, with one, in a board file.
+//! Ids are never handed out by a counter: the state partition outlives the image, and files on it belong to numbers.
+//! A package's user without a number must therefore be named, with one, in a board file.
 
 use ferrite_boards::Board;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! The daemon: takes messages from four sources and writes one line each.
 //!
-//! One thread, one epoll, nothing waits: each source is read a bounded amount a turn, what was collected is written once
-//! a turn. The sources turn bytes into entries with pure parsers; `store` alone knows the files.
+//! One thread, one epoll, nothing waits: each source is read a bounded amount a turn, what was collected is written
+//! once a turn. The sources turn bytes into entries with pure parsers; `store` alone knows the files.
 
 mod clock;
 mod event_loop;

@@ -1,7 +1,7 @@
 //! The log on disk: one line of text a message. Pure.
 //!
-//! `CRC32 REALTIME_US MONOTONIC_US BOOT PRIORITY SOURCE PID UNIT IDENTIFIER MESSAGE`, blanks between the fields, `-` for
-//! an empty one. The checksum covers the rest of the line, so a line torn by a power cut is skipped, never shown.
+//! `CRC32 REALTIME_US MONOTONIC_US BOOT PRIORITY SOURCE PID UNIT IDENTIFIER MESSAGE`, blanks between the fields, `-`
+//! for an empty one. The checksum covers the rest of the line, so a line torn by a power cut is skipped, never shown.
 
 use std::fmt::Write as _;
 
@@ -226,7 +226,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_entry_is_one_line_and_comes_back(message: String, unit in ".{0,60}", identifier in ".{0,60}", pid: i32) {
+        fn every_entry_is_one_line_and_comes_back(
+            message: String, unit in ".{0,60}", identifier in ".{0,60}", pid: i32
+        ) {
             let entry = LogEntry { message, unit, identifier, pid, ..entry() };
             let line = render(&entry);
             proptest::prop_assert_eq!(line.matches('\n').count(), 1);

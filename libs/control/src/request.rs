@@ -15,7 +15,7 @@ pub enum Request {
     ListUnitFiles,
     /// The job queue. Answer: `Reply::JobQueue`.
     ListJobs,
-    /// Everything about one unit, loaded on demand. Answer: `Reply::Unit`, with load state `not-found` if there is none.
+    /// Everything about one unit, loaded on demand; load state `not-found` if there is none. Answer: `Reply::Unit`.
     Show {
         /// The unit's name.
         unit: String,

@@ -48,9 +48,9 @@ impl UnitTree {
         Self { root: PathBuf::from(root), runtime }
     }
 
-    /// Where links are made.
+    /// Where links are made. /run/systemd/system must not exist: programs would take PID 1 for systemd.
     fn config(&self) -> &'static str {
-        if self.runtime { "/run/systemd/system" } else { "/etc/systemd/system" }
+        if self.runtime { RUNTIME } else { "/etc/systemd/system" }
     }
 
     fn real(&self, path: &str) -> PathBuf {
@@ -74,7 +74,7 @@ impl UnitTree {
         let mut names: Vec<&str> = vec![unit.as_str()];
         names.extend(template.as_ref().map(UnitName::as_str));
         for name in names {
-            for folder in ["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", VENDOR] {
+            for folder in ["/etc/systemd/system", RUNTIME, "/usr/local/lib/systemd/system", VENDOR] {
                 let path = format!("{folder}/{name}");
                 match self.read_link(&path) {
                     None if self.real(&path).is_file() => return Some(path),
@@ -229,7 +229,7 @@ impl UnitTree {
 
     /// The default target of this root.
     pub fn default_target(&self) -> Option<String> {
-        ["/etc/systemd/system", "/run/systemd/system", VENDOR]
+        ["/etc/systemd/system", RUNTIME, VENDOR]
             .iter()
             .find_map(|folder| self.read_link(&format!("{folder}/default.target")))
             .and_then(|target| target.rsplit('/').next().map(str::to_owned))
@@ -297,6 +297,7 @@ impl UnitTree {
     }
 }
 
+const RUNTIME: &str = "/run/ferrite/system";
 const VENDOR: &str = "/usr/lib/systemd/system";
 
 /// A unit without a file; the exit code differs from other failures.

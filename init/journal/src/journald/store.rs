@@ -43,6 +43,8 @@ pub struct Store {
     /// Bytes in the file, and the size at which it is put aside.
     length: u64,
     limit: u64,
+    /// The last write was cut short by a full disk.
+    inside_line: bool,
     pending: Vec<u8>,
     dropped: u64,
     urgent: bool,
@@ -62,6 +64,7 @@ impl Store {
             file: None,
             length: 0,
             limit: file_bytes,
+            inside_line: false,
             pending: Vec::new(),
             dropped: 0,
             urgent: false,
@@ -127,22 +130,37 @@ impl Store {
         if self.file.is_none() {
             self.open()?;
         }
-        if self.length > 0 && self.length + self.pending.len() as u64 > self.limit {
-            self.rotate()?;
-        }
-        let Some(file) = self.file.as_mut() else { return Ok(()) };
-        while !self.pending.is_empty() {
-            let written = match file.write(&self.pending) {
+        while let Some(end) = self.next_slice() {
+            if end == 0 {
+                self.rotate()?;
+                continue;
+            }
+            let Some(file) = self.file.as_mut() else { return Ok(()) };
+            let slice = self.pending.get(..end).unwrap_or_default();
+            let written = match file.write(slice) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
+            self.inside_line = slice.get(written - 1) != Some(&b'\n');
             self.pending.drain(..written);
             self.length += written as u64;
             self.unsynced_since_us.get_or_insert(now.monotonic_us);
         }
         Ok(())
+    }
+
+    /// How much of what waits goes into this file: whole lines as far as it has room. 0: the file is full.
+    fn next_slice(&self) -> Option<usize> {
+        let first_line = self.pending.iter().position(|byte| *byte == b'\n')? + 1;
+        let room = usize::try_from(self.limit.saturating_sub(self.length)).unwrap_or(usize::MAX);
+        if first_line > room && self.length > 0 && !self.inside_line {
+            return Some(0);
+        }
+        let fitting = self.pending.get(..room.min(self.pending.len())).unwrap_or_default();
+        let last_line = fitting.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        Some(last_line.max(first_line))
     }
 
     fn open(&mut self) -> io::Result<()> {
@@ -155,6 +173,7 @@ impl Store {
             let _ = std::os::unix::fs::fchown(&file, None, Some(group));
         }
         self.length = file.metadata()?.len();
+        self.inside_line = false;
         self.limit = size_limit(&self.directory, self.file_bytes);
         if ends_inside_a_line(&mut file, self.length)? {
             // The torn line of a power cut ends here; its checksum is wrong, so readers skip it.
@@ -274,6 +293,19 @@ mod tests {
         let kept = messages(directory.path());
         assert_eq!(kept.last(), Some(&entry(999).message));
         assert!(kept.len() > 50 && kept.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn a_backlog_is_spread_over_the_files() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut store = Store::new(directory.path(), 4096, String::new());
+        (0..60).for_each(|number| store.append(entry(number)));
+        store.flush(at(1));
+        for age in 0..=OLD_FILES {
+            let Ok(bytes) = fs::read(log_path(directory.path(), age)) else { continue };
+            assert!(bytes.len() <= 4096 && bytes.last() == Some(&b'\n'), "file {age}: {} bytes", bytes.len());
+        }
+        assert_eq!(messages(directory.path()), (0..60).map(|number| entry(number).message).collect::<Vec<_>>());
     }
 
     #[test]

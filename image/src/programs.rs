@@ -24,7 +24,14 @@ const PROGRAMS: [(&str, &str); 10] = [
 ];
 
 /// Other names of the same programs.
-const LINKS: [(&str, &str); 1] = [("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit")];
+const LINKS: [(&str, &str); 6] = [
+    ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
+    ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
+    ("/usr/sbin/reboot", "../bin/systemctl"),
+    ("/usr/sbin/poweroff", "../bin/systemctl"),
+    ("/usr/sbin/halt", "../bin/systemctl"),
+    ("/usr/sbin/shutdown", "../bin/systemctl"),
+];
 
 /// Reads the early boot program.
 pub fn initrd(folder: &Path) -> anyhow::Result<Vec<u8>> {

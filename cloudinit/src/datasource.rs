@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -68,8 +67,8 @@ fn seed_disk() -> Option<(PathBuf, Kind)> {
 
 /// The file system of a device that is a seed. A drive without a medium or an unreadable disk is none.
 fn seed_kind(device: &Path) -> Option<Kind> {
-    let file =
-        File::options().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC).open(device).ok()?;
+    // Without O_NONBLOCK an optical drive that is empty refuses at once; with it the reading would fail, loudly.
+    let file = File::open(device).ok()?;
     let mut prefix = Vec::with_capacity(PREFIX_BYTES);
     file.take(PREFIX_BYTES as u64).read_to_end(&mut prefix).ok()?;
     let found = probe(&prefix)?;
@@ -100,7 +99,7 @@ fn read_seed(folder: &Path, device: &Path) -> anyhow::Result<Documents> {
     })
 }
 
-/// There is no modprobe that the kernel could call, so the file system is loaded by the device manager.
+/// The file system and its character sets; the mount would load the first by itself, but not say what is missing.
 fn load_modules(kind: Kind) {
     let names: &[&str] = match kind {
         Kind::Vfat => &["vfat", "nls_cp437", "nls_ascii", "nls_utf8"],

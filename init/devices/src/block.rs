@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use ferrite_probe::{Filesystem, PREFIX_BYTES, probe};
@@ -69,14 +68,14 @@ fn partition_uuid(disk: &Path, disk_sys: &Path, number: u32) -> Option<String> {
 
 fn filesystem(node: &Path) -> Option<Filesystem> {
     let mut prefix = Vec::with_capacity(PREFIX_BYTES);
-    // An error while reading leaves a shorter prefix, or none, as a drive without a medium does.
+    // An error while reading leaves a shorter prefix.
     let _ = open(node)?.take(PREFIX_BYTES as u64).read_to_end(&mut prefix);
     probe(&prefix)
 }
 
-/// Does not wait for a medium.
+/// Without O_NONBLOCK an optical drive that is empty refuses at once; with it the reading would fail, loudly.
 fn open(node: &Path) -> Option<File> {
-    File::options().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC).open(node).ok()
+    File::open(node).ok()
 }
 
 fn disk_id(sys: &Path, name: &str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! ferrite-devices: the device manager.
+//! ferrite-devices: the device manager; by the name `modprobe` the loader of modules.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,8 +29,33 @@ enum Command {
     },
 }
 
+/// Loads kernel modules
+///
+/// Part of ferrite-devices. Removing modules and showing the configuration are not supported.
+#[derive(Parser)]
+#[command(name = "modprobe", version)]
+struct Modprobe {
+    /// Say nothing about an unknown module
+    #[arg(short, long)]
+    quiet: bool,
+    /// Load every name given (always so)
+    #[arg(short, long)]
+    all: bool,
+    /// Names of modules or aliases
+    #[arg(required = true)]
+    wanted: Vec<String>,
+}
+
 fn main() -> ExitCode {
-    ferrite_cli::exit_with(act(Arguments::parse()))
+    let is_modprobe = std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("modprobe"));
+    if !is_modprobe {
+        return ferrite_cli::exit_with(act(Arguments::parse()));
+    }
+    let arguments = Modprobe::parse();
+    match ferrite_devices::modprobe(Path::new("/"), &arguments.wanted) {
+        Err(_unknown) if arguments.quiet => ExitCode::from(ferrite_cli::EXIT_FAILURE),
+        outcome => ferrite_cli::exit_with(outcome),
+    }
 }
 
 fn act(arguments: Arguments) -> anyhow::Result<()> {

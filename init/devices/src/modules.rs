@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use ferrite_modules::plan::Need;
 use ferrite_modules::{Catalog, ModuleName};
 
@@ -21,6 +21,19 @@ pub(crate) struct Loader {
 /// Loads modules by name or modalias.
 pub fn load(root: &Path, wanted: &[String]) -> anyhow::Result<()> {
     let mut loader = Loader::open(root)?;
+    loader.load(wanted.iter().map(String::as_str));
+    Ok(())
+}
+
+/// What the kernel calls to get a module (`modprobe -q -- ALIAS`): an unknown name is an error here.
+pub fn modprobe(root: &Path, wanted: &[String]) -> anyhow::Result<()> {
+    let mut loader = Loader::open(root)?;
+    for name in wanted {
+        let is_known = loader.catalog.is_builtin(&ModuleName::new(name)) || !loader.catalog.resolve(name).is_empty();
+        if !is_known {
+            bail!("there is no module '{name}' for this kernel");
+        }
+    }
     loader.load(wanted.iter().map(String::as_str));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! From the tree of a cloud-config to what this version understands of it. Pure.
 //!
-//! `-` and `_` are the same in a key. Unknown keys are warnings, wrong values errors of their own part; both with a place.
+//! `-` and `_` are the same in a key. Unknown keys are warnings, wrong values errors of their own part; both with
+//! a place.
 
 use crate::document::{self, Node, Value};
 use crate::fault::{Faults, Severity};

@@ -66,7 +66,8 @@ fn slips_of_the_pen_get_a_proposal() {
         faults("#cloud-config\nhostnam: x\nssh_autorized_keys: []\nhostname: 5\n"),
         [
             "f:2:1: warning: 'hostnam' is not a key of cloud-config; did you mean 'hostname'? ignored",
-            "f:3:1: warning: 'ssh_autorized_keys' is not a key of cloud-config; did you mean 'ssh_authorized_keys'? ignored",
+            "f:3:1: warning: 'ssh_autorized_keys' is not a key of cloud-config; \
+             did you mean 'ssh_authorized_keys'? ignored",
             "f:4:11: error: 'hostname' must be text; quote it: hostname: \"5\"",
         ]
     );

@@ -1,7 +1,8 @@
 //! cloudinit: reads the machine's user-data, plans what follows from it, applies the plan.
 //!
-//! `document`, `config`, `meta` and `plan` are pure. `datasource` finds the documents, `apply` changes files, `status` says
-//! afterwards what happened. A broken document applies nothing, but the keys and the name in the meta-data always do.
+//! `document`, `config`, `meta` and `plan` are pure. `datasource` finds the documents, `apply` changes files,
+//! `status` says afterwards what happened. A broken document applies nothing, but the keys and the name in the
+//! meta-data always do.
 
 mod apply;
 mod command;

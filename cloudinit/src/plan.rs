@@ -1,8 +1,8 @@
 //! What a machine must change to be what its documents say. Pure; a plan prints as text.
 //!
-//! Keys go to a file of their own, `.ssh/authorized_keys.d/cloud-config`: keys that a person added stay, keys that left the
-//! user-data go. A machine that nobody named gets a name from its machine id, but only for this boot, so that DHCP may give
-//! a better one.
+//! Keys go to a file of their own, `.ssh/authorized_keys.d/cloud-config`: keys that a person added stay, keys
+//! that left the user-data go. A machine that nobody named gets a name from its machine id, but only for this
+//! boot, so that DHCP may give a better one.
 
 use std::fmt;
 

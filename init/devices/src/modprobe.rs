@@ -1,6 +1,8 @@
-//! modprobe.d and modules-load.d: what not to load by alias, what to load anyway, with which options. Parsing is pure.
+//! modprobe.d and modules-load.d: what not to load by alias, what to load anyway, with which options. Parsing is
+//! pure.
 //!
-//! `blacklist` and `options` are understood; `install`, `remove` and `alias` run programs or need depmod and are reported.
+//! `blacklist` and `options` are understood; `install`, `remove` and `alias` run programs or need depmod and are
+//! reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

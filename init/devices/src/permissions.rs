@@ -57,8 +57,9 @@ fn matches(name: &str, pattern: &str) -> bool {
     }
 }
 
-/// Gives a node its group and mode; a group that does not exist leaves the node to root. A node that somebody owns, as a
-/// terminal after a login, is left alone.
+/// Gives a node its group and mode; a group that does not exist leaves the node to root.
+///
+/// A node that somebody owns, as a terminal after a login, is left alone.
 pub(crate) fn apply(dev: &Path, name: &str, permission: Permission, group_file: &str) -> std::io::Result<()> {
     let path = dev.join(name);
     if !Uid::from_raw(rustix::fs::stat(&path)?.st_uid).is_root() {

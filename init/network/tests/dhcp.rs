@@ -1,4 +1,5 @@
-//! The daemon against real DHCP servers: a pair of virtual cables between two network namespaces, dnsmasq at the far end.
+//! The daemon against real DHCP servers: a pair of virtual cables between two network namespaces, dnsmasq at the
+//! far end.
 //!
 //! Needs root, `ip`, `dnsmasq` and `busybox`; a missing one fails the test with its name.
 

@@ -43,3 +43,21 @@ pub fn compress(disk: &Path, target: &Path) -> anyhow::Result<u64> {
         .with_context(|| format!("compressing '{}'", disk.display()))?;
     Ok(encoder.finish()?.metadata()?.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compressed_disk_unpacks_to_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, target) = (folder.path().join("disk"), folder.path().join("disk.zst"));
+        let file = File::create(&disk).unwrap();
+        file.set_len(3 << 20).unwrap();
+        (&file).write_all(b"boot").unwrap();
+        let size = compress(&disk, &target).unwrap();
+        assert!(size < 1000, "{size} bytes");
+        let unpacked = zstd::decode_all(File::open(&target).unwrap()).unwrap();
+        assert!(unpacked == std::fs::read(&disk).unwrap());
+    }
+}

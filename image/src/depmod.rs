@@ -33,3 +33,15 @@ pub fn read(path: &str, plain: &[u8]) -> Result<Module, ModuleError> {
     let section = file.section_by_name(".modinfo").ok_or_else(|| ModuleError::NoModinfo { path: path.to_string() })?;
     Ok(Module::parse(path, section.data().map_err(elf_error)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_module_is_named() {
+        assert_eq!(read("k/x.ko", b"text").unwrap_err().to_string(), "reading kernel module k/x.ko");
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(read("k/x.ko", &own).unwrap_err().to_string(), "kernel module k/x.ko has no .modinfo section");
+    }
+}

@@ -109,3 +109,46 @@ fn write_sparse(to: &File, offset: u64, bytes: &[u8]) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferrite_layout::disk::Sizes;
+    use ferrite_layout::gpt;
+    use uuid::Uuid;
+
+    #[test]
+    fn parts_lie_where_the_table_says_and_zeros_take_no_room() {
+        let plan = DiskPlan::new(&Sizes::default(), Uuid::from_u128(1)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (source, path) = (folder.path().join("part"), folder.path().join("disk.raw"));
+        let mut content = vec![0u8; 300 << 10];
+        content[..4].copy_from_slice(b"head");
+        content[200 << 10..][..4].copy_from_slice(b"tail");
+        fs::write(&source, &content).unwrap();
+        let parts = [(Part::Bios, Source::Bytes(b"core".to_vec())), (Part::RootA, Source::File(source))];
+        assemble(&plan, &[0x90; BOOT_CODE_SIZE], &parts, &path).unwrap();
+
+        let disk = File::open(&path).unwrap();
+        let found = gpt::read_table(&disk, plan.disk_sectors()).unwrap();
+        let (_, entry) = found.table.by_name("ferrite-root-a").unwrap();
+        let mut back = vec![1u8; content.len()];
+        disk.read_exact_at(&mut back, entry.first_lba * 512).unwrap();
+        assert!(back == content);
+        let mut start = [0u8; 4];
+        disk.read_exact_at(&mut start, plan.extent(Part::Bios).offset_bytes()).unwrap();
+        assert_eq!((&start, sparse::data_ranges(&disk).unwrap().len() > 2), (b"core", true));
+        let allocated: u64 = sparse::data_ranges(&disk).unwrap().iter().map(|range| range.end - range.start).sum();
+        assert!(allocated < 1 << 20, "{allocated} bytes of data");
+    }
+
+    #[test]
+    fn a_part_that_is_too_large_leaves_no_disk_behind() {
+        let plan = DiskPlan::new(&Sizes::default(), Uuid::from_u128(1)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let parts = [(Part::Bios, Source::Bytes(vec![1; (1 << 20) + 1]))];
+        let error = assemble(&plan, &[0; BOOT_CODE_SIZE], &parts, &folder.path().join("disk.raw")).unwrap_err();
+        assert_eq!(format!("{error:#}"), "writing partition ferrite-bios: 1048577 bytes do not fit into 1048576");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -39,3 +39,17 @@ pub fn make(shop: &Workshop, tree: &Tree, arguments: &[String], path: &Path) -> 
     }
     written.context("writing the root file system")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_fix_time_and_uuid_and_compress_only_when_asked() {
+        let uuid = Uuid::from_u128(1);
+        let plain = "--quiet -T9 -U 00000000-0000-0000-0000-000000000001 --tar=f";
+        assert_eq!(arguments(uuid, 9, Compression::None).join(" "), plain);
+        let packed = arguments(uuid, 9, Compression::Lz4hc).join(" ");
+        assert!(packed.contains(" -zlz4hc,12 -C65536 "), "{packed}");
+    }
+}

@@ -64,3 +64,23 @@ fn directories(plan: &FatPlan) -> BTreeSet<String> {
     let parents = |name: &str| name.match_indices('/').map(|(at, _)| name[..at].to_string()).collect::<Vec<_>>();
     plan.files.iter().flat_map(|(name, _)| parents(name)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_are_made_once_and_before_what_they_hold() {
+        let files = ["EFI/BOOT/A", "EFI/BOOT/B", "EFI/debian/C", "D"].map(|name| (name.to_string(), Vec::new()));
+        let plan = FatPlan {
+            size: 0,
+            label: "X",
+            volume_id: 0,
+            bits: 16,
+            cluster_sectors: 1,
+            reserved_sectors: None,
+            files: files.into(),
+        };
+        assert_eq!(Vec::from_iter(directories(&plan)), ["EFI", "EFI/BOOT", "EFI/debian"]);
+    }
+}

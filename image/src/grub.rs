@@ -160,4 +160,31 @@ mod tests {
             "set lin=(uki)8+2\nset ini=(uki)16+1\nset cmd=\"quiet ferrite.root=00\"\n"
         );
     }
+
+    #[test]
+    fn grub_cfg_names_the_partitions_by_their_numbers() {
+        use ferrite_layout::Part;
+        let number = |part: Part| format!("$disk,gpt{}", part.number());
+        for (part, context) in [
+            (Part::Bootctl, "/boot0.env"),
+            (Part::Bootctl, "/boot1.env"),
+            (Part::BootA, "; else"),
+            (Part::BootB, "; fi"),
+        ] {
+            let found = GRUB_CFG.lines().any(|line| line.contains(&number(part)) && line.contains(context));
+            assert!(found, "{part} as {} with '{context}'", number(part));
+        }
+    }
+
+    #[test]
+    fn grub_cfg_reads_every_key_of_the_flags() {
+        let keys: Vec<&str> = ferrite_layout::SlotState::fresh().pairs().map(|(key, _)| key).to_vec();
+        let list = format!("{} end;", keys.join(" "));
+        assert_eq!(GRUB_CFG.matches(&list).count(), 2, "load_env with '{list}'");
+    }
+
+    #[test]
+    fn the_memory_disk_is_the_same_every_time() {
+        assert_eq!(memory_disk("x").unwrap(), memory_disk("x").unwrap());
+    }
 }

@@ -18,6 +18,9 @@ const HAS_CHILDREN: u32 = 0x2000_0000;
 /// Keys with their values, each with its rank.
 type Keys = BTreeMap<Vec<u8>, Vec<(u32, String)>>;
 
+/// A key and its values.
+type Entry<'a> = (&'a [u8], &'a [(u32, String)]);
+
 /// modules.dep.bin: by name of the module, its line of modules.dep.
 pub fn dependencies(modules_dep: &str) -> Vec<u8> {
     let mut keys = Keys::new();
@@ -91,15 +94,14 @@ fn write(keys: &Keys) -> Vec<u8> {
     for word in [MAGIC, VERSION, 0] {
         out.extend(word.to_be_bytes());
     }
-    let entries: Vec<(&[u8], &[(u32, String)])> =
-        keys.iter().map(|(key, values)| (key.as_slice(), values.as_slice())).collect();
+    let entries: Vec<Entry> = keys.iter().map(|(key, values)| (key.as_slice(), values.as_slice())).collect();
     let root = write_node(&entries, 0, &mut out);
     out[8..12].copy_from_slice(&root.to_be_bytes());
     out
 }
 
 /// Writes the node of some sorted keys, which agree in their first `depth` bytes, behind its children.
-fn write_node(entries: &[(&[u8], &[(u32, String)])], depth: usize, out: &mut Vec<u8>) -> u32 {
+fn write_node(entries: &[Entry], depth: usize, out: &mut Vec<u8>) -> u32 {
     let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return out.len() as u32 };
     let common = first[depth..].iter().zip(&last[depth..]).take_while(|(a, b)| a == b).count();
     let end = depth + common;

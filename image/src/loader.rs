@@ -79,3 +79,26 @@ pub fn oem(board: &str, size: u64, volume_id: u32) -> FatPlan {
     let reserved_sectors = None;
     FatPlan { size, label: "FERRITE-OEM", volume_id, bits: 16, cluster_sectors: 4, reserved_sectors, files }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_of_boot_control_has_a_block_of_its_own() {
+        let plan = boot_control(&SlotState::fresh(), &Record::default(), 1 << 20, 1);
+        let names: Vec<&str> = plan.files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["boot0.env", "boot1.env", "record.bin"]);
+        assert_eq!(usize::from(plan.cluster_sectors) * 512, CONTROL_CLUSTER);
+        assert!(plan.files.iter().all(|(_, content)| content.len() <= CONTROL_CLUSTER));
+        assert_eq!(envblock::parse(&plan.files[0].1), Some(SlotState::fresh()));
+        assert_eq!(Record::parse(&plan.files[2].1), Some(Record::default()));
+    }
+
+    #[test]
+    fn the_data_of_boot_control_begins_at_a_multiple_of_4096() {
+        let reserved =
+            u64::from(boot_control(&SlotState::fresh(), &Record::default(), 1 << 20, 1).reserved_sectors.unwrap());
+        assert_eq!((reserved + 2 + 32) * 512 % 4096, 0);
+    }
+}

@@ -69,3 +69,31 @@ impl fmt::Display for ImagePlan {
         write!(f, "{}", self.disk)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn board() -> Board {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.yaml");
+        std::fs::write(&path, "name: x\ndescription: x\nkernel: linux-image-amd64\ndisk: { root-mib: 512 }\n").unwrap();
+        Board::load(&path, Path::new("/nonexistent")).unwrap()
+    }
+
+    #[test]
+    fn a_board_chooses_sizes_and_the_layout_the_rest() {
+        let plan = ImagePlan::new(board(), "1.0", 9).unwrap();
+        assert_eq!((plan.size(Part::RootB) >> 20, plan.size(Part::BootA) >> 20), (512, 128));
+        assert_eq!(plan.name(), "ferrite-x-1.0");
+    }
+
+    #[test]
+    fn the_same_version_has_the_same_guids_and_another_version_others() {
+        let plan = |version| ImagePlan::new(board(), version, 9).unwrap();
+        assert_eq!(plan("1.0").disk, plan("1.0").disk);
+        assert_ne!(plan("1.0").disk.disk_guid(), plan("1.1").disk.disk_guid());
+        assert_ne!(plan("1.0").uuid("root"), plan("1.0").uuid("verity"));
+    }
+}

@@ -57,3 +57,27 @@ pub fn install(tree: &mut Tree, folder: &Path) -> anyhow::Result<()> {
 fn missing(path: &Path) -> String {
     format!("reading '{}' (build it with `make build`, or name the folder with --programs)", path.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_not_built_is_named_with_the_way_to_build_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = install(&mut Tree::new(), folder.path()).unwrap_err().to_string();
+        assert!(error.contains("ferrite-init' (build it with `make build`"), "{error}");
+    }
+
+    #[test]
+    fn every_program_is_in_the_tree_and_executable() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, _) in PROGRAMS {
+            std::fs::write(folder.path().join(name), b"elf").unwrap();
+        }
+        let mut tree = Tree::new();
+        install(&mut tree, folder.path()).unwrap();
+        assert_eq!(tree.get("/usr/lib/ferrite/ferrite-init").map(|node| node.mode), Some(0o755));
+        assert!(tree.resolve("/usr/bin/ferrite-cloudinit").is_some());
+    }
+}

@@ -148,3 +148,46 @@ pub fn check_root(root: &Root, partition_bytes: u64) -> anyhow::Result<()> {
 pub fn open(path: &Path) -> anyhow::Result<File> {
     File::open(path).with_context(|| format!("opening '{}'", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_found_by_its_hash_behind_its_data() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![5u8; 3 * BLOCK_BYTES + 1]).unwrap();
+        let root = append_tree(file.path(), Uuid::from_u128(1)).unwrap();
+        assert_eq!((root.blocks, root.size), (4, 6 * BLOCK_BYTES as u64));
+        let device = open(file.path()).unwrap();
+        let found = ferrite_layout::verity::probe(&device, root.blocks, &root.hash).unwrap();
+        assert_eq!(found.data_blocks, 4);
+        assert!(ferrite_layout::verity::probe(&device, 3, &root.hash).is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_the_one_that_early_boot_reads() {
+        let hash = RootHash::parse(&"ab".repeat(32)).unwrap();
+        let extra = ["no_timer_check".to_string()];
+        let root = Root { hash, blocks: 7, size: 0 };
+        let line = CommandLine { root, board: "qemu", version: "1.2", extra: &extra }.render();
+        let expected = format!(
+            "console=tty0 console=ttyS0,115200 loglevel=4 panic=10 gpt no_timer_check ferrite.root={hash} \
+             ferrite.blocks=7 ferrite.board=qemu ferrite.version=1.2"
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn what_is_too_large_for_its_partition_is_refused_with_the_way_out() {
+        let hash = RootHash::parse(&"00".repeat(32)).unwrap();
+        let error = check_root(&Root { hash, blocks: 2, size: (3 << 20) + 1 }, 3 << 20).unwrap_err();
+        let expected = "the root file system needs 4 MiB, the root partition has 3: \
+                        give the board a larger one (disk.root_mib)";
+        assert_eq!(error.to_string(), expected);
+        let place = Place { offset: 0, size: 0 };
+        let boot = Boot { image: vec![0; 1 << 20], linux: place, initrd: place, config: String::new() };
+        assert!(boot_partition(&boot, 2 << 20, 1).is_ok());
+        assert!(boot_partition(&boot, (2 << 20) - 1, 1).is_err());
+    }
+}

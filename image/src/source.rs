@@ -65,3 +65,19 @@ pub fn cache() -> anyhow::Result<PathBuf> {
 fn is_tree(folder: &Path) -> bool {
     folder.join("boards").is_dir() && folder.join("image/rootfs").is_dir()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_no_source_tree_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = SourceTree::find(Some(folder.path())).unwrap_err();
+        assert!(error.to_string().ends_with("is not Ferrite's source tree: it has no boards and image/rootfs"));
+        std::fs::create_dir_all(folder.path().join("boards")).unwrap();
+        std::fs::create_dir_all(folder.path().join("image/rootfs")).unwrap();
+        let tree = SourceTree::find(Some(folder.path())).unwrap();
+        assert_eq!(tree.lock(), folder.path().join("boards/packages.lock"));
+    }
+}

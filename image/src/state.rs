@@ -38,3 +38,23 @@ pub fn make(shop: &Workshop, path: &Path, size: u64, arguments: &[String]) -> an
     File::create(path).with_context(|| format!("creating '{}'", path.display()))?.set_len(size)?;
     workshop::run(shop.tools.command("mke2fs")?.args(arguments).arg(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_file_system_is_left_to_chance() {
+        let line = mke2fs_arguments("ferrite-state", Uuid::from_u128(1), Uuid::from_u128(2)).join(" ");
+        for part in [
+            "-U 00000000-0000-0000-0000-000000000001",
+            "hash_seed=00000000-0000-0000-0000-000000000002",
+            "resize=2147483648",
+            "root_owner=0:0",
+            "-O none,has_journal",
+            "-L ferrite-state",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+}

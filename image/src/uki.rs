@@ -152,3 +152,69 @@ fn word(value: usize) -> Result<[u8; 4], UkiError> {
 fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
     image[at..at + bytes.len()].copy_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::{Object, ObjectSection};
+
+    const HEADERS: usize = 0x400;
+
+    /// The smallest stub that the reader accepts: one section of code.
+    fn stub() -> Vec<u8> {
+        let mut bytes = vec![0u8; HEADERS];
+        let mut set = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        set(0, b"MZ");
+        set(0x3c, &0x80u32.to_le_bytes());
+        set(0x80, b"PE\0\0");
+        set(0x84, &0x8664u16.to_le_bytes());
+        set(0x86, &1u16.to_le_bytes());
+        set(0x88, &0x1234_5678u32.to_le_bytes());
+        set(0x94, &240u16.to_le_bytes());
+        set(0x98, &0x20bu16.to_le_bytes());
+        set(0x98 + 32, &0x1000u32.to_le_bytes());
+        set(0x98 + 36, &0x200u32.to_le_bytes());
+        set(0x98 + 56, &0x2000u32.to_le_bytes());
+        set(0x98 + 60, &(HEADERS as u32).to_le_bytes());
+        set(0x98 + 64, &0xdead_beefu32.to_le_bytes());
+        set(0x98 + 108, &16u32.to_le_bytes());
+        let table = 0x98 + 240;
+        set(table, b".text");
+        set(table + 8, &4u32.to_le_bytes());
+        set(table + 12, &0x1000u32.to_le_bytes());
+        set(table + 16, &0x200u32.to_le_bytes());
+        set(table + 20, &(HEADERS as u32).to_le_bytes());
+        bytes.resize(HEADERS + 0x200, 0x90);
+        bytes
+    }
+
+    #[test]
+    fn sections_are_found_again_and_start_on_blocks_of_4096() {
+        let kernel = vec![7u8; 5000];
+        let sections = [Section { name: ".cmdline", data: b"quiet" }, Section { name: ".linux", data: &kernel }];
+        let (image, places) = build(&stub(), &sections).unwrap();
+        let file = object::File::parse(image.as_slice()).unwrap();
+        let data = |name: &str| file.section_by_name(name).unwrap().data().unwrap().to_vec();
+        assert_eq!(&data(".cmdline")[..5], b"quiet");
+        assert_eq!(&data(".linux")[..5000], &kernel[..]);
+        assert!(places.iter().all(|place| place.offset % 4096 == 0));
+        assert_eq!(&image[places[1].offset..][..5000], &kernel[..]);
+        assert_eq!(places[1].block_list(), format!("{}+10", places[1].offset / 512));
+    }
+
+    #[test]
+    fn time_stamp_and_checksum_are_zero_and_the_size_in_memory_grows() {
+        let (image, _) = build(&stub(), &[Section { name: ".linux", data: &[1; 5000] }]).unwrap();
+        let word = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+        assert_eq!((word(0x88), word(0x98 + 64)), (0, 0));
+        assert_eq!(word(0x98 + 56), 0x4000);
+    }
+
+    #[test]
+    fn a_full_header_and_a_foreign_file_are_refused() {
+        let many: Vec<Section> = (0..32).map(|_| Section { name: ".x", data: b"x" }).collect();
+        let error = build(&stub(), &many).unwrap_err();
+        assert_eq!(error.to_string(), "the EFI stub's header has no room for 32 more sections");
+        assert!(matches!(build(b"#!/bin/sh", &[]).unwrap_err(), UkiError::Stub(_)));
+    }
+}

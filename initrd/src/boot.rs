@@ -114,7 +114,7 @@ impl Boot {
         };
         let Settings { board, version, .. } = &self.settings;
         let memory = rustix::system::sysinfo();
-        let bytes = u64::from(memory.totalram).saturating_mul(u64::from(memory.mem_unit));
+        let bytes = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
         self.report.say(
             Stage::Start,
             &format!("Ferrite {version} ({board}) early boot, kernel {kernel}, {firmware}, {} memory", size(bytes)),

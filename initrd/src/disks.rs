@@ -94,3 +94,92 @@ pub fn searched(disks: &[FerriteDisk], matching: &[(usize, Slot)]) -> Option<Pla
     let twins = twins.map(FerriteDisk::path).collect();
     Some(Place { disk, slot, how: How::Searched, twins })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ferrite_layout::disk::{DiskPlan, Sizes};
+    use ferrite_layout::gpt::{Copy, CopyHealth};
+
+    use super::*;
+    use crate::block_devices::Partition;
+
+    fn disk(name: &str, seed: u128) -> FerriteDisk {
+        let table = DiskPlan::new(&Sizes::default(), Uuid::from_u128(seed)).unwrap().table();
+        let partitions: BTreeMap<u32, Partition> = table
+            .entries
+            .iter()
+            .map(|(&number, entry)| (number, Partition { name: format!("{name}{number}"), label: entry.name.clone() }))
+            .collect();
+        FerriteDisk {
+            block: BlockDisk { name: name.to_owned(), sectors: 1 << 23, partitions },
+            found: FoundTable { table, copy: Copy::Primary, primary: CopyHealth::Good, backup: CopyHealth::Good },
+            damaged_matches: Vec::new(),
+        }
+    }
+
+    fn guid(disk: &FerriteDisk, part: Part) -> Option<Uuid> {
+        disk.found.table.by_name(part.name()).map(|(_, entry)| entry.guid)
+    }
+
+    fn hint(boot_partition: Option<Uuid>) -> Hint {
+        Hint { boot_partition, slot: None }
+    }
+
+    fn place(disk: usize, slot: Slot, how: How, twins: &[&str]) -> Option<Place> {
+        Some(Place { disk, slot, how, twins: twins.iter().map(|&name| name.to_owned()).collect() })
+    }
+
+    #[test]
+    fn the_named_partition_decides_disk_and_slot() {
+        let disks = [disk("vda", 1), disk("vdb", 2)];
+        for (at, slot) in [(0, Slot::A), (0, Slot::B), (1, Slot::A), (1, Slot::B)] {
+            let hint = hint(guid(&disks[at], Part::boot_of(slot)));
+            assert_eq!(named(&disks, hint), place(at, slot, How::Named, &[]));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_or_is_no_boot_partition_decides_nothing() {
+        let disks = [disk("vda", 1)];
+        assert_eq!(named(&disks, hint(None)), None);
+        assert_eq!(named(&disks, hint(Some(Uuid::from_u128(9)))), None);
+        assert_eq!(named(&disks, hint(guid(&disks[0], Part::Esp))), None);
+    }
+
+    #[test]
+    fn of_two_copies_the_first_is_taken_and_the_other_named() {
+        let disks = [disk("vda", 1), disk("vdb", 1)];
+        let hint = hint(guid(&disks[0], Part::BootA));
+        assert_eq!(named(&disks, hint), place(0, Slot::A, How::Named, &["/dev/vdb"]));
+        let matching = [(0, Slot::A), (1, Slot::A), (0, Slot::B)];
+        assert_eq!(searched(&disks, &matching), place(0, Slot::A, How::Searched, &["/dev/vdb"]));
+    }
+
+    #[test]
+    fn the_same_root_on_disks_with_their_own_guids_makes_no_twins() {
+        let disks = [disk("vda", 1), disk("vdb", 2)];
+        let matching = [(0, Slot::A), (1, Slot::A)];
+        assert_eq!(searched(&disks, &matching), place(0, Slot::A, How::Searched, &[]));
+        assert_eq!(searched(&disks, &[]), None);
+    }
+
+    #[test]
+    fn the_named_slot_is_looked_at_first_on_every_disk() {
+        let mut disks = [disk("vda", 1), disk("vdb", 2)];
+        let hint = Hint { boot_partition: None, slot: Some(Slot::B) };
+        let expected = [(0, Slot::B), (1, Slot::B), (0, Slot::A), (1, Slot::A)];
+        assert_eq!(candidates(&disks, hint), expected);
+        disks[0].block.partitions.clear();
+        assert_eq!(candidates(&disks, hint), [(1, Slot::B), (1, Slot::A)]);
+    }
+
+    #[test]
+    fn a_guid_in_a_half_written_table_still_names_its_disk() {
+        let mut disks = [disk("vda", 1), disk("vdb", 2)];
+        let (number, _) = disks[1].found.table.by_name(Part::BootB.name()).unwrap();
+        disks[1].damaged_matches = vec![number];
+        assert_eq!(named(&disks, hint(Some(Uuid::from_u128(9)))), place(1, Slot::B, How::Named, &[]));
+    }
+}

@@ -39,7 +39,7 @@ impl Consoles {
 
     /// Writes one line to each console; what a console does not take in time is lost there.
     pub fn write_line(&self, text: &str) {
-        let line = format!("{text}\r\n");
+        let line = format!("{text}\n");
         for device in &self.devices {
             // A console is the last place to report to: nothing can be done about its own error.
             let _ = write_bounded(device, line.as_bytes());
@@ -97,11 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_as_a_raw_terminal_needs_it() {
+    fn a_line_ends_with_one_character_as_the_terminal_adds_the_other() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         Consoles { devices: vec![writer] }.write_line("root: ok");
         let mut bytes = [0; 32];
         let count = rustix::io::read(&reader, &mut bytes).unwrap();
-        assert_eq!(&bytes[..count], b"root: ok\r\n");
+        assert_eq!(&bytes[..count], b"root: ok\n");
     }
 }

@@ -13,7 +13,8 @@ use anyhow::{Context, bail};
 const ENTRIES: usize = 20_000;
 const TEMPORARY: &str = ".ferrite-new";
 
-/// Fills `target` from `source`, and makes `target` itself like `source` if it is missing. Returns how many entries were made.
+/// Fills `target` from `source`, and makes `target` itself like `source` if it is missing. Returns how many entries it
+/// made.
 pub fn fill(source: &Path, target: &Path) -> anyhow::Result<usize> {
     let mut made = 0;
     let mut seen = 0;

@@ -54,7 +54,7 @@ fn change(found: &mut Found) -> anyhow::Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// No partition is in use yet, so the kernel may read the whole table again; resizing alone keeps the old GUIDs in /sys.
+/// No partition is in use yet, so the kernel may read the whole table again; resizing alone keeps old GUIDs in /sys.
 fn tell_kernel(disk: &File, plan: &GrowPlan) -> std::io::Result<()> {
     block::reread_partitions(disk).or_else(|_| {
         block::resize_partition(

@@ -133,8 +133,10 @@ impl<'a> Store<'a> {
             .output()
             .with_context(|| format!("starting {DOWNLOADER} (package apt)"))?;
         if !output.status.success() {
-            // The downloader's own name for a half-made file is not known; only ours is removed.
-            fs::remove_file(&part).ok();
+            // Neither file need be there; what is wrong is said by the downloader.
+            for left in [part.clone(), part.with_added_extension("FAILED")] {
+                let _ = fs::remove_file(left);
+            }
             let text = [output.stdout, output.stderr].concat();
             bail!("{}", download_fault(package, &url, &String::from_utf8_lossy(&text)));
         }
@@ -159,9 +161,10 @@ impl<'a> Store<'a> {
 
     fn unpack(&self, package: &Locked, tar: &Path) -> Result<()> {
         let deb = self.deb(package);
-        let found = sha256_of(&deb)?;
-        if found != package.sha256 {
-            bail!("'{}' was damaged: its SHA-256 is {found}; remove it and try again", deb.display());
+        if sha256_of(&deb)? != package.sha256 {
+            fs::remove_file(&deb).with_context(|| format!("removing '{}', which was damaged", deb.display()))?;
+            self.fetch(std::slice::from_ref(package))
+                .with_context(|| format!("'{}' was damaged; fetching it again", deb.display()))?;
         }
         let folder = self.dir.join("unpacked");
         fs::create_dir_all(&folder).with_context(|| format!("making '{}'", folder.display()))?;
@@ -172,15 +175,18 @@ impl<'a> Store<'a> {
     }
 }
 
+/// What is wrong, out of lines such as `E: Failed to fetch URL  404  Not Found`.
 fn download_fault(package: &Locked, url: &str, output: &str) -> String {
     let Locked { name, version, .. } = package;
-    if output.contains("404") {
+    let line = output.lines().find_map(|line| line.strip_prefix("E: "));
+    let reason = line.unwrap_or("no message");
+    let reason = reason.strip_prefix("Failed to fetch ").map_or(reason, |rest| rest.strip_prefix(url).unwrap_or(rest));
+    if reason.trim_start().starts_with("404") {
         return format!(
             "the mirror no longer has {name} {version} ('{url}'): run `ferrite lock` to renew the lock file"
         );
     }
-    let line = output.lines().rev().find(|line| line.starts_with("E:")).or_else(|| output.lines().last());
-    format!("fetching {name} from '{url}': {}", line.unwrap_or("no message").trim_start_matches("E: "))
+    format!("fetching {name} from '{url}': {}", reason.trim())
 }
 
 /// SHA-256 of a file in lower case hex.
@@ -240,20 +246,25 @@ mod tests {
 
     #[test]
     fn a_version_that_is_gone_says_how_to_renew_the_lock() {
-        let fault = download_fault(&package(), "http://m.example/x.deb", "Err:1 ... 404  Not Found\nE: Failed");
+        let url = "http://m.example/x.deb";
+        let output = "Err:1 x\nE: Failed to fetch http://m.example/x.deb  404  Not Found [IP: 192.0.2.1 80]\nE: Failed";
+        let fault = download_fault(&package(), url, output);
         assert!(fault.contains("etcd-server 3.5.16-4") && fault.contains("ferrite lock"), "{fault}");
-        let fault = download_fault(&package(), "http://m.example/x.deb", "Err\nE: Could not resolve 'm.example'");
-        assert!(fault.ends_with("Could not resolve 'm.example'"), "{fault}");
+        let fault =
+            download_fault(&package(), url, "E: Failed to fetch http://m.example/x.deb  Could not resolve 'm'\n");
+        assert!(fault.ends_with("/x.deb': Could not resolve 'm'"), "{fault}");
     }
 
     #[test]
-    fn a_damaged_package_file_is_refused() {
+    fn a_damaged_package_file_is_never_used() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::new(dir.path(), MirrorChoice::default(), &|_| {});
+        let choice = MirrorChoice { main: Some("no address".into()), security: None };
+        let store = Store::new(dir.path(), choice, &|_| {});
         fs::create_dir_all(dir.path().join("debs")).unwrap();
         fs::write(store.deb(&package()), "abd").unwrap();
         let error = format!("{:#}", store.open(&package()).unwrap_err());
-        assert!(error.contains("was damaged"), "{error}");
+        assert!(error.contains("was damaged; fetching it again: 'no address'"), "{error}");
+        assert!(!store.deb(&package()).exists());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Makes all artefacts of an image out of its ingredients, in the one order that works: the root's hash is on the command
-//! line, the command line is in the boot partition, both are on the disk.
+//! Makes all artefacts of an image out of its ingredients, in the one order that works: the root's hash is on the
+//! command line, the command line is in the boot partition, both are on the disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};

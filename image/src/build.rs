@@ -77,8 +77,8 @@ struct Opened {
 
 /// Builds the image.
 pub fn build(request: &Request, progress: &Progress) -> anyhow::Result<Built> {
-    fs::create_dir_all(&request.out).with_context(|| format!("creating '{}'", request.out.display()))?;
-    let scratch = tempfile::Builder::new().prefix(".build-").tempdir_in(&request.out)?;
+    let _lock = output::claim(&request.out)?;
+    let scratch = tempfile::Builder::new().prefix(output::SCRATCH).tempdir_in(&request.out)?;
     let Opened { plan, mut composed, kernel, tools } = open_packages(request, progress)?;
     let shop = Workshop { tools: &tools, epoch: plan.epoch, scratch: scratch.path() };
     let initrd = build_initrd(request, progress, &plan, &kernel)?;
@@ -194,7 +194,7 @@ fn build_disk(
             let temporary = shop.scratch.join("disk.raw");
             assemble::make_disk(plan, shop, root, boot, &temporary)?;
             let name = format!("{}.qcow2", plan.name());
-            convert::to_qcow2(&temporary, &shop.scratch.join("disk.qcow2"))?;
+            convert::to_qcow2(shop, &temporary, &shop.scratch.join("disk.qcow2"))?;
             let path = output::take(&request.out, &shop.scratch.join("disk.qcow2"), &name)?;
             step.done(on_disk(&path)?);
             Ok(name)

@@ -1,32 +1,22 @@
-//! Other forms of a finished disk: qcow2 by the host's qemu-img, and the compressed form that is published.
+//! Other forms of a finished disk: qcow2 by the private qemu-img, and the compressed form that is published.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use crate::sparse;
+use crate::workshop::{self, Workshop};
 
 /// Matches of a sparse disk lie far apart: 128 MiB.
 const WINDOW_LOG: u32 = 27;
 const LEVEL: i32 = 15;
 
 /// Converts a disk to qcow2. qemu-img writes the same bytes for the same disk.
-pub fn to_qcow2(raw: &Path, target: &Path) -> anyhow::Result<()> {
-    let mut command = Command::new("qemu-img");
-    command.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(raw).arg(target);
-    match command.output() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("--format qcow2 needs qemu-img on this machine: install the package qemu-utils")
-        }
-        Err(error) => Err(error).context("starting qemu-img"),
-        Ok(output) if !output.status.success() => {
-            bail!("qemu-img failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim())
-        }
-        Ok(_) => Ok(()),
-    }
+pub fn to_qcow2(shop: &Workshop, raw: &Path, target: &Path) -> anyhow::Result<()> {
+    let mut command = shop.tools.command("qemu-img")?;
+    workshop::run(command.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(raw).arg(target))
 }
 
 /// Compresses a disk with zstd and returns the compressed length.

@@ -1,7 +1,7 @@
 //! Reads what a kernel module says about itself: the `.modinfo` section of its file. Pure.
 //!
-//! Debian's packages bring no modules.dep: the package's script runs depmod on the machine. libs/modules renders the same
-//! tables from what is read here.
+//! Debian's packages bring no modules.dep: the package's script runs depmod on the machine. libs/modules renders the
+//! same tables from what is read here.
 
 use ferrite_modules::index::Module;
 use object::{Object, ObjectSection};

@@ -10,7 +10,7 @@ use ferrite_layout::disk::DiskPlan;
 use ferrite_layout::gpt_write;
 
 use crate::grub::BOOT_CODE_SIZE;
-use crate::sparse;
+use crate::{output, sparse};
 
 /// Runs of zero bytes of this length become holes.
 const HOLE_BYTES: usize = 4096;
@@ -32,7 +32,7 @@ pub fn assemble(
     path: &Path,
 ) -> anyhow::Result<()> {
     let folder = path.parent().context("the disk image needs a folder")?;
-    let temporary = tempfile::Builder::new().prefix(".disk-").tempfile_in(folder)?;
+    let temporary = tempfile::Builder::new().prefix(output::SCRATCH).tempfile_in(folder)?;
     let disk = temporary.as_file();
     disk.set_len(plan.disk_bytes())?;
     // The tables first: their writer syncs after each step, which is cheap while the file is still empty.

@@ -1,6 +1,7 @@
 //! Makes the root file system (EROFS) out of a tree, with owners and modes, by an ordinary user.
 //!
-//! mkfs.erofs reads the tree as a tar stream, so no file of the image ever lies on the build host with an owner of its own.
+//! mkfs.erofs reads the tree as a tar stream, so no file of the image ever lies on the build host with an owner of
+//! its own.
 
 use std::path::Path;
 use std::process::Stdio;

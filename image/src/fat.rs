@@ -1,7 +1,7 @@
 //! Makes FAT file systems with mkfs.vfat and mtools: ESP, boot slots, boot control, oem.
 //!
-//! Directory entries are written in the order of the list, each file in one run of clusters behind the one before it, so
-//! the bytes follow from the contents alone. File modes and times come from here, never from umask or clock.
+//! Directory entries are written in the order of the list, each file in one run of clusters behind the one before it,
+//! so the bytes follow from the contents alone. File modes and times come from here, never from umask or clock.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, FileTimes, Permissions};

@@ -1,7 +1,8 @@
-//! The boot loader on the disk: core.img for BIOS, made without grub-install, and the texts that GRUB reads. Mostly pure.
+//! The boot loader on the disk: core.img for BIOS, made without grub-install, and the texts that GRUB reads. Mostly
+//! pure.
 //!
-//! BIOS GRUB carries grub.cfg inside core.img (a memory disk), so that a lost ESP does not stop it; UEFI reads the same
-//! text from the ESP, where the signed GRUB looks for it (/EFI/debian/grub.cfg).
+//! BIOS GRUB carries grub.cfg inside core.img (a memory disk), so that a lost ESP does not stop it; UEFI reads the
+//! same text from the ESP, where the signed GRUB looks for it (/EFI/debian/grub.cfg).
 
 use std::io;
 

@@ -1,10 +1,10 @@
 //! The files of a finished image: names, sums, and what build.json says of them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -59,6 +59,32 @@ pub struct Sizes {
     pub initrd: u64,
 }
 
+/// Begins the names of scratch folders and files.
+pub const SCRATCH: &str = ".build-";
+
+/// Makes the output folder ours until the returned file is closed, and removes what a stopped build left there.
+pub fn claim(folder: &Path) -> anyhow::Result<File> {
+    fs::create_dir_all(folder).with_context(|| format!("creating '{}'", folder.display()))?;
+    let path = folder.join(".lock");
+    let lock = File::create(&path).with_context(|| format!("creating '{}'", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!("another build writes to '{}'", folder.display()),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("locking '{}'", path.display())),
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH) {
+            let removed = match entry.file_type()?.is_dir() {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+            removed.with_context(|| format!("removing '{}'", entry.path().display()))?;
+        }
+    }
+    Ok(lock)
+}
+
 /// Describes a file of the output folder.
 pub fn describe(folder: &Path, file: &str, what: &'static str) -> anyhow::Result<Artefact> {
     let path = folder.join(file);
@@ -82,7 +108,7 @@ pub fn sums(artefacts: &[Artefact]) -> String {
 /// Replaces a file of the output folder.
 pub fn write(folder: &Path, file: &str, content: &[u8]) -> anyhow::Result<()> {
     let path = folder.join(file);
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    let mut temporary = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(folder)?;
     temporary.write_all(content).with_context(|| format!("writing '{}'", path.display()))?;
     disk::publish(temporary, &path)
 }
@@ -106,6 +132,19 @@ pub fn allocated(path: &Path) -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_one_build_and_remains_of_a_stopped_one_go() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(".build-old")).unwrap();
+        fs::write(folder.path().join(".build-old/root.img"), b"x").unwrap();
+        fs::write(folder.path().join("kept.raw"), b"x").unwrap();
+        let lock = claim(folder.path()).unwrap();
+        assert!(!folder.path().join(".build-old").exists() && folder.path().join("kept.raw").exists());
+        assert!(claim(folder.path()).unwrap_err().to_string().starts_with("another build writes to"));
+        drop(lock);
+        assert!(claim(folder.path()).is_ok());
+    }
 
     #[test]
     fn sums_are_in_the_form_that_sha256sum_checks() {

@@ -1,7 +1,8 @@
-//! The content of one slot: the boot partition (kernel, initrd, command line in one file) and the root with its hash tree.
+//! The content of one slot: the boot partition (kernel, initrd, command line in one file) and the root with its hash
+//! tree.
 //!
-//! A root is named by its hash on the kernel's command line, so the order is fixed: root file system, hash tree, command
-//! line, unified kernel image, boot partition.
+//! A root is named by its hash on the kernel's command line, so the order is fixed: root file system, hash tree,
+//! command line, unified kernel image, boot partition.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
@@ -74,7 +75,8 @@ pub struct Boot {
 }
 
 impl CommandLine<'_> {
-    /// The words of the kernel command line. `gpt` makes the kernel believe the backup table when the primary is damaged.
+    /// The words of the kernel command line. `gpt` makes the kernel believe the backup table when the primary is
+    /// damaged.
     pub fn render(&self) -> String {
         let mut words: Vec<String> =
             ["console=tty0", "console=ttyS0,115200", "loglevel=4", "panic=10", "gpt"].map(String::from).to_vec();

@@ -1,4 +1,5 @@
-//! Sparse files: which parts of a file hold data. Reading holes block by block would cost more than the rest of a build.
+//! Sparse files: which parts of a file hold data. Reading holes block by block would cost more than the rest of a
+//! build.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

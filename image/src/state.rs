@@ -1,10 +1,11 @@
-//! Makes the state partition as shipped: an EMPTY ext4 file system, filled and grown by the machine on its first boot.
+//! Makes the state partition as shipped: an EMPTY ext4 file system, filled and grown by the machine on its first
+//! boot.
 //!
-//! Room to grow: `resize=` reserves the block group descriptors for 8 TiB (1024 blocks, the most that the resize inode
-//! holds with 64-byte descriptors). A larger disk works too: when the reserve is used up the kernel goes over to meta_bg
-//! by itself, and 64bit lifts the limit of 16 TiB. Starting with meta_bg would save the reserve of 8 MiB and spread
-//! descriptors over the disk from the start, on a code path that few machines run.
-//! All features are named here, whatever mke2fs.conf says; Linux 6.12 and e2fsprogs 1.47 know them all.
+//! Room to grow: `resize=` reserves the block group descriptors for 8 TiB (1024 blocks, the most that the resize
+//! inode holds with 64-byte descriptors). A larger disk works too: when the reserve is used up the kernel goes over
+//! to meta_bg by itself, and 64bit lifts the limit of 16 TiB. Starting with meta_bg would save the reserve of 8 MiB
+//! and spread descriptors over the disk from the start, on a code path that few machines run. All features are named
+//! here, whatever mke2fs.conf says; Linux 6.12 and e2fsprogs 1.47 know them all.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,7 +1,8 @@
-//! Makes the unified kernel image of a slot: systemd's EFI stub with command line, kernel and initrd as PE sections. Pure.
+//! Makes the unified kernel image of a slot: systemd's EFI stub with command line, kernel and initrd as PE sections.
+//! Pure.
 //!
-//! UEFI loads the file as a program; GRUB on BIOS reads kernel and initrd out of the same file by block ranges, so every
-//! section starts on a 4 KiB boundary. The header is edited by offset: time stamp and checksum become zero.
+//! UEFI loads the file as a program; GRUB on BIOS reads kernel and initrd out of the same file by block ranges, so
+//! every section starts on a 4 KiB boundary. The header is edited by offset: time stamp and checksum become zero.
 
 use object::LittleEndian as LE;
 use object::pe;

@@ -1,2 +1,45 @@
-//! (skeleton)
-fn main() {}
+//! `ferrite-init`: process 1 of the machine, or of a process namespace.
+
+use std::process::ExitCode;
+
+use ferrite_init::{Options, run};
+
+const HELP: &str = "\
+usage: ferrite-init [--unit UNIT]
+
+The first process of the machine; also runs as process 1 of a namespace:
+    unshare --pid --fork --mount-proc ferrite-init --unit x.target
+
+  --unit UNIT
+        start UNIT instead of default.target
+  --version
+        print the version
+
+SYSTEMD_UNIT_PATH names the directories of unit files, with colons between.
+";
+
+fn main() -> ExitCode {
+    let mut options = Options { unit_path: std::env::var("SYSTEMD_UNIT_PATH").ok(), unit: None };
+    let first = std::process::id() == 1;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--unit" => options.unit = arguments.next(),
+            "--version" => {
+                println!("ferrite-init {}", env!("CARGO_PKG_VERSION"));
+                return ExitCode::SUCCESS;
+            }
+            // The kernel gives words of its command line that it does not know to process 1.
+            _ if first => {}
+            _ => {
+                print!("{HELP}");
+                return ExitCode::from(if argument == "--help" { ferrite_cli::EXIT_OK } else { ferrite_cli::EXIT_USAGE });
+            }
+        }
+    }
+    if !first {
+        eprintln!("error: ferrite-init must be process 1, see --help");
+        return ExitCode::from(ferrite_cli::EXIT_FAILURE);
+    }
+    ferrite_cli::exit_with(run(&options))
+}

@@ -1,0 +1,179 @@
+//! The first acts of PID 1: file systems of the kernel, names, limits, clock. Each may be repeated, none is fatal.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::resource::{Resource, setrlimit};
+
+use crate::facts::is_mount_point;
+use crate::log::Log;
+
+/// What the kernel offers as file systems: type, place, options, flags, and whether a machine may lack it.
+struct Api {
+    kind: &'static str,
+    place: &'static str,
+    options: &'static str,
+    flags: MsFlags,
+    optional: bool,
+}
+
+const STRICT: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+const QUIET: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
+const APIS: [Api; 13] = [
+    Api { kind: "proc", place: "/proc", options: "", flags: STRICT, optional: false },
+    Api { kind: "sysfs", place: "/sys", options: "", flags: STRICT, optional: false },
+    Api { kind: "devtmpfs", place: "/dev", options: "mode=755", flags: MsFlags::MS_NOSUID, optional: false },
+    Api {
+        kind: "devpts",
+        place: "/dev/pts",
+        options: "mode=620,gid=5,ptmxmode=666",
+        flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC),
+        optional: false,
+    },
+    Api { kind: "tmpfs", place: "/dev/shm", options: "mode=1777", flags: QUIET, optional: false },
+    Api { kind: "mqueue", place: "/dev/mqueue", options: "", flags: STRICT, optional: true },
+    Api { kind: "tmpfs", place: "/run", options: "mode=755,size=20%", flags: QUIET, optional: false },
+    Api {
+        kind: "cgroup2",
+        place: "/sys/fs/cgroup",
+        options: "nsdelegate,memory_recursiveprot",
+        flags: STRICT,
+        optional: false,
+    },
+    Api { kind: "securityfs", place: "/sys/kernel/security", options: "", flags: STRICT, optional: true },
+    Api { kind: "efivarfs", place: "/sys/firmware/efi/efivars", options: "", flags: STRICT, optional: true },
+    Api { kind: "bpf", place: "/sys/fs/bpf", options: "mode=700", flags: STRICT, optional: true },
+    Api { kind: "debugfs", place: "/sys/kernel/debug", options: "", flags: STRICT, optional: true },
+    Api { kind: "tracefs", place: "/sys/kernel/tracing", options: "", flags: STRICT, optional: true },
+];
+
+/// Standard streams and umask that do not depend on who started us.
+pub fn own_process() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0));
+    // PID 1 of a machine has no session yet; inside a namespace it may be one already.
+    let _ = nix::unistd::setsid();
+    let _ = nix::unistd::chdir("/");
+}
+
+/// Points the standard streams to /dev/null, so that nothing PID 1 starts holds the console by accident.
+pub fn close_streams() {
+    use std::os::fd::AsFd;
+    let Ok(null) = fs::OpenOptions::new().read(true).write(true).open("/dev/null") else { return };
+    for to in 0..3 {
+        // Without /dev/null the streams stay what they are.
+        let _ = ferrite_sys::process::place(null.as_fd(), to);
+    }
+}
+
+/// Mounts what is not mounted yet.
+pub fn mount_apis(log: &mut Vec<String>) {
+    for api in &APIS {
+        if is_mount_point(api.place) {
+            continue;
+        }
+        if !Path::new(api.place).exists() && (api.optional || fs::create_dir_all(api.place).is_err()) {
+            continue;
+        }
+        let result = mount(Some(api.kind), api.place, Some(api.kind), api.flags, Some(api.options)).or_else(|_| {
+            // Older kernels know fewer options.
+            mount(Some(api.kind), api.place, Some(api.kind), api.flags, None::<&str>)
+        });
+        if let Err(errno) = result
+            && !api.optional
+        {
+            log.push(format!("mounting {} at {}: {}, going on without", api.kind, api.place, errno.desc()));
+        }
+    }
+}
+
+/// The name of the machine: /etc/hostname, else what os-release suggests, else `ferrite`.
+pub fn set_host_name(log: &Log) {
+    let text = fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let current = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = match name {
+        Some(name) => name,
+        None if current.is_empty() || current == "(none)" => "ferrite",
+        None => return,
+    };
+    if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
+        log.warning(&format!("setting the host name to '{name}': {error}, keeping '{current}'"));
+    }
+}
+
+/// The machine id as early boot left it; if /etc could not be written, one that lasts until the next boot.
+pub fn ensure_machine_id(log: &Log) {
+    let valid = |text: &str| text.trim().len() == 32 && text.trim().chars().all(|c| c.is_ascii_hexdigit());
+    if fs::read_to_string("/etc/machine-id").is_ok_and(|text| valid(&text)) {
+        return;
+    }
+    let transient = "/run/machine-id";
+    let written = fs::write(transient, format!("{}\n", crate::spawn::new_invocation())).and_then(|()| {
+        fs::set_permissions(transient, fs::Permissions::from_mode(0o444))?;
+        mount(Some(transient), "/etc/machine-id", None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(Into::into)
+    });
+    match written {
+        Ok(()) => log.warning("/etc/machine-id holds no machine id, using one for this boot only"),
+        Err(error) => log.warning(&format!("making a machine id for this boot: {error}, going on without")),
+    }
+}
+
+/// As many files as the kernel allows for us and for services that ask; services begin with the usual soft limit.
+pub fn raise_limits() {
+    let write = |path: &str, value: &str| drop(fs::OpenOptions::new().write(true).open(path).and_then(|mut f| f.write_all(value.as_bytes())));
+    write("/proc/sys/fs/nr_open", "1073741816");
+    write("/proc/sys/fs/file-max", "9223372036854775807");
+    // The kernel's hard limit of 4096 files is too low for servers.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, 1024, 524_288);
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, 8 << 20, 8 << 20);
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, nix::sys::resource::RLIM_INFINITY);
+}
+
+/// A machine without a clock battery must not live before its image was built.
+pub fn floor_clock(log: &Log) {
+    let Ok(built) = fs::metadata("/usr/lib/os-release").and_then(|m| m.modified()) else { return };
+    let Ok(floor) = built.duration_since(std::time::UNIX_EPOCH) else { return };
+    if crate::clock::wall_us() / 1_000_000 >= floor.as_secs() {
+        return;
+    }
+    let time = rustix::time::Timespec { tv_sec: i64::try_from(floor.as_secs()).unwrap_or(0), tv_nsec: 0 };
+    match rustix::time::clock_settime(rustix::time::ClockId::Realtime, time) {
+        Ok(()) => log.warning("the clock was before the image was built, setting it to that time"),
+        Err(error) => log.warning(&format!("the clock is before the image was built and cannot be set: {error}")),
+    }
+}
+
+/// Is this the PID 1 of the whole machine? The first process namespace has a number that the kernel fixes.
+pub fn is_real_boot() -> bool {
+    const FIRST_NAMESPACE: &str = "pid:[4026531836]";
+    std::process::id() == 1
+        && fs::read_link("/proc/self/ns/pid").is_ok_and(|target| target.to_string_lossy() == FIRST_NAMESPACE)
+}
+
+/// The unit that the kernel command line asks for.
+pub fn default_unit(command_line: &str) -> String {
+    let by_word = |word: &str| match word {
+        "emergency" | "-b" => Some("emergency.target"),
+        "rescue" | "single" | "s" | "S" | "1" => Some("rescue.target"),
+        _ => None,
+    };
+    let asked = crate::watch::option(command_line, "systemd.unit");
+    let word = command_line.split_whitespace().filter_map(by_word).last();
+    asked.or(word).unwrap_or("default.target").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_chooses_the_first_unit() {
+        assert_eq!(default_unit("quiet"), "default.target");
+        assert_eq!(default_unit("quiet single"), "rescue.target");
+        assert_eq!(default_unit("emergency systemd.unit=x.target"), "x.target");
+    }
+}

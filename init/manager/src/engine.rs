@@ -1,0 +1,257 @@
+//! PID 1's whole state, and the loop that turns what happens into what is done.
+//!
+//! One thread. Whatever happens is queued as an event of a unit; events are taken until none is left, then jobs run.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use ferrite_sys::epoll::Epoll;
+use ferrite_sys::reboot::End;
+use ferrite_unit::LoadPath;
+use ferrite_unit::specifier::Host;
+
+use crate::clock;
+use crate::disk::Disk;
+use crate::groups::Groups;
+use crate::jobs::{JobId, JobKind, JobResult, UnitId};
+use crate::log::Log;
+use crate::machine::Event;
+use crate::mounts::MountEvent;
+use crate::server::{ClientId, Server};
+use crate::timers::{TimerKey, Timers};
+use crate::units::Table;
+use crate::watch::Watch;
+
+/// How PID 1 was started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Is this the PID 1 of the machine, not of a namespace?
+    pub real_boot: bool,
+    /// Where units are searched.
+    pub load_path: LoadPath,
+    /// The unit to start; `default.target` unless the command line says otherwise.
+    pub default_unit: String,
+    /// The control socket.
+    pub control_socket: String,
+    /// The notify socket.
+    pub notify_socket: String,
+    /// The kernel command line.
+    pub command_line: String,
+}
+
+/// A job in the queue.
+#[derive(Debug)]
+pub struct Job {
+    /// Its unit.
+    pub unit: UnitId,
+    /// What is asked.
+    pub kind: JobKind,
+    /// Did it begin?
+    pub running: bool,
+    /// May it not be replaced?
+    pub irreversible: bool,
+    /// Asked to ignore all order.
+    pub ignore_order: bool,
+    /// Clients that wait for its end.
+    pub waiters: Vec<(ClientId, usize)>,
+}
+
+/// Which process of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The main process of a service, or the helper of a mount.
+    Main,
+    /// A control process.
+    Control,
+    /// A command of a client (`sudo`).
+    Command(ClientId),
+    /// A helper of PID 1 itself, whose end means nothing.
+    Helper,
+}
+
+/// A child of ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Process {
+    /// Whose.
+    pub unit: Option<UnitId>,
+    /// Which.
+    pub role: Role,
+}
+
+/// An event of a unit.
+#[derive(Debug, Clone, Copy)]
+pub enum UnitEvent {
+    /// Of a service.
+    Service(Event),
+    /// Of a mount.
+    Mount(MountEvent),
+}
+
+/// Where the whole system stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The first transaction runs.
+    Starting,
+    /// It is over.
+    Running,
+    /// The system ends.
+    Stopping(End),
+}
+
+/// Keys of the files that the loop waits for.
+pub mod keys {
+    /// Signals.
+    pub const SIGNALS: u64 = 0;
+    /// sd_notify.
+    pub const NOTIFY: u64 = 1;
+    /// Control groups.
+    pub const GROUPS: u64 = 2;
+    /// New clients.
+    pub const CONTROL: u64 = 3;
+    /// From here on: clients, by number.
+    pub const CLIENTS: u64 = 1 << 32;
+    /// From here on: reports of children before execution, by process id.
+    pub const REPORTS: u64 = 1 << 48;
+}
+
+/// The service manager.
+pub struct Engine {
+    /// How it was started.
+    pub settings: Settings,
+    /// The units.
+    pub units: Table,
+    /// The jobs.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// Jobs that may be able to run now.
+    pub ready: BTreeSet<JobId>,
+    /// Number of the next job.
+    pub next_job: JobId,
+    /// Events not yet taken.
+    pub events: VecDeque<(UnitId, UnitEvent)>,
+    /// Deadlines.
+    pub timers: Timers,
+    /// Our children that belong to somebody.
+    pub processes: BTreeMap<i32, Process>,
+    /// Pipes on which children report why they could not execute.
+    pub reports: BTreeMap<i32, OwnedFd>,
+    /// Control groups.
+    pub groups: Groups,
+    /// Unit files.
+    pub disk: Disk,
+    /// What specifiers say.
+    pub host: Host,
+    /// The log.
+    pub log: Log,
+    /// Files that are waited for.
+    pub epoll: Epoll,
+    /// The notify socket.
+    pub notify: Option<OwnedFd>,
+    /// Clients.
+    pub server: Server,
+    /// Where the system stands.
+    pub phase: Phase,
+    /// Watchdog and boot deadline.
+    pub watch: Watch,
+    /// Did the shutdown get far enough for its last phase?
+    pub finished: Option<End>,
+    /// Recent Ctrl-Alt-Del.
+    pub ctrl_alt_del: Vec<Instant>,
+    /// Idle services wait for a byte in this pipe, as long as the boot goes on.
+    pub idle: Option<(OwnedFd, OwnedFd)>,
+    /// When PID 1 began, in microseconds since the kernel started.
+    pub began_us: u64,
+    /// When the first transaction was over.
+    pub booted_us: Option<u64>,
+}
+
+/// Rounds of events and jobs between two looks at files: PID 1 always answers, whatever units do.
+const ROUNDS_MAX: usize = 10_000;
+
+impl Engine {
+    /// Waits for what happens and deals with it, until the system is to end.
+    pub fn run(&mut self, signals: &nix::sys::signalfd::SignalFd) -> End {
+        loop {
+            self.work();
+            if let Some(end) = self.finished {
+                return end;
+            }
+            let busy = !self.events.is_empty() || !self.ready.is_empty();
+            let wait = if busy { Some(Duration::ZERO) } else { self.timers.wait(Instant::now()) };
+            match self.epoll.wait(wait) {
+                Ok(keys) => self.files_ready(&keys, signals),
+                Err(error) => self.log.error(&format!("waiting for events: {error}, going on")),
+            }
+            for _ in 0..ROUNDS_MAX {
+                let Some(key) = self.timers.due(Instant::now()) else { break };
+                self.due(key);
+            }
+        }
+    }
+
+    fn files_ready(&mut self, ready: &[u64], signals: &nix::sys::signalfd::SignalFd) {
+        // A message of a process counts before the news of its end.
+        if ready.contains(&keys::NOTIFY) || ready.contains(&keys::SIGNALS) {
+            self.take_notifications();
+        }
+        for key in ready.iter().filter(|key| **key >= keys::REPORTS) {
+            self.take_report(*key);
+        }
+        if ready.contains(&keys::SIGNALS) {
+            self.take_signals(signals);
+        }
+        if ready.contains(&keys::GROUPS) {
+            self.take_group_changes();
+        }
+        for key in ready {
+            match *key {
+                keys::CONTROL => self.accept_clients(),
+                key if (keys::CLIENTS..keys::REPORTS).contains(&key) => self.client_ready(ClientId(key - keys::CLIENTS)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes events and runs jobs until nothing is left to do.
+    pub fn work(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            if let Some((id, event)) = self.events.pop_front() {
+                self.take_event(id, event);
+            } else if let Some(job) = self.ready.pop_first() {
+                self.try_job(job);
+            } else {
+                break;
+            }
+        }
+        self.check_phase();
+    }
+
+    fn due(&mut self, key: TimerKey) {
+        match key {
+            TimerKey::Unit(id) => {
+                let event = match self.units.get(id).map(|runtime| &runtime.kind) {
+                    Some(crate::units::Kind::Mount(_)) => UnitEvent::Mount(MountEvent::TimedOut),
+                    _ => UnitEvent::Service(Event::TimedOut),
+                };
+                self.events.push_back((id, event));
+            }
+            TimerKey::Watchdog(id) => self.events.push_back((id, UnitEvent::Service(Event::WatchdogExpired))),
+            TimerKey::PidFile(id) => self.find_main(id),
+            TimerKey::Job(job) => self.finish_job(job, JobResult::Timeout),
+            TimerKey::BootDeadline => self.boot_deadline(),
+            TimerKey::Hardware => self.ping_hardware(),
+            TimerKey::Emergency => self.emergency_over(),
+            TimerKey::Shutdown => {
+                if let Phase::Stopping(end) = self.phase {
+                    self.log.error("stopping all units takes too long, ending the system without them");
+                    self.finished = Some(end);
+                }
+            }
+        }
+    }
+
+    /// Now, in microseconds: wall clock and since the kernel started.
+    pub fn now_us(&self) -> (u64, u64) {
+        (clock::wall_us(), clock::boot_us())
+    }
+}

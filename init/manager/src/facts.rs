@@ -1,0 +1,273 @@
+//! Answers the questions of `Condition*=` by looking at the machine.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use ferrite_unit::condition::{Facts, Subject, command_line_says, equals_boolean};
+
+/// The machine.
+pub struct MachineFacts<'a> {
+    /// The kernel command line.
+    pub command_line: &'a str,
+    /// The host name.
+    pub host_name: &'a str,
+    /// The machine id.
+    pub machine_id: &'a str,
+    /// The kernel release.
+    pub kernel_release: &'a str,
+}
+
+impl Facts for MachineFacts<'_> {
+    fn holds(&self, subject: Subject, argument: &str) -> Option<bool> {
+        let path = Path::new(argument);
+        Some(match subject {
+            Subject::PathExists => path.exists(),
+            Subject::PathExistsGlob => glob(argument),
+            Subject::PathIsDirectory => path.is_dir(),
+            Subject::PathIsSymbolicLink => path.is_symlink(),
+            Subject::PathIsMountPoint => is_mount_point(argument),
+            Subject::PathIsReadWrite => {
+                let flags = rustix::fs::statvfs(argument).ok()?.f_flag;
+                !flags.contains(rustix::fs::StatVfsMountFlags::RDONLY)
+            }
+            Subject::DirectoryNotEmpty => fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()),
+            Subject::FileNotEmpty => fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() > 0),
+            Subject::FileIsExecutable => {
+                fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+            }
+            Subject::KernelCommandLine => command_line_says(self.command_line, argument),
+            Subject::Virtualization => virtualization(argument)?,
+            Subject::Architecture => argument == crate::host::architecture() || argument == "native",
+            Subject::Host => argument == self.host_name || argument.replace('-', "") == self.machine_id,
+            Subject::FirstBoot => equals_boolean(argument, first_boot())?,
+            Subject::AcPower => equals_boolean(argument, on_ac_power())?,
+            Subject::User => matches!(argument, "root" | "0" | "@system"),
+            Subject::Group => matches!(argument, "root" | "0"),
+            Subject::ControlGroupController => {
+                argument == "v2"
+                    || argument.split_whitespace().all(|wanted| {
+                        fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+                            .is_ok_and(|have| have.split_whitespace().any(|c| c == wanted))
+                    })
+            }
+            Subject::Firmware => match argument {
+                "uefi" => Path::new("/sys/firmware/efi").exists(),
+                "device-tree" => Path::new("/sys/firmware/devicetree").exists(),
+                _ => return None,
+            },
+            Subject::KernelModuleLoaded => Path::new(&format!("/sys/module/{}", argument.replace('-', "_"))).exists(),
+            Subject::Capability => has_capability(argument)?,
+            Subject::Security => match argument {
+                "uefi-secureboot" => secure_boot(),
+                "tpm2" => Path::new("/sys/class/tpmrm/tpmrm0").exists(),
+                "ima" => Path::new("/sys/kernel/security/ima").exists(),
+                "apparmor" => fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y')),
+                "audit" | "selinux" | "smack" | "tomoyo" | "cvm" => false,
+                _ => return None,
+            },
+            Subject::KernelVersion => version(self.kernel_release, argument)?,
+            Subject::Cpus => {
+                let count = std::thread::available_parallelism().map_or(1, usize::from);
+                compare_number(u64::try_from(count).ok()?, argument)?
+            }
+            Subject::Memory => compare_number(total_memory()?, argument)?,
+            Subject::NeedsUpdate | Subject::PathIsEncrypted | Subject::Credential => false,
+            Subject::Environment | Subject::CpuFeature | Subject::OsRelease => return None,
+        })
+    }
+}
+
+/// Is something mounted exactly there?
+pub fn is_mount_point(path: &str) -> bool {
+    let plain = if path == "/" { path } else { path.trim_end_matches('/') };
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| {
+        text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| unoctal(place) == plain))
+    })
+}
+
+/// Undoes the `\040` of mountinfo.
+pub fn unoctal(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.extend_from_slice(before.as_bytes());
+        match after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = after.get(3..).unwrap_or("");
+            }
+            None => {
+                out.push(b'\\');
+                rest = after;
+            }
+        }
+    }
+    out.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Globs with `*` and `?` in the last component only; that is what units use.
+fn glob(pattern: &str) -> bool {
+    let Some((directory, last)) = pattern.rsplit_once('/') else { return false };
+    if directory.contains(['*', '?', '[']) {
+        return false;
+    }
+    let directory = if directory.is_empty() { "/" } else { directory };
+    fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| matches(last.as_bytes(), entry.file_name().to_string_lossy().as_bytes()))
+}
+
+/// Does a name match a pattern with `*` and `?`? One point of return for the last `*`.
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p + 1, t));
+                p += 1;
+            }
+            Some(c) if *c == b'?' || text.get(t) == Some(c) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((after, from)) => {
+                    p = after;
+                    t = from + 1;
+                    star = Some((after, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(p..).unwrap_or_default().iter().all(|c| *c == b'*')
+}
+
+fn first_boot() -> bool {
+    fs::read_to_string("/run/ferrite/boot").is_ok_and(|text| text.lines().any(|line| line == "first-boot=yes"))
+}
+
+fn on_ac_power() -> bool {
+    let supplies: Vec<_> = fs::read_dir("/sys/class/power_supply").into_iter().flatten().flatten().collect();
+    let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap_or_default().trim().to_owned();
+    let mains: Vec<_> = supplies.iter().map(|s| s.path()).filter(|path| read(path, "type") == "Mains").collect();
+    mains.is_empty() || mains.iter().any(|path| read(path, "online") == "1")
+}
+
+fn virtualization(argument: &str) -> Option<bool> {
+    let container = std::path::Path::new("/run/.containerenv").exists() || Path::new("/run/systemd/container").exists();
+    let vendor = fs::read_to_string("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
+    let product = fs::read_to_string("/sys/class/dmi/id/product_name").unwrap_or_default();
+    let kind = match (vendor.trim(), product.trim()) {
+        ("QEMU", _) => Some("qemu"),
+        (_, "KVM") => Some("kvm"),
+        ("VMware, Inc.", _) => Some("vmware"),
+        ("innotek GmbH" | "Oracle Corporation", "VirtualBox") => Some("oracle"),
+        ("Microsoft Corporation", "Virtual Machine") => Some("microsoft"),
+        ("Amazon EC2", _) => Some("amazon"),
+        _ => None,
+    };
+    Some(match argument {
+        "container" => container,
+        "vm" => kind.is_some() && !container,
+        "yes" | "true" | "1" => kind.is_some() || container,
+        "no" | "false" | "0" => kind.is_none() && !container,
+        "private-users" => false,
+        name => kind == Some(name),
+    })
+}
+
+fn has_capability(name: &str) -> Option<bool> {
+    const NAMES: [(&str, u32); 12] = [
+        ("CAP_CHOWN", 0),
+        ("CAP_NET_ADMIN", 12),
+        ("CAP_NET_RAW", 13),
+        ("CAP_SYS_MODULE", 16),
+        ("CAP_SYS_RAWIO", 17),
+        ("CAP_SYS_PTRACE", 19),
+        ("CAP_SYS_ADMIN", 21),
+        ("CAP_SYS_BOOT", 22),
+        ("CAP_SYS_NICE", 23),
+        ("CAP_SYS_TIME", 25),
+        ("CAP_MKNOD", 27),
+        ("CAP_AUDIT_CONTROL", 30),
+    ];
+    let (_, bit) = NAMES.iter().find(|(have, _)| have.eq_ignore_ascii_case(name))?;
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?.trim();
+    Some(u64::from_str_radix(mask, 16).ok()? >> bit & 1 == 1)
+}
+
+fn secure_boot() -> bool {
+    let path = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    fs::read(path).is_ok_and(|bytes| bytes.get(4) == Some(&1))
+}
+
+fn total_memory() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+fn operator(argument: &str) -> (&str, &str) {
+    for operator in [">=", "<=", "!=", "=", ">", "<"] {
+        if let Some(rest) = argument.strip_prefix(operator) {
+            return (operator, rest.trim());
+        }
+    }
+    ("", argument.trim())
+}
+
+fn accepts(operator: &str, ordering: std::cmp::Ordering) -> bool {
+    match operator {
+        "" | "=" => ordering.is_eq(),
+        "!=" => ordering.is_ne(),
+        ">" => ordering.is_gt(),
+        "<" => ordering.is_lt(),
+        ">=" => ordering.is_ge(),
+        _ => ordering.is_le(),
+    }
+}
+
+fn compare_number(fact: u64, argument: &str) -> Option<bool> {
+    let (operator, text) = operator(argument);
+    let wanted = ferrite_unit::value::size(text).ok()??;
+    Some(accepts(if operator.is_empty() { ">=" } else { operator }, fact.cmp(&wanted)))
+}
+
+fn version(release: &str, argument: &str) -> Option<bool> {
+    let (operator, text) = operator(argument);
+    let numbers = |text: &str| -> Vec<u64> {
+        text.split(|c: char| !c.is_ascii_digit()).filter(|p| !p.is_empty()).filter_map(|p| p.parse().ok()).collect()
+    };
+    if operator.is_empty() {
+        return Some(matches(text.as_bytes(), release.as_bytes()));
+    }
+    Some(accepts(operator, numbers(release).cmp(&numbers(text))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_names() {
+        assert!(matches(b"a*c?", b"abbcd") && matches(b"*", b"") && !matches(b"a*c", b"ab"));
+    }
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert_eq!(version("6.12.1", ">=6.2"), Some(true));
+        assert_eq!(version("6.12.1", "<6.2"), Some(false));
+        assert_eq!(version("6.12.1", "6.*"), Some(true));
+    }
+
+    #[test]
+    fn mount_points_with_blanks_are_read() {
+        assert_eq!(unoctal("/a\\040b\\134"), "/a b\\");
+    }
+}

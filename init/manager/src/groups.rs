@@ -1,0 +1,242 @@
+//! Control groups (version 2): one a unit, watched for the end of its last process.
+//!
+//! Without a writable hierarchy everything works but the tracking of processes that a service left behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use ferrite_unit::UnitName;
+use rustix::fs::inotify;
+use rustix::fs::{Mode, OFlags};
+
+use crate::jobs::UnitId;
+
+/// Process ids of one group that are looked at.
+const PROCESSES_MAX: usize = 10_000;
+/// Groups below a unit's group that are looked at.
+const SUBGROUPS_MAX: usize = 1_000;
+
+/// The hierarchy below our root.
+#[derive(Debug)]
+pub struct Groups {
+    root: Option<String>,
+    inotify: Option<OwnedFd>,
+    watches: BTreeMap<i32, UnitId>,
+    paths: BTreeMap<UnitId, i32>,
+}
+
+impl Groups {
+    /// Takes this directory of a cgroup2 file system as the root of all groups; `None`: there is none.
+    pub fn new(root: Option<String>) -> Groups {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let inotify = root.as_ref().and_then(|_| inotify::init(flags).ok());
+        Groups { root, inotify, watches: BTreeMap::new(), paths: BTreeMap::new() }
+    }
+
+    /// The file that becomes readable when a group changes.
+    pub fn file(&self) -> Option<&OwnedFd> {
+        self.inotify.as_ref()
+    }
+
+    /// Where the hierarchy begins.
+    pub fn root(&self) -> Option<&str> {
+        self.root.as_deref()
+    }
+
+    /// The path of a unit's group below the root, such as `/system.slice/ssh.service`.
+    pub fn path(slice: Option<&UnitName>, unit: &UnitName) -> String {
+        format!("{}/{unit}", slice.map(slice_path).unwrap_or_default())
+    }
+
+    fn absolute(&self, group: &str) -> Option<String> {
+        self.root.as_ref().map(|root| format!("{root}{group}"))
+    }
+
+    /// Makes the group of a unit and watches it.
+    pub fn make(&mut self, id: UnitId, group: &str) -> io::Result<()> {
+        let Some(root) = self.root.clone() else { return Ok(()) };
+        let mut place = root;
+        for part in group.split('/').filter(|part| !part.is_empty()) {
+            // Which controllers exist differs between machines: each is wished for by itself.
+            for controller in ["+memory", "+pids", "+cpu", "+io"] {
+                let _ = fs::write(format!("{place}/cgroup.subtree_control"), controller);
+            }
+            place = format!("{place}/{part}");
+            match fs::create_dir(&place) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        if let Some(inotify) = &self.inotify
+            && !self.paths.contains_key(&id)
+        {
+            let events = format!("{place}/cgroup.events");
+            let watch = inotify::add_watch(inotify, events, inotify::WatchFlags::MODIFY)?;
+            self.watches.insert(watch, id);
+            self.paths.insert(id, watch);
+        }
+        Ok(())
+    }
+
+    /// The directory of a group, to start processes in.
+    pub fn open(&self, group: &str) -> Option<OwnedFd> {
+        let path = self.absolute(group)?;
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
+    /// Does a living process belong to the group or one below?
+    pub fn populated(&self, group: &str) -> bool {
+        let Some(path) = self.absolute(group) else { return false };
+        fs::read_to_string(format!("{path}/cgroup.events")).is_ok_and(|text| text.lines().any(|l| l == "populated 1"))
+    }
+
+    /// Takes the units whose groups changed.
+    pub fn changed(&mut self) -> Vec<UnitId> {
+        let Some(inotify) = &self.inotify else { return Vec::new() };
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(inotify, &mut space);
+        let mut units = Vec::new();
+        while let Ok(event) = reader.next() {
+            if event.events().contains(inotify::ReadFlags::IGNORED) {
+                continue;
+            }
+            if let Some(id) = self.watches.get(&event.wd())
+                && !units.contains(id)
+            {
+                units.push(*id);
+            }
+        }
+        units
+    }
+
+    /// The processes of a group and of those below it, with the group of each relative to it.
+    pub fn processes(&self, group: &str) -> Vec<(i32, String)> {
+        let Some(path) = self.absolute(group) else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut open = vec![String::new()];
+        let mut seen = 0;
+        while let Some(below) = open.pop() {
+            seen += 1;
+            if seen > SUBGROUPS_MAX || found.len() > PROCESSES_MAX {
+                break;
+            }
+            let text = fs::read_to_string(format!("{path}{below}/cgroup.procs")).unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| Some((line.parse().ok()?, below.clone()))));
+            for entry in fs::read_dir(format!("{path}{below}")).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    open.push(format!("{below}/{}", entry.file_name().to_string_lossy()));
+                }
+            }
+        }
+        found
+    }
+
+    /// Sends SIGKILL to everything in a group, at once.
+    pub fn kill(&self, group: &str) {
+        let Some(path) = self.absolute(group) else { return };
+        if fs::write(format!("{path}/cgroup.kill"), "1").is_err() {
+            for (pid, _) in self.processes(group) {
+                // A process that is gone already is what we want.
+                let _ = ferrite_sys::signal::send(pid, 9);
+            }
+        }
+    }
+
+    /// A number in a file of the group; `None` also for `max`.
+    pub fn number(&self, group: &str, file: &str) -> Option<u64> {
+        self.text(group, file)?.trim().parse().ok()
+    }
+
+    /// A file of the group.
+    pub fn text(&self, group: &str, file: &str) -> Option<String> {
+        fs::read_to_string(format!("{}/{file}", self.absolute(group)?)).ok()
+    }
+
+    /// Writes a setting of a group.
+    pub fn set(&self, group: &str, file: &str, value: &str) -> io::Result<()> {
+        match self.absolute(group) {
+            Some(path) => fs::write(format!("{path}/{file}"), value),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes an empty group and the empty ones below it.
+    pub fn remove(&mut self, id: UnitId, group: &str) {
+        let Some(path) = self.absolute(group) else { return };
+        let mut below: Vec<String> = vec![path];
+        let mut all = Vec::new();
+        while let Some(directory) = below.pop() {
+            for entry in fs::read_dir(&directory).into_iter().flatten().flatten().take(SUBGROUPS_MAX) {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    below.push(entry.path().to_string_lossy().into_owned());
+                }
+            }
+            all.push(directory);
+        }
+        // Deepest last in the list: removed first. One that is not empty stays, and so do its parents.
+        for directory in all.iter().rev() {
+            let _ = fs::remove_dir(directory);
+        }
+        if let Some(watch) = self.paths.remove(&id) {
+            self.watches.remove(&watch);
+            if let Some(inotify) = &self.inotify {
+                // The kernel has removed the watch together with the file.
+                let _ = inotify::remove_watch(inotify, watch);
+            }
+        }
+    }
+}
+
+/// `/a.slice/a-b.slice` for `a-b.slice`.
+fn slice_path(slice: &UnitName) -> String {
+    if slice.as_str() == "-.slice" {
+        return String::new();
+    }
+    let mut path = String::new();
+    let mut name = String::new();
+    for part in slice.stem().split('-') {
+        if !name.is_empty() {
+            name.push('-');
+        }
+        name.push_str(part);
+        path.push_str(&format!("/{name}.slice"));
+    }
+    path
+}
+
+/// Finds where our groups begin: the whole hierarchy in a boot, a group of our own inside a namespace.
+pub fn find_root(real_boot: bool) -> Option<String> {
+    let is_cgroup2 = |path: &str| {
+        rustix::fs::statfs(path).is_ok_and(|s| i64::from(s.f_type) == 0x6367_7270)
+    };
+    let mount = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().find(|path| is_cgroup2(path))?;
+    if real_boot {
+        return Some(mount.to_owned());
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?.trim_end_matches('/');
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+    let digits: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+    let root = format!("{mount}{own}/ferrite-{digits}");
+    match fs::create_dir(&root) {
+        Ok(()) => Some(root),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(root),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_a_unit_lies_below_its_slices() {
+        let slice = UnitName::parse("system-getty.slice").unwrap();
+        let unit = UnitName::parse("getty@tty1.service").unwrap();
+        assert_eq!(Groups::path(Some(&slice), &unit), "/system.slice/system-getty.slice/getty@tty1.service");
+        assert_eq!(Groups::path(None, &unit), "/getty@tty1.service");
+    }
+}

@@ -1,0 +1,29 @@
+//! What specifiers and conditions say about this machine, read from its files.
+
+use std::fs;
+
+use ferrite_unit::environment::parse_file;
+use ferrite_unit::specifier::Host;
+
+fn line(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// Reads it all.
+pub fn read() -> Host {
+    let uname = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    Host {
+        machine_id: line("/etc/machine-id"),
+        boot_id: line("/proc/sys/kernel/random/boot_id").replace('-', ""),
+        host_name: text(uname.nodename()),
+        kernel_release: text(uname.release()),
+        architecture: architecture().into(),
+        os_release: fs::read_to_string("/etc/os-release").map(|t| parse_file(&t)).unwrap_or_default(),
+    }
+}
+
+/// systemd's name of the processor architecture.
+pub fn architecture() -> &'static str {
+    if cfg!(target_arch = "x86_64") { "x86-64" } else { "arm64" }
+}

@@ -1,0 +1,45 @@
+//! PID 1 of Ferrite: the service manager.
+//!
+//! Decides in pure modules (`machine`, `transitions`, `mounts`, `jobs`, `transaction`, `timers`), acts in the others.
+//! One thread, one loop (`engine`); it never panics, never blocks and never exits while the machine runs.
+
+pub mod jobs;
+pub mod machine;
+pub mod mounts;
+pub mod timers;
+pub mod transaction;
+mod transitions;
+
+mod engine;
+mod lifecycle;
+mod loading;
+mod notifications;
+mod queue;
+mod signals;
+mod spawn;
+mod units;
+mod watch;
+
+mod accounts;
+mod child;
+mod clock;
+mod disk;
+mod facts;
+mod groups;
+mod host;
+mod log;
+mod mounting;
+mod streams;
+
+mod answers;
+mod commands;
+mod enablement;
+mod properties;
+mod requests;
+mod server;
+
+mod boot;
+mod shutdown;
+mod start;
+
+pub use start::{Options, run};

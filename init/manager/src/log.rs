@@ -1,0 +1,97 @@
+//! What PID 1 says: to the kernel log, and the progress of the boot to the consoles.
+
+use std::io::Write;
+
+use ferrite_sys::console::Consoles;
+use ferrite_sys::kmsg::{Kmsg, Priority};
+
+/// Where lines go.
+#[derive(Debug)]
+enum Sink {
+    Kernel(Kmsg),
+    Error,
+}
+
+/// The log of PID 1.
+#[derive(Debug)]
+pub struct Log {
+    sink: Sink,
+    consoles: bool,
+}
+
+/// The word before a status line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// `[  OK  ]`
+    Ok,
+    /// `[FAILED]`
+    Failed,
+    /// `[DEPEND]`
+    Depend,
+    /// `[ TIME ]`
+    Time,
+    /// Nothing, indented.
+    None,
+}
+
+impl Mark {
+    fn text(self) -> &'static str {
+        match self {
+            Mark::Ok => "[  OK  ] ",
+            Mark::Failed => "[FAILED] ",
+            Mark::Depend => "[DEPEND] ",
+            Mark::Time => "[ TIME ] ",
+            Mark::None => "         ",
+        }
+    }
+}
+
+impl Log {
+    /// The log of a real boot: kernel log and consoles.
+    pub fn kernel() -> Log {
+        let sink = Kmsg::open().map_or(Sink::Error, Sink::Kernel);
+        Log { sink, consoles: true }
+    }
+
+    /// The log inside a namespace: standard error.
+    pub fn plain() -> Log {
+        Log { sink: Sink::Error, consoles: false }
+    }
+
+    fn write(&self, priority: Priority, text: &str) {
+        // The log is the last place to report to: its own errors cannot be told to anybody.
+        match &self.sink {
+            Sink::Kernel(kernel) => drop(kernel.write(priority, "init", text)),
+            Sink::Error => drop(writeln!(std::io::stderr(), "<{}>init: {text}", priority as u8)),
+        }
+    }
+
+    /// Something failed.
+    pub fn error(&self, text: &str) {
+        self.write(Priority::Error, text);
+    }
+
+    /// Something is not as it should be; we go on.
+    pub fn warning(&self, text: &str) {
+        self.write(Priority::Warning, text);
+    }
+
+    /// Worth knowing.
+    pub fn info(&self, text: &str) {
+        self.write(Priority::Info, text);
+    }
+
+    /// For the curious.
+    pub fn debug(&self, text: &str) {
+        self.write(Priority::Debug, text);
+    }
+
+    /// A line for the person at the console. Opened per line: a console may come and go.
+    pub fn status(&self, mark: Mark, text: &str) {
+        if self.consoles {
+            Consoles::open().write_line(&format!("{}{text}", mark.text()));
+        } else {
+            drop(writeln!(std::io::stderr(), "{}{text}", mark.text()));
+        }
+    }
+}

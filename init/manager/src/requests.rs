@@ -1,0 +1,337 @@
+//! Carries out what clients ask.
+
+use std::collections::BTreeMap;
+
+use ferrite_control::{
+    ErrorKind, JobEntry, JobMode, JobOutcome, JobReport, JobVerb, KillWhom, MAX_UNITS_PER_REQUEST, Reply, Request,
+    ShutdownAction,
+};
+use ferrite_sys::reboot::End;
+use ferrite_unit::{LoadState, UnitName};
+
+use crate::engine::{Engine, Job, UnitEvent};
+use crate::jobs::{Active, JobId, JobKind, JobResult, Mode, UnitId};
+use crate::machine::Event;
+use crate::mounts::MountEvent;
+use crate::server::{ClientId, Pending, error};
+use crate::transaction::{Graph, PlanError};
+use crate::units::Kind;
+
+impl Engine {
+    /// Answers a request; `None`: the answer comes later.
+    pub fn answer(&mut self, client: ClientId, request: Request) -> Option<Reply> {
+        Some(match request {
+            Request::ListUnits => Reply::Units(self.summaries()),
+            Request::ListUnitFiles => Reply::UnitFiles(self.unit_files()),
+            Request::ListJobs => Reply::JobQueue(self.job_entries()),
+            Request::Show { unit } => match UnitName::parse(&unit) {
+                Ok(name) => self.details(&name),
+                Err(fault) => error(ErrorKind::BadRequest, fault.to_string()),
+            },
+            Request::ShowManager => Reply::Properties(self.manager_properties()),
+            Request::Job { verb, units, mode, wait } => return self.job_request(client, verb, &units, mode, wait),
+            Request::KillUnit { unit, whom, signal } => self.kill_request(&unit, whom, signal),
+            Request::ResetFailed { units } => self.reset_failed(&units),
+            Request::DaemonReload => {
+                self.reload();
+                Reply::Done
+            }
+            Request::IsSystemRunning { wait } => {
+                let state = self.system_state();
+                if wait && state == "starting" {
+                    self.server.clients.get_mut(&client)?.waits_for_boot = true;
+                    return None;
+                }
+                Reply::SystemState(state.into())
+            }
+            Request::GetDefault => Reply::Text(self.default_target()),
+            Request::Shutdown { action, force } => {
+                let end = match action {
+                    ShutdownAction::Reboot => End::Reboot,
+                    ShutdownAction::Poweroff => End::Poweroff,
+                    ShutdownAction::Halt => End::Halt,
+                };
+                self.begin_shutdown(end, force);
+                Reply::Done
+            }
+            Request::Run(run) => return self.run_request(client, run),
+            Request::Kill(signal) => {
+                let pid = self.server.clients.get(&client)?.command?;
+                // The command may have ended in the meantime; its exit status is on its way.
+                let _ = ferrite_sys::signal::send_to_group(pid, signal);
+                return None;
+            }
+        })
+    }
+
+    /// Whoever waited for the end of the boot is told.
+    pub fn answer_boot_waiters(&mut self) {
+        let state = self.system_state();
+        let waiting: Vec<ClientId> =
+            self.server.clients.iter().filter(|(_, client)| client.waits_for_boot).map(|(id, _)| *id).collect();
+        for id in waiting {
+            if let Some(client) = self.server.clients.get_mut(&id) {
+                client.waits_for_boot = false;
+            }
+            self.send(id, &Reply::SystemState(state.into()));
+        }
+    }
+
+    fn job_entries(&self) -> Vec<JobEntry> {
+        self.jobs
+            .iter()
+            .map(|(id, job)| JobEntry {
+                id: *id,
+                unit: self.name(job.unit),
+                job: job.kind.as_str().into(),
+                state: if job.running { "running" } else { "waiting" }.into(),
+            })
+            .collect()
+    }
+
+    fn default_target(&self) -> String {
+        let path = &self.settings.load_path.0;
+        let link = path.iter().find_map(|dir| std::fs::read_link(format!("{dir}/default.target")).ok());
+        link.and_then(|target| target.file_name().map(|name| name.to_string_lossy().into_owned()))
+            .unwrap_or_else(|| "default.target".into())
+    }
+
+    fn job_request(
+        &mut self,
+        client: ClientId,
+        verb: JobVerb,
+        units: &[String],
+        mode: JobMode,
+        wait: bool,
+    ) -> Option<Reply> {
+        if units.len() > MAX_UNITS_PER_REQUEST {
+            let text = format!("more than {MAX_UNITS_PER_REQUEST} units in one request");
+            return Some(error(ErrorKind::LimitExceeded, text));
+        }
+        let mode = match mode {
+            JobMode::Fail => Mode::Fail,
+            JobMode::Replace => Mode::Replace,
+            JobMode::ReplaceIrreversibly => Mode::ReplaceIrreversibly,
+            JobMode::Isolate => Mode::Isolate,
+            JobMode::IgnoreDependencies => Mode::IgnoreDependencies,
+        };
+        let mut reports = Vec::new();
+        let mut open = 0;
+        for (position, unit) in units.iter().enumerate() {
+            let (report, job) = self.one_job(verb, unit, mode);
+            if let Some(job) = job.filter(|_| wait).and_then(|job| self.jobs.get_mut(&job)) {
+                job.waiters.push((client, position));
+                open += 1;
+            }
+            reports.push(report);
+        }
+        if open == 0 {
+            return Some(Reply::Jobs(reports));
+        }
+        self.server.clients.get_mut(&client)?.pending = Some(Pending { reports, open });
+        None
+    }
+
+    /// Queues the job of one unit of a request.
+    fn one_job(&mut self, verb: JobVerb, unit: &str, mode: Mode) -> (JobReport, Option<JobId>) {
+        let report = |outcome| JobReport {
+            unit: unit.to_owned(),
+            outcome,
+            unit_result: String::new(),
+            refusal: None,
+            message: String::new(),
+        };
+        let refused = |kind, message: String| {
+            (JobReport { refusal: Some(kind), message, ..report(JobOutcome::Refused) }, None)
+        };
+        let name = match UnitName::parse(unit) {
+            Ok(name) if name.is_template() => {
+                return refused(ErrorKind::BadRequest, format!("{name} is a template: name an instance"));
+            }
+            Ok(name) => name,
+            Err(fault) => return refused(ErrorKind::BadRequest, fault.to_string()),
+        };
+        let Some(id) = self.load(&name) else {
+            return refused(ErrorKind::LimitExceeded, "too many units".into());
+        };
+        let active = self.active(id);
+        if let Some((kind, message)) = self.refusal(id, verb, mode) {
+            return refused(kind, message);
+        }
+        let kind = match verb {
+            JobVerb::Start => JobKind::Start,
+            JobVerb::Stop => JobKind::Stop,
+            JobVerb::Restart => JobKind::Restart,
+            JobVerb::Reload => JobKind::Reload,
+            JobVerb::TryRestart | JobVerb::TryReloadOrRestart if active.is_down() => {
+                return (report(JobOutcome::Skipped), None);
+            }
+            JobVerb::TryRestart => JobKind::Restart,
+            JobVerb::ReloadOrRestart if active.is_down() => JobKind::Start,
+            JobVerb::ReloadOrRestart | JobVerb::TryReloadOrRestart if self.can_reload(id) => JobKind::Reload,
+            JobVerb::ReloadOrRestart | JobVerb::TryReloadOrRestart => JobKind::Restart,
+        };
+        match self.enqueue(id, kind, mode) {
+            Ok(job) => (report(JobOutcome::Queued), Some(job)),
+            Err(fault) => {
+                let kind = match &fault {
+                    PlanError::Refused(_) => self.refusal_kind(id),
+                    PlanError::Contradiction(_) | PlanError::Cycle(_) | PlanError::Destructive(_) => {
+                        ErrorKind::TransactionFailed
+                    }
+                };
+                refused(kind, fault.to_string())
+            }
+        }
+    }
+
+    fn can_reload(&self, id: UnitId) -> bool {
+        self.units.get(id).and_then(|runtime| runtime.unit.service()).is_some_and(|service| {
+            !service.reload.is_empty() || service.kind == ferrite_unit::service::ServiceType::NotifyReload
+        })
+    }
+
+    fn refusal_kind(&self, id: UnitId) -> ErrorKind {
+        match self.units.get(id).map(|runtime| &runtime.unit.load) {
+            Some(LoadState::NotFound) => ErrorKind::NoSuchUnit,
+            Some(LoadState::Masked) => ErrorKind::UnitMasked,
+            Some(LoadState::BadSetting(_) | LoadState::Error(_)) => ErrorKind::UnitRefuses,
+            Some(LoadState::Loaded) | None => ErrorKind::TransactionFailed,
+        }
+    }
+
+    /// What a unit itself does not allow.
+    fn refusal(&self, id: UnitId, verb: JobVerb, mode: Mode) -> Option<(ErrorKind, String)> {
+        let runtime = self.units.get(id)?;
+        let name = &runtime.unit.name;
+        let down = runtime.active().is_down();
+        match verb {
+            JobVerb::Start if runtime.unit.refuse_manual_start => {
+                Some((ErrorKind::UnitRefuses, format!("{name} may only be started by other units")))
+            }
+            JobVerb::Stop if runtime.unit.refuse_manual_stop => {
+                Some((ErrorKind::UnitRefuses, format!("{name} may only be stopped by other units")))
+            }
+            JobVerb::Stop if runtime.unit.load == LoadState::NotFound && down => {
+                Some((ErrorKind::NoSuchUnit, format!("unit {name} not loaded")))
+            }
+            JobVerb::Start if mode == Mode::Isolate && !runtime.unit.allow_isolate => {
+                Some((ErrorKind::UnitRefuses, format!("{name} does not allow to be isolated")))
+            }
+            JobVerb::Reload if runtime.unit.load == LoadState::NotFound && down => {
+                Some((ErrorKind::NoSuchUnit, format!("unit {name} not found")))
+            }
+            JobVerb::Reload if down => {
+                Some((ErrorKind::UnitRefuses, format!("{name} is not active, cannot reload")))
+            }
+            JobVerb::Reload if !self.can_reload(id) => {
+                Some((ErrorKind::UnitRefuses, format!("{name} has no way to reload")))
+            }
+            _ => None,
+        }
+    }
+
+    /// A job ended: the clients that wait for it get their answer once all of theirs have.
+    pub fn answer_waiters(&mut self, job: &Job, result: JobResult) {
+        let outcome = match result {
+            JobResult::Done => JobOutcome::Done,
+            JobResult::Canceled => JobOutcome::Canceled,
+            JobResult::Timeout => JobOutcome::Timeout,
+            JobResult::Failed => JobOutcome::Failed,
+            JobResult::Dependency => JobOutcome::Dependency,
+            JobResult::Skipped => JobOutcome::Skipped,
+            JobResult::Invalid => JobOutcome::Invalid,
+            JobResult::Assert => JobOutcome::Assert,
+            JobResult::Unsupported => JobOutcome::Unsupported,
+        };
+        let unit_result = self.units.get(job.unit).map(|runtime| runtime.result().to_owned()).unwrap_or_default();
+        for (id, position) in &job.waiters {
+            let Some(client) = self.server.clients.get_mut(id) else { continue };
+            let Some(pending) = &mut client.pending else { continue };
+            if let Some(report) = pending.reports.get_mut(*position) {
+                report.outcome = outcome;
+                report.unit_result.clone_from(&unit_result);
+            }
+            pending.open = pending.open.saturating_sub(1);
+            if pending.open == 0
+                && let Some(pending) = client.pending.take()
+            {
+                self.send(*id, &Reply::Jobs(pending.reports));
+            }
+        }
+    }
+
+    fn kill_request(&mut self, unit: &str, whom: KillWhom, signal: i32) -> Reply {
+        let Some(id) = UnitName::parse(unit).ok().and_then(|name| self.units.find(&name)) else {
+            return error(ErrorKind::NoSuchUnit, format!("unit {unit} not loaded"));
+        };
+        let Some(runtime) = self.units.get(id) else { return Reply::Done };
+        if !(1..=64).contains(&signal) {
+            return error(ErrorKind::BadRequest, format!("{signal} is no signal"));
+        }
+        let mut pids: Vec<i32> = match whom {
+            KillWhom::Main => runtime.main_pid.into_iter().collect(),
+            KillWhom::Control => runtime.control_pid.into_iter().collect(),
+            KillWhom::All => [runtime.main_pid, runtime.control_pid].into_iter().flatten().collect(),
+        };
+        if whom == KillWhom::All
+            && let Some(group) = &runtime.group
+        {
+            pids.extend(self.groups.processes(group).into_iter().map(|(pid, _)| pid));
+            pids.sort_unstable();
+            pids.dedup();
+        }
+        if pids.is_empty() {
+            return error(ErrorKind::Failed, format!("{unit} has no such process"));
+        }
+        for pid in pids {
+            // One that ended in the meantime needs no signal.
+            let _ = ferrite_sys::signal::send(pid, signal);
+        }
+        Reply::Done
+    }
+
+    fn reset_failed(&mut self, units: &[String]) -> Reply {
+        let ids = if units.is_empty() {
+            self.units.ids()
+        } else {
+            let mut ids = Vec::new();
+            for unit in units {
+                match UnitName::parse(unit).ok().and_then(|name| self.units.find(&name)) {
+                    Some(id) => ids.push(id),
+                    None => return error(ErrorKind::NoSuchUnit, format!("unit {unit} not loaded")),
+                }
+            }
+            ids
+        };
+        for id in ids {
+            let Some(runtime) = self.units.get_mut(id) else { continue };
+            runtime.starts.clear();
+            let failed = runtime.active() == Active::Failed;
+            match runtime.kind {
+                Kind::Service(_) => self.events.push_back((id, UnitEvent::Service(Event::ResetFailed))),
+                Kind::Mount(_) if failed => self.events.push_back((id, UnitEvent::Mount(MountEvent::ResetFailed))),
+                Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => {}
+            }
+        }
+        Reply::Done
+    }
+
+    fn manager_properties(&self) -> BTreeMap<String, String> {
+        let pairs = [
+            ("Version", format!("Ferrite {}", env!("CARGO_PKG_VERSION"))),
+            ("SystemState", self.system_state().to_owned()),
+            ("NFailedUnits", self.failed_units().to_string()),
+            ("NJobs", self.jobs.len().to_string()),
+            ("NNames", self.units.ids().len().to_string()),
+            ("UnitPath", self.settings.load_path.0.join(" ")),
+            ("UserspaceTimestampMonotonic", self.began_us.to_string()),
+            ("FinishTimestampMonotonic", self.booted_us.unwrap_or(0).to_string()),
+            ("ControlGroup", self.groups.root().unwrap_or("").to_owned()),
+            ("Architecture", crate::host::architecture().to_owned()),
+            ("DefaultTimeoutStartUSec", "1min 30s".to_owned()),
+            ("DefaultTimeoutStopUSec", "1min 30s".to_owned()),
+        ];
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}

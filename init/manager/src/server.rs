@@ -1,0 +1,249 @@
+//! The control socket: clients, their rights, their requests. Never waits for a client.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use ferrite_control::{
+    ErrorKind, JobReport, LineBuffer, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, RUN_DESCRIPTORS, Reply, Request, decode, encode,
+};
+
+use crate::accounts::Accounts;
+use crate::engine::{Engine, keys};
+
+/// Clients at once.
+pub const CLIENTS_MAX: usize = 128;
+/// Requests of one client that are answered before others are looked at.
+const REQUESTS_MAX: usize = 64;
+
+/// The number of a client; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    lines: LineBuffer,
+    output: Vec<u8>,
+    closing: bool,
+    /// May it change anything?
+    pub privileged: bool,
+    /// Who it is.
+    pub uid: u32,
+    /// Files that came with its requests and are not used yet.
+    pub descriptors: Vec<OwnedFd>,
+    /// Jobs whose ends it waits for.
+    pub pending: Option<Pending>,
+    /// The process of its `run`.
+    pub command: Option<i32>,
+    /// Does it wait for the end of the boot?
+    pub waits_for_boot: bool,
+}
+
+/// An answer that is not complete yet.
+#[derive(Debug)]
+pub struct Pending {
+    /// One a unit.
+    pub reports: Vec<JobReport>,
+    /// How many are still open.
+    pub open: usize,
+}
+
+/// All clients.
+#[derive(Debug, Default)]
+pub struct Server {
+    listener: Option<UnixListener>,
+    /// The clients by number.
+    pub clients: BTreeMap<ClientId, Client>,
+    next: u64,
+}
+
+impl Engine {
+    /// Makes the control socket, again if need be.
+    pub fn open_control_socket(&mut self) {
+        let path = self.settings.control_socket.clone();
+        if let Some(old) = self.server.listener.take() {
+            let _ = self.epoll.remove(&old);
+        }
+        if let Some((directory, _)) = path.rsplit_once('/')
+            && let Err(error) = fs::create_dir_all(directory)
+        {
+            self.log.error(&format!("making {directory}: {error}, going on without a control socket"));
+            return;
+        }
+        let _ = fs::remove_file(&path);
+        let made = UnixListener::bind(&path).and_then(|listener| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+            listener.set_nonblocking(true)?;
+            self.epoll.add(&listener, keys::CONTROL)?;
+            Ok(listener)
+        });
+        match made {
+            Ok(listener) => self.server.listener = Some(listener),
+            Err(error) => self.log.error(&format!("making control socket {path}: {error}, going on without")),
+        }
+    }
+
+    /// Lets new clients in.
+    pub fn accept_clients(&mut self) {
+        for _ in 0..CLIENTS_MAX {
+            let Some(Ok((stream, _))) = self.server.listener.as_ref().map(UnixListener::accept) else { return };
+            if self.server.clients.len() >= CLIENTS_MAX {
+                // Whoever comes when all places are taken is told and sent away.
+                let reply = error(ErrorKind::LimitExceeded, format!("more than {CLIENTS_MAX} clients"));
+                if let Ok(line) = encode(&reply, MAX_REPLY_BYTES) {
+                    let _ = (&stream).write(&line);
+                }
+                continue;
+            }
+            if let Err(error) = self.add_client(stream) {
+                self.log.warning(&format!("taking a client: {error}, sending it away"));
+            }
+        }
+    }
+
+    fn add_client(&mut self, stream: UnixStream) -> std::io::Result<()> {
+        stream.set_nonblocking(true)?;
+        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+        let uid = peer.uid.as_raw();
+        let id = ClientId(self.server.next);
+        self.server.next = (self.server.next + 1) % (keys::REPORTS - keys::CLIENTS);
+        self.epoll.add(&stream, keys::CLIENTS + id.0)?;
+        let client = Client {
+            stream,
+            lines: LineBuffer::new(MAX_REQUEST_BYTES),
+            output: Vec::new(),
+            closing: false,
+            privileged: uid == 0 || may_administer(uid, peer.gid.as_raw()),
+            uid,
+            descriptors: Vec::new(),
+            pending: None,
+            command: None,
+            waits_for_boot: false,
+        };
+        self.server.clients.insert(id, client);
+        Ok(())
+    }
+
+    /// A client sent something, went away, or takes bytes again.
+    pub fn client_ready(&mut self, id: ClientId) {
+        self.flush(id);
+        let mut buffer = [0; 16 * 1024];
+        for _ in 0..REQUESTS_MAX {
+            let Some(client) = self.server.clients.get_mut(&id) else { return };
+            match ferrite_control::receive(&client.stream, &mut buffer) {
+                Ok(received) if received.length == 0 => return self.drop_client(id),
+                Ok(received) => {
+                    client.descriptors.extend(received.descriptors);
+                    client.descriptors.truncate(RUN_DESCRIPTORS);
+                    client.lines.push(buffer.get(..received.length).unwrap_or_default());
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.drop_client(id),
+            }
+            self.take_lines(id);
+        }
+    }
+
+    fn take_lines(&mut self, id: ClientId) {
+        loop {
+            let Some(client) = self.server.clients.get_mut(&id) else { return };
+            if client.closing {
+                return;
+            }
+            match client.lines.next_line() {
+                Ok(Some(line)) => self.take_line(id, &line),
+                Ok(None) => return,
+                Err(fault) => {
+                    client.closing = true;
+                    self.send(id, &error(ErrorKind::LimitExceeded, fault.to_string()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_line(&mut self, id: ClientId, line: &[u8]) {
+        let request: Request = match decode(line) {
+            Ok(request) => request,
+            Err(fault) => return self.send(id, &error(ErrorKind::BadRequest, fault.to_string())),
+        };
+        let Some(client) = self.server.clients.get(&id) else { return };
+        if !request.is_read_only() && !client.privileged {
+            let text = "only root and members of group sudo may do this".to_owned();
+            return self.send(id, &error(ErrorKind::AccessDenied, text));
+        }
+        if let Some(reply) = self.answer(id, request) {
+            self.send(id, &reply);
+        }
+    }
+
+    /// Sends an answer; what the client does not take at once is kept up to a limit.
+    pub fn send(&mut self, id: ClientId, reply: &Reply) {
+        let line = encode(reply, MAX_REPLY_BYTES).or_else(|fault| {
+            encode(&error(ErrorKind::LimitExceeded, fault.to_string()), MAX_REPLY_BYTES)
+        });
+        let Some(client) = self.server.clients.get_mut(&id) else { return };
+        let Ok(line) = line else { return };
+        if client.output.len() + line.len() > 2 * MAX_REPLY_BYTES {
+            return self.drop_client(id);
+        }
+        client.output.extend_from_slice(&line);
+        self.flush(id);
+    }
+
+    fn flush(&mut self, id: ClientId) {
+        let Some(client) = self.server.clients.get_mut(&id) else { return };
+        while !client.output.is_empty() {
+            match rustix::net::send(&client.stream, &client.output, rustix::net::SendFlags::NOSIGNAL) {
+                Ok(count) => drop(client.output.drain(..count)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    let _ = self.epoll.set_writing(&client.stream, keys::CLIENTS + id.0, true);
+                    return;
+                }
+                Err(_) => return self.drop_client(id),
+            }
+        }
+        if client.closing {
+            return self.drop_client(id);
+        }
+        let _ = self.epoll.set_writing(&client.stream, keys::CLIENTS + id.0, false);
+    }
+
+    /// Forgets a client; a command it started is told by SIGHUP, as by a terminal that went away.
+    pub fn drop_client(&mut self, id: ClientId) {
+        let Some(client) = self.server.clients.remove(&id) else { return };
+        let _ = self.epoll.remove(client.stream.as_fd());
+        if let Some(pid) = client.command {
+            let _ = ferrite_sys::signal::send_to_group(pid, 1);
+        }
+    }
+}
+
+/// An error as an answer.
+pub fn error(kind: ErrorKind, message: String) -> Reply {
+    Reply::Error { kind, message }
+}
+
+/// Is this user a member of the group `sudo`?
+fn may_administer(uid: u32, gid: u32) -> bool {
+    let accounts = Accounts::read();
+    let Some(sudo) = accounts.group("sudo") else { return false };
+    let member = |user: &crate::accounts::User| accounts.groups_of(&user.name).contains(&sudo);
+    gid == sudo || accounts.user(&uid.to_string()).is_some_and(|user| member(&user))
+}
+
+/// Reads a small file for an answer, without ever taking more than so much.
+pub fn read_some(path: &str, limit: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        // What was read before an error is still true.
+        let _ = file.take(limit).read_to_end(&mut bytes);
+    }
+    bytes
+}

@@ -1,0 +1,115 @@
+//! Signals that PID 1 gets: ends of processes, Ctrl-Alt-Del, and the requests that systemd defines.
+
+use std::time::{Duration, Instant};
+
+use ferrite_sys::reboot::End;
+use ferrite_unit::UnitName;
+use nix::sys::signalfd::SignalFd;
+use rustix::process::{WaitOptions, wait};
+
+use crate::engine::Engine;
+use crate::jobs::{JobKind, Mode};
+use crate::machine::Exit;
+
+/// Ends taken before other work is looked at again.
+const REAP_MAX: usize = 5_000;
+/// So many Ctrl-Alt-Del within two seconds end the system by force.
+const IMPATIENCE: usize = 7;
+
+impl Engine {
+    /// Takes all pending signals.
+    pub fn take_signals(&mut self, signals: &SignalFd) {
+        let mut children = false;
+        while let Ok(Some(info)) = signals.read_signal() {
+            let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+            if number == 17 {
+                children = true;
+            } else {
+                self.signalled(number);
+            }
+        }
+        if children {
+            self.reap();
+        }
+    }
+
+    /// Takes the ends of all processes: several ends may come with one signal.
+    pub fn reap(&mut self) {
+        for _ in 0..REAP_MAX {
+            let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return };
+            let exit = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+                (None, Some(signal)) if status.as_raw() & 0x80 != 0 => Exit::Dumped(signal),
+                (None, Some(signal)) => Exit::Signal(signal),
+                (None, None) => continue,
+            };
+            self.process_ended(pid.as_raw_nonzero().get(), exit);
+        }
+        // More ends wait: the level-triggered signal file does not tell so again, but a signal to ourselves does.
+        self.log.debug("many processes ended at once");
+        self.reap_later();
+    }
+
+    fn reap_later(&mut self) {
+        let own = i32::try_from(std::process::id()).unwrap_or(1);
+        // PID 1 may signal itself; the number is that of SIGCHLD.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(own), nix::sys::signal::Signal::SIGCHLD);
+    }
+
+    fn signalled(&mut self, number: i32) {
+        match number {
+            1 => self.reload(),
+            2 if self.settings.real_boot => self.ctrl_alt_del(),
+            2 | 15 if !self.settings.real_boot => self.begin_shutdown(End::Poweroff, 0),
+            15 => self.log.warning("SIGTERM asks to execute PID 1 again, which this version cannot, ignoring"),
+            10 => self.open_control_socket(),
+            12 => self.dump(),
+            30 => self.begin_shutdown(End::Poweroff, 0),
+            _ => self.real_time_signalled(number),
+        }
+    }
+
+    fn real_time_signalled(&mut self, number: i32) {
+        match number - ferrite_sys::signal::real_time(0) {
+            0 => self.isolate(&self.settings.default_unit.clone()),
+            1 => self.isolate("rescue.target"),
+            2 => self.isolate("emergency.target"),
+            3 => self.begin_shutdown(End::Halt, 0),
+            4 => self.begin_shutdown(End::Poweroff, 0),
+            5 => self.begin_shutdown(End::Reboot, 0),
+            13 => self.begin_shutdown(End::Halt, 1),
+            14 => self.begin_shutdown(End::Poweroff, 1),
+            15 => self.begin_shutdown(End::Reboot, 1),
+            _ => {}
+        }
+    }
+
+    fn ctrl_alt_del(&mut self) {
+        let now = Instant::now();
+        self.ctrl_alt_del.retain(|at| now.saturating_duration_since(*at) < Duration::from_secs(2));
+        self.ctrl_alt_del.push(now);
+        let force = u8::from(self.ctrl_alt_del.len() > IMPATIENCE);
+        self.begin_shutdown(End::Reboot, force);
+    }
+
+    /// Starts a target and stops everything it does not need.
+    pub fn isolate(&mut self, name: &str) {
+        let id = UnitName::parse(name).ok().and_then(|name| self.load(&name));
+        let outcome = id.map(|id| self.enqueue(id, JobKind::Start, Mode::Isolate));
+        match outcome {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => self.log.error(&format!("changing to {name}: {error}, staying")),
+            None => self.log.error(&format!("'{name}' is no unit, staying")),
+        }
+    }
+
+    fn dump(&self) {
+        for (_, runtime) in self.units.iter() {
+            let line = format!("{} {} {}", runtime.unit.name, runtime.active().as_str(), runtime.sub());
+            self.log.info(&line);
+        }
+        for (number, job) in &self.jobs {
+            self.log.info(&format!("job {number} {} {}", self.title(job.unit), job.kind.as_str()));
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Making the processes of units, signalling them, and what their ends mean.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use ferrite_unit::service::{NotifyAccess, ServiceType};
+use ferrite_unit::value::Span;
+
+use crate::child::{self, Invocation};
+use crate::engine::{Engine, Process, Role, UnitEvent, keys};
+use crate::groups::Groups;
+use crate::jobs::UnitId;
+use crate::lifecycle::directive;
+use crate::machine::{ControlKind, Event, Exit, KillStep, MainProcess};
+use crate::mounts::MountEvent;
+use crate::timers::TimerKey;
+use crate::units::{CommandRun, Kind};
+
+/// Bytes of a child's report that are read.
+const REPORT_MAX: usize = 1024;
+
+/// 128 random bits as text.
+pub fn new_invocation() -> String {
+    let mut bytes = [0_u8; 16];
+    // Before the kernel's generator is ready the call would block; then an older kernel source serves as well.
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::INSECURE) {
+        Ok(_) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => format!("{:032x}", crate::clock::wall_us()),
+    }
+}
+
+impl Engine {
+    /// Makes the group of a unit, if it has none yet.
+    fn make_group(&mut self, id: UnitId) -> Option<OwnedFd> {
+        let runtime = self.units.get(id)?;
+        let group = match &runtime.group {
+            Some(group) => group.clone(),
+            None => Groups::path(runtime.unit.slice().as_ref(), &runtime.unit.name),
+        };
+        let tasks = runtime.unit.exec().and_then(|exec| exec.tasks_max);
+        if let Err(error) = self.groups.make(id, &group) {
+            self.log.warning(&format!("making control group {group}: {error}, going on without it"));
+            return None;
+        }
+        if let Some(limit) = tasks {
+            let value = limit.map_or("max".to_owned(), |limit| limit.to_string());
+            // Without the controller there is no such file; the limit cannot be kept then.
+            let _ = self.groups.set(&group, "pids.max", &value);
+        }
+        let file = self.groups.open(&group);
+        if let Some(runtime) = self.units.get_mut(id) {
+            runtime.group = Some(group);
+        }
+        file
+    }
+
+    /// Makes the main process (`kind` is `None`) or a control process of a service.
+    pub fn spawn(&mut self, id: UnitId, kind: Option<ControlKind>, index: usize) {
+        let failed = match kind {
+            None => Event::MainNotMade,
+            Some(_) => Event::ControlNotMade,
+        };
+        match self.try_spawn(id, kind, index) {
+            Ok(()) => {}
+            Err(error) => {
+                let title = self.title(id);
+                self.log.error(&format!("{title}: making a process for {}=: {error}", directive(kind)));
+                self.events.push_back((id, UnitEvent::Service(failed)));
+            }
+        }
+    }
+
+    fn try_spawn(&mut self, id: UnitId, kind: Option<ControlKind>, index: usize) -> std::io::Result<()> {
+        let group = self.make_group(id);
+        let gone = || std::io::Error::other("unit has no such command");
+        let runtime = self.units.get(id).ok_or_else(gone)?;
+        let service = runtime.unit.service().ok_or_else(gone)?;
+        let list = kind.map_or(service.start.as_slice(), |kind| kind.commands(service));
+        let command = list.get(index).ok_or_else(gone)?;
+        let invocation = Invocation {
+            unit: runtime.unit.name.as_str(),
+            exec: &service.exec,
+            command,
+            as_user: kind.is_none() || kind == Some(ControlKind::Start) || !service.permissions_start_only,
+            variables: self.variables(id, kind),
+            to_kernel_log: self.settings.real_boot,
+            oom_score: 0,
+            idle: self.idle_gate(service.kind, kind),
+        };
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let child = ferrite_sys::process::fork_into(group.as_ref().map(|g| g.as_fd()), || child::run(&invocation, writer))?;
+        let run = CommandRun {
+            directive: directive(kind),
+            argv: command.words.clone(),
+            pid: child.pid,
+            start_us: crate::clock::wall_us(),
+            ..CommandRun::default()
+        };
+        let watchdog = service.watchdog;
+        let role = if kind.is_none() { Role::Main } else { Role::Control };
+        self.watch_report(child.pid, reader);
+        self.processes.insert(child.pid, Process { unit: Some(id), role });
+        if let Some(runtime) = self.units.get_mut(id) {
+            match kind {
+                None => runtime.main_pid = Some(child.pid),
+                Some(_) => runtime.control_pid = Some(child.pid),
+            }
+            runtime.commands.push(run);
+        }
+        if kind.is_none()
+            && let Some(Span::Finite(after)) = watchdog
+        {
+            self.timers.arm(TimerKey::Watchdog(id), Instant::now(), after);
+        }
+        Ok(())
+    }
+
+    /// Where the main process of an idle service waits for the end of the boot's rush.
+    fn idle_gate(&self, service: ServiceType, kind: Option<ControlKind>) -> Option<BorrowedFd<'_>> {
+        if service != ServiceType::Idle || kind.is_some() {
+            return None;
+        }
+        self.idle.as_ref().map(|(reader, _)| reader.as_fd())
+    }
+
+    fn watch_report(&mut self, pid: i32, reader: OwnedFd) {
+        let key = keys::REPORTS + u64::try_from(pid).unwrap_or(0);
+        if rustix::io::ioctl_fionbio(&reader, true).is_ok() && self.epoll.add(&reader, key).is_ok() {
+            self.reports.insert(pid, reader);
+        }
+    }
+
+    /// A child executed its program (the pipe is closed) or says why it could not.
+    pub fn take_report(&mut self, key: u64) {
+        let Ok(pid) = i32::try_from(key - keys::REPORTS) else { return };
+        let Some(reader) = self.reports.remove(&pid) else { return };
+        let _ = self.epoll.remove(&reader);
+        let mut buffer = [0; REPORT_MAX];
+        let length = rustix::io::read(&reader, &mut buffer).unwrap_or(0);
+        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned();
+        let Some(process) = self.processes.get(&pid).copied() else { return };
+        let Some(id) = process.unit else { return };
+        if text.is_empty() {
+            if process.role == Role::Main {
+                self.events.push_back((id, UnitEvent::Service(Event::MainExecuted)));
+            }
+            return;
+        }
+        let title = self.title(id);
+        let reason = text.split_once(' ').map_or(text.as_str(), |(_, reason)| reason);
+        self.log.error(&format!("{title}: {reason}"));
+    }
+
+    /// What PID 1 itself puts into the environment of a process.
+    fn variables(&self, id: UnitId, kind: Option<ControlKind>) -> Vec<(String, String)> {
+        let Some(runtime) = self.units.get(id) else { return Vec::new() };
+        let mut out = vec![("INVOCATION_ID".to_owned(), runtime.invocation.clone())];
+        let mut set = |name: &str, value: String| out.push((name.to_owned(), value));
+        let Some(service) = runtime.unit.service() else { return out };
+        if service.notify_access != NotifyAccess::None {
+            set("NOTIFY_SOCKET", self.settings.notify_socket.clone());
+        }
+        if let Some(Span::Finite(after)) = service.watchdog {
+            set("WATCHDOG_USEC", after.as_micros().to_string());
+        }
+        if kind.is_some()
+            && let Some(pid) = runtime.main_pid
+        {
+            set("MAINPID", pid.to_string());
+        }
+        if matches!(kind, Some(ControlKind::Stop | ControlKind::StopPost))
+            && let Some(machine) = runtime.machine()
+        {
+            set("SERVICE_RESULT", machine.result.as_str().into());
+            if let MainProcess::Ended(exit) = machine.main {
+                let (code, status) = exit_words(exit);
+                set("EXIT_CODE", code.into());
+                set("EXIT_STATUS", status);
+            }
+        }
+        out
+    }
+
+    /// Makes the process that mounts or unmounts.
+    pub fn spawn_mount(&mut self, id: UnitId, mount: bool) {
+        let group = self.make_group(id);
+        let outcome = {
+            let Some(settings) = self.units.get(id).and_then(|runtime| runtime.unit.mount()) else { return };
+            let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(std::io::Error::from);
+            pipe.and_then(|(reader, writer)| {
+                let work = || crate::mounting::run(settings, mount, writer);
+                let child = ferrite_sys::process::fork_into(group.as_ref().map(|g| g.as_fd()), work)?;
+                Ok((child, reader))
+            })
+        };
+        match outcome {
+            Ok((child, reader)) => {
+                self.watch_report(child.pid, reader);
+                self.processes.insert(child.pid, Process { unit: Some(id), role: Role::Main });
+                if let Some(runtime) = self.units.get_mut(id) {
+                    runtime.control_pid = Some(child.pid);
+                }
+            }
+            Err(error) => {
+                let title = self.title(id);
+                self.log.error(&format!("{title}: making a process: {error}"));
+                self.events.push_back((id, UnitEvent::Mount(MountEvent::NotMade)));
+            }
+        }
+    }
+
+    /// Signals the processes of a unit as its `KillMode=` says.
+    pub fn kill(&mut self, id: UnitId, step: KillStep) {
+        use ferrite_unit::kill::KillMode;
+        let Some(runtime) = self.units.get(id) else { return };
+        let Some(kill) = runtime.unit.kill() else { return };
+        if kill.mode == KillMode::None {
+            return;
+        }
+        let signal = match step {
+            KillStep::Terminate => kill.signal,
+            KillStep::Abort => 6,
+            KillStep::Kill => 9,
+        };
+        let mut pids: Vec<i32> = [runtime.main_pid, runtime.control_pid].into_iter().flatten().collect();
+        let whole = kill.mode == KillMode::ControlGroup || (kill.mode == KillMode::Mixed && step == KillStep::Kill);
+        if whole && let Some(group) = &runtime.group {
+            if step == KillStep::Kill {
+                self.groups.kill(group);
+            }
+            for (pid, _) in self.groups.processes(group) {
+                if !pids.contains(&pid) {
+                    pids.push(pid);
+                }
+            }
+        }
+        for pid in pids {
+            // A process that ended in the meantime is reaped in a moment.
+            let _ = ferrite_sys::signal::send(pid, signal);
+            if kill.send_sighup && step == KillStep::Terminate {
+                let _ = ferrite_sys::signal::send(pid, 1);
+            }
+            if step != KillStep::Kill {
+                let _ = ferrite_sys::signal::send(pid, 18);
+            }
+        }
+    }
+
+    /// A child ended: ours or an orphan that was given to us.
+    pub fn process_ended(&mut self, pid: i32, exit: Exit) {
+        if self.reports.contains_key(&pid) {
+            self.take_report(keys::REPORTS + u64::try_from(pid).unwrap_or(0));
+        }
+        let Some(process) = self.processes.remove(&pid) else { return };
+        if let Role::Command(client) = process.role {
+            self.command_ended(client, exit);
+            return;
+        }
+        let Some(id) = process.unit else { return };
+        let mounted = self.is_mounted(id);
+        let title = self.title(id);
+        let Some(runtime) = self.units.get_mut(id) else { return };
+        if let Some(run) = runtime.commands.iter_mut().rev().find(|run| run.pid == pid) {
+            let (code, status) = exit_words(exit);
+            run.exit_us = crate::clock::wall_us();
+            run.code = code;
+            run.status = status_number(exit);
+            if exit != Exit::Code(0) {
+                self.log.info(&format!("{title}: process {pid} ({}=) {code}, status {status}", run.directive));
+            }
+        }
+        if runtime.main_pid == Some(pid) {
+            runtime.main_pid = None;
+        }
+        if runtime.control_pid == Some(pid) {
+            runtime.control_pid = None;
+        }
+        let event = match (&runtime.kind, process.role) {
+            (Kind::Mount(_), _) => UnitEvent::Mount(MountEvent::Exited { exit, mounted }),
+            (_, Role::Main) => {
+                self.timers.disarm(TimerKey::Watchdog(id));
+                UnitEvent::Service(Event::MainExited(exit))
+            }
+            (_, Role::Control | Role::Command(_) | Role::Helper) => UnitEvent::Service(Event::ControlExited(exit)),
+        };
+        self.events.push_back((id, event));
+    }
+}
+
+/// systemd's words for the end of a process, and the status as text.
+pub fn exit_words(exit: Exit) -> (&'static str, String) {
+    match exit {
+        Exit::Code(code) => ("exited", code.to_string()),
+        Exit::Signal(signal) => ("killed", ferrite_unit::value::signal_name(signal)),
+        Exit::Dumped(signal) => ("dumped", ferrite_unit::value::signal_name(signal)),
+    }
+}
+
+fn status_number(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => i32::from(code),
+        Exit::Signal(signal) | Exit::Dumped(signal) => signal,
+    }
+}

@@ -1,0 +1,296 @@
+//! The table of units: what was loaded, what runs of it, and how the units are linked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use ferrite_unit::{Dependency, Unit, UnitName};
+
+use crate::jobs::{Active, JobId, UnitId};
+use crate::machine::{Machine, State};
+use crate::mounts::MountState;
+use crate::transaction::Relation;
+
+/// Units at most.
+pub const UNITS_MAX: usize = 20_000;
+
+/// The state of a unit by its kind.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A service.
+    Service(Machine),
+    /// A mount.
+    Mount(MountState),
+    /// A target or slice: active or not.
+    Passive(bool),
+    /// A kind that this version cannot run.
+    Inert,
+}
+
+/// A command that ran.
+#[derive(Debug, Clone, Default)]
+pub struct CommandRun {
+    /// Its directive.
+    pub directive: &'static str,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Process id.
+    pub pid: i32,
+    /// When it started (wall clock, microseconds).
+    pub start_us: u64,
+    /// When it ended; 0 while it runs.
+    pub exit_us: u64,
+    /// `exited`, `killed`, `dumped` or empty.
+    pub code: &'static str,
+    /// Status or signal.
+    pub status: i32,
+}
+
+/// When the active state changed: (wall clock, since kernel start), microseconds; 0 for never.
+#[derive(Debug, Clone, Copy, Default)]
+#[allow(missing_docs)]
+pub struct Times {
+    pub change: (u64, u64),
+    pub active_enter: (u64, u64),
+    pub active_exit: (u64, u64),
+    pub inactive_exit: (u64, u64),
+    pub inactive_enter: (u64, u64),
+    pub condition: u64,
+}
+
+/// A unit and everything we know of it now.
+#[derive(Debug)]
+pub struct Runtime {
+    /// What its files say.
+    pub unit: Unit,
+    /// Its links to other units.
+    pub links: BTreeMap<Relation, BTreeSet<UnitId>>,
+    /// Its state.
+    pub kind: Kind,
+    /// Its job.
+    pub job: Option<JobId>,
+    /// When it changed.
+    pub times: Times,
+    /// Its control group below the root of all groups.
+    pub group: Option<String>,
+    /// The main process.
+    pub main_pid: Option<i32>,
+    /// The control process.
+    pub control_pid: Option<i32>,
+    /// `STATUS=`.
+    pub status_text: String,
+    /// The last starts, for the limit.
+    pub starts: Vec<Instant>,
+    /// Identifies the running start.
+    pub invocation: String,
+    /// Commands of this start.
+    pub commands: Vec<CommandRun>,
+    /// The condition that was not met at the last start.
+    pub unmet: Option<usize>,
+    /// Did the last assertion fail?
+    pub assert_failed: bool,
+    /// Modification time of the fragment when it was read.
+    pub fragment_changed: Option<std::time::SystemTime>,
+    /// Were the warnings about its files written?
+    pub warned: bool,
+}
+
+impl Runtime {
+    /// A unit that does not run.
+    pub fn new(unit: Unit) -> Runtime {
+        let kind = idle(&unit);
+        Runtime {
+            unit,
+            links: BTreeMap::new(),
+            kind,
+            job: None,
+            times: Times::default(),
+            group: None,
+            main_pid: None,
+            control_pid: None,
+            status_text: String::new(),
+            starts: Vec::new(),
+            invocation: String::new(),
+            commands: Vec::new(),
+            unmet: None,
+            assert_failed: false,
+            fragment_changed: None,
+            warned: false,
+        }
+    }
+
+    /// systemd's active state.
+    pub fn active(&self) -> Active {
+        match self.kind {
+            Kind::Service(machine) => service_active(&machine, self.unit.service().is_some_and(is_idle)),
+            Kind::Mount(MountState::Dead) => Active::Inactive,
+            Kind::Mount(MountState::Mounting) => Active::Activating,
+            Kind::Mount(MountState::Mounted) => Active::Active,
+            Kind::Mount(MountState::Unmounting) => Active::Deactivating,
+            Kind::Mount(MountState::Failed) => Active::Failed,
+            Kind::Passive(true) => Active::Active,
+            Kind::Passive(false) | Kind::Inert => Active::Inactive,
+        }
+    }
+
+    /// systemd's sub state.
+    pub fn sub(&self) -> &'static str {
+        match self.kind {
+            Kind::Service(machine) => machine.state.sub(),
+            Kind::Mount(state) => state.sub(),
+            Kind::Passive(true) => "active",
+            Kind::Passive(false) | Kind::Inert => "dead",
+        }
+    }
+
+    /// The service machine.
+    pub fn machine(&self) -> Option<&Machine> {
+        match &self.kind {
+            Kind::Service(machine) => Some(machine),
+            Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => None,
+        }
+    }
+
+    /// systemd's `Result=`.
+    pub fn result(&self) -> &'static str {
+        match self.kind {
+            Kind::Service(machine) => machine.result.as_str(),
+            Kind::Mount(MountState::Failed) => "exit-code",
+            Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => "success",
+        }
+    }
+}
+
+fn idle(unit: &Unit) -> Kind {
+    use ferrite_unit::Config;
+    match &unit.config {
+        Config::Service(_) => Kind::Service(Machine::default()),
+        Config::Mount(_) => Kind::Mount(MountState::default()),
+        Config::Target => Kind::Passive(false),
+        // Slices exist as long as the system runs; they hold no process of their own.
+        Config::Slice => Kind::Passive(true),
+        Config::Other => Kind::Inert,
+    }
+}
+
+fn is_idle(service: &ferrite_unit::service::Service) -> bool {
+    service.kind == ferrite_unit::service::ServiceType::Idle
+}
+
+/// An idle service counts as started as soon as its start began, so that nothing waits for it.
+fn service_active(machine: &Machine, idle: bool) -> Active {
+    match machine.state {
+        State::Dead => Active::Inactive,
+        State::Failed => Active::Failed,
+        State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) if idle => Active::Active,
+        State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) | State::AutoRestart => {
+            Active::Activating
+        }
+        State::Running | State::Exited => Active::Active,
+        State::Reload(_) | State::ReloadSignal => Active::Reloading,
+        State::Stop(_)
+        | State::StopWatchdog
+        | State::StopSigterm
+        | State::StopSigkill
+        | State::StopPost(_)
+        | State::FinalSigterm
+        | State::FinalSigkill => Active::Deactivating,
+    }
+}
+
+/// All units by number and by name.
+#[derive(Debug, Default)]
+pub struct Table {
+    entries: Vec<Runtime>,
+    names: BTreeMap<UnitName, UnitId>,
+}
+
+impl Table {
+    /// The unit of a number. Numbers are never reused, so one that we gave out is always there.
+    pub fn get(&self, id: UnitId) -> Option<&Runtime> {
+        self.entries.get(id.0)
+    }
+
+    /// The unit of a number, to change it.
+    pub fn get_mut(&mut self, id: UnitId) -> Option<&mut Runtime> {
+        self.entries.get_mut(id.0)
+    }
+
+    /// The number of a name or alias.
+    pub fn find(&self, name: &UnitName) -> Option<UnitId> {
+        self.names.get(name).copied()
+    }
+
+    /// Adds a unit under its name; `None` when there are too many.
+    pub fn add(&mut self, unit: Unit) -> Option<UnitId> {
+        if self.entries.len() >= UNITS_MAX {
+            return None;
+        }
+        let id = UnitId(self.entries.len());
+        self.names.insert(unit.name.clone(), id);
+        self.entries.push(Runtime::new(unit));
+        Some(id)
+    }
+
+    /// Makes a further name known.
+    pub fn alias(&mut self, name: UnitName, id: UnitId) {
+        self.names.insert(name, id);
+    }
+
+    /// All units.
+    pub fn iter(&self) -> impl Iterator<Item = (UnitId, &Runtime)> {
+        self.entries.iter().enumerate().map(|(number, runtime)| (UnitId(number), runtime))
+    }
+
+    /// All numbers.
+    pub fn ids(&self) -> Vec<UnitId> {
+        (0..self.entries.len()).map(UnitId).collect()
+    }
+
+    /// Links two units, both ways.
+    pub fn link(&mut self, from: UnitId, dependency: Dependency, to: UnitId) {
+        if from == to {
+            return;
+        }
+        let (there, back) = relations(dependency);
+        if let Some(runtime) = self.entries.get_mut(from.0) {
+            runtime.links.entry(there).or_default().insert(to);
+        }
+        if let Some(runtime) = self.entries.get_mut(to.0) {
+            runtime.links.entry(back).or_default().insert(from);
+        }
+    }
+
+    /// Forgets all links, before they are made anew.
+    pub fn unlink_all(&mut self) {
+        for runtime in &mut self.entries {
+            runtime.links.clear();
+        }
+    }
+
+    /// The units that stand in this relation.
+    pub fn related(&self, id: UnitId, relation: Relation) -> Vec<UnitId> {
+        self.get(id)
+            .and_then(|runtime| runtime.links.get(&relation))
+            .map(|set| set.iter().copied().collect())
+            .unwrap_or_default()
+    }
+}
+
+fn relations(dependency: Dependency) -> (Relation, Relation) {
+    match dependency {
+        Dependency::Requires => (Relation::Requires, Relation::RequiredBy),
+        Dependency::Requisite => (Relation::Requisite, Relation::RequisiteOf),
+        Dependency::Wants => (Relation::Wants, Relation::WantedBy),
+        Dependency::BindsTo => (Relation::BindsTo, Relation::BoundBy),
+        Dependency::PartOf => (Relation::PartOf, Relation::ConsistsOf),
+        Dependency::Upholds => (Relation::Upholds, Relation::UpheldBy),
+        Dependency::Conflicts => (Relation::Conflicts, Relation::ConflictedBy),
+        Dependency::Before => (Relation::Before, Relation::After),
+        Dependency::After => (Relation::After, Relation::Before),
+        Dependency::OnFailure => (Relation::OnFailure, Relation::OnFailureOf),
+        Dependency::OnSuccess => (Relation::OnSuccess, Relation::OnSuccessOf),
+        Dependency::PropagatesReloadTo => (Relation::PropagatesReloadTo, Relation::ReloadPropagatedFrom),
+        Dependency::PropagatesStopTo => (Relation::PropagatesStopTo, Relation::StopPropagatedFrom),
+        Dependency::StopPropagatedFrom => (Relation::StopPropagatedFrom, Relation::PropagatesStopTo),
+    }
+}

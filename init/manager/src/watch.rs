@@ -1,0 +1,301 @@
+//! What keeps a machine from hanging: the hardware watchdog, the boot deadline, the time in emergency mode; and the
+//! moments when the boot is over or the system ends.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ferrite_sys::reboot::End;
+use ferrite_sys::watchdog::Watchdog;
+use ferrite_unit::UnitName;
+
+use crate::child::{self, Invocation};
+use crate::engine::{Engine, Phase, Process, Role};
+use crate::jobs::{Active, JobKind, Mode};
+use crate::log::Mark;
+use crate::timers::TimerKey;
+use crate::transaction::Graph;
+
+const DEVICE: &str = "/dev/watchdog0";
+const WATCHDOG_SECONDS: u32 = 60;
+const BOOT_DEADLINE: Duration = Duration::from_secs(300);
+/// Emergency mode without an administrator.
+const EMERGENCY: Duration = Duration::from_secs(300);
+/// All units together may take so long to stop.
+const SHUTDOWN: Duration = Duration::from_secs(300);
+
+/// The watchdog as PID 1 holds it.
+#[derive(Debug, Default)]
+pub struct Watch {
+    hardware: Option<Watchdog>,
+    interval: Duration,
+}
+
+/// The value of `key=value` on the kernel command line; `-` and `_` are the same.
+pub fn option<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
+    let same = |a: &str| a.replace('_', "-") == key.replace('_', "-");
+    command_line.split_whitespace().filter_map(|word| word.split_once('=')).filter(|(k, _)| same(k)).map(|(_, v)| v).last()
+}
+
+impl Watch {
+    /// Takes the watchdog over from early boot, which left it ticking.
+    pub fn open(command_line: &str) -> (Watch, Option<String>) {
+        let wish = option(command_line, "ferrite.watchdog");
+        if wish == Some("off") || !Path::new(DEVICE).exists() {
+            return (Watch::default(), None);
+        }
+        let seconds = wish.and_then(|text| text.parse().ok()).unwrap_or(WATCHDOG_SECONDS).max(5);
+        match Watchdog::open(Path::new(DEVICE)) {
+            Ok(device) => {
+                // A driver with a fixed time-out keeps it; then we ping as it needs.
+                let set = device.set_timeout(seconds).or_else(|_| device.timeout()).unwrap_or(seconds);
+                let interval = Duration::from_millis(u64::from(set.max(3)) * 1000 / 3);
+                (Watch { hardware: Some(device), interval }, None)
+            }
+            Err(error) => (Watch::default(), Some(format!("opening {DEVICE}: {error}, going on without it"))),
+        }
+    }
+
+    /// Tells the watchdog that we live.
+    pub fn ping(&self) {
+        if let Some(device) = &self.hardware {
+            // A watchdog that does not hear us restarts the machine; there is nothing better to do here.
+            let _ = device.ping();
+        }
+    }
+
+    /// How often it must be told; `None`: there is no watchdog.
+    pub fn interval(&self) -> Option<Duration> {
+        self.hardware.as_ref().map(|_| self.interval)
+    }
+}
+
+impl Engine {
+    /// Arms the deadlines of a boot.
+    pub fn arm_deadlines(&mut self) {
+        self.ping_hardware();
+        let facts = fs::read_to_string("/run/ferrite/boot").unwrap_or_default();
+        if facts.lines().any(|line| line == "slot-good=no") {
+            let seconds = option(&self.settings.command_line, "ferrite.boot-deadline").and_then(|text| text.parse().ok());
+            let limit = seconds.map_or(BOOT_DEADLINE, Duration::from_secs);
+            self.timers.arm(TimerKey::BootDeadline, Instant::now(), limit);
+        }
+    }
+
+    /// Pings the hardware watchdog and asks for the next time.
+    pub fn ping_hardware(&mut self) {
+        self.watch.ping();
+        if let Some(interval) = self.watch.interval() {
+            self.timers.arm(TimerKey::Hardware, Instant::now(), interval);
+        }
+    }
+
+    fn state_of(&self, name: &str) -> Active {
+        let id = UnitName::parse(name).ok().and_then(|name| self.units.find(&name));
+        id.map_or(Active::Inactive, |id| self.active(id))
+    }
+
+    /// The slot under test did not reach boot-complete.target: the reason is recorded and the machine restarts.
+    pub fn boot_deadline(&mut self) {
+        if self.state_of("boot-complete.target").is_up() {
+            return;
+        }
+        let waiting = self.jobs.values().find(|job| job.running).or_else(|| self.jobs.values().next());
+        let culprit = waiting.map_or("boot-complete.target".to_owned(), |job| Graph::name(self, job.unit));
+        let reason = format!("deadline: unit {culprit} not reached");
+        self.log.error(&format!("boot is not complete in time, {culprit} is not up, restarting the machine"));
+        self.log.status(Mark::Failed, &format!("Boot not complete in time: waiting for {culprit}. Restarting."));
+        self.run_helper(&["/usr/bin/ferrite-slots", "record-failure", &reason]);
+        self.begin_shutdown(End::Reboot, 0);
+    }
+
+    /// Starts a program of our own; its end means nothing.
+    pub fn run_helper(&mut self, words: &[&str]) {
+        let Some(program) = words.first() else { return };
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        let command = ferrite_unit::command::Command {
+            path: (*program).to_owned(),
+            words,
+            no_expansion: true,
+            ..ferrite_unit::command::Command::default()
+        };
+        let exec = ferrite_unit::exec::Exec::default();
+        let invocation = Invocation {
+            unit: "init.scope",
+            exec: &exec,
+            command: &command,
+            as_user: false,
+            variables: Vec::new(),
+            to_kernel_log: self.settings.real_boot,
+            idle: None,
+            oom_score: 0,
+        };
+        let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(std::io::Error::from)
+            .and_then(|(_, writer)| ferrite_sys::process::fork_into(None, || child::run(&invocation, writer)));
+        match made {
+            Ok(child) => {
+                self.processes.insert(child.pid, Process { unit: None, role: Role::Helper });
+            }
+            Err(error) => self.log.error(&format!("starting {program}: {error}, going on without")),
+        }
+    }
+
+    /// Starts the default unit; if that is impossible, emergency mode.
+    pub fn start_default(&mut self) {
+        let wanted = self.settings.default_unit.clone();
+        match self.try_start(&wanted) {
+            Ok(()) => return,
+            Err(error) => {
+                self.log.error(&format!("starting {wanted}: {error}, entering emergency mode"));
+                self.log.status(Mark::Failed, &format!("Cannot start {wanted}: {error}"));
+            }
+        }
+        self.enter_emergency();
+    }
+
+    fn try_start(&mut self, name: &str) -> Result<(), String> {
+        let parsed = UnitName::parse(name).map_err(|error| error.to_string())?;
+        let id = self.load(&parsed).ok_or_else(|| format!("unit {name} cannot be loaded"))?;
+        self.enqueue(id, JobKind::Start, Mode::Replace).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Emergency mode ends by itself: a machine without a person at its console must not wait for ever.
+    pub fn enter_emergency(&mut self) {
+        if let Err(error) = self.try_start("emergency.target") {
+            self.log.error(&format!("starting emergency.target: {error}, waiting for the end of its time"));
+        }
+        let limit = if self.settings.real_boot { EMERGENCY } else { Duration::from_secs(5) };
+        self.log.status(Mark::None, &format!("Emergency mode: restarting in {} s.", limit.as_secs()));
+        self.timers.arm(TimerKey::Emergency, Instant::now(), limit);
+    }
+
+    /// Its time is over.
+    pub fn emergency_over(&mut self) {
+        let name = "emergency.service";
+        let busy = self.settings.real_boot && self.state_of(name).is_up();
+        if busy {
+            // Somebody opened a shell (only `ferrite.debug` allows it): look again later.
+            self.timers.arm(TimerKey::Emergency, Instant::now(), EMERGENCY);
+            return;
+        }
+        self.log.error("emergency mode lasted long enough, restarting the machine");
+        self.begin_shutdown(End::Reboot, 1);
+    }
+
+    /// The boot's rush is over: idle services may write to the console.
+    fn release_idle(&mut self) {
+        if let Some((_, writer)) = self.idle.take() {
+            // Without the byte each of them goes on by itself after a few seconds.
+            let _ = rustix::io::write(&writer, b"1");
+        }
+    }
+
+    /// Notices that the boot is over, or that everything has stopped.
+    pub fn check_phase(&mut self) {
+        if self.phase == Phase::Starting && self.jobs.values().all(|job| self.is_idle_job(job)) {
+            self.release_idle();
+        }
+        if !self.jobs.is_empty() || !self.events.is_empty() {
+            return;
+        }
+        match self.phase {
+            Phase::Starting => self.boot_over(),
+            Phase::Running => {}
+            Phase::Stopping(end) => self.finished = Some(end),
+        }
+    }
+
+    fn is_idle_job(&self, job: &crate::engine::Job) -> bool {
+        let service = self.units.get(job.unit).and_then(|runtime| runtime.unit.service());
+        service.is_some_and(|service| service.kind == ferrite_unit::service::ServiceType::Idle)
+    }
+
+    fn boot_over(&mut self) {
+        self.phase = Phase::Running;
+        let now = crate::clock::boot_us();
+        self.booted_us = Some(now);
+        let failed = self.failed_units();
+        let own = now.saturating_sub(self.began_us) as f64 / 1e6;
+        let early = self.began_us as f64 / 1e6;
+        let version = env!("CARGO_PKG_VERSION");
+        let plural = if failed == 1 { "unit" } else { "units" };
+        let text = format!("Ferrite {version} is up: {early:.1} s early boot + {own:.1} s, {failed} failed {plural}");
+        self.log.info(&text);
+        self.log.status(if failed == 0 { Mark::Ok } else { Mark::Failed }, &text);
+        self.answer_boot_waiters();
+    }
+
+    /// How many units failed.
+    pub fn failed_units(&self) -> usize {
+        self.units.iter().filter(|(_, runtime)| runtime.active() == Active::Failed).count()
+    }
+
+    /// systemd's word for the state of the whole system.
+    pub fn system_state(&self) -> &'static str {
+        match self.phase {
+            Phase::Stopping(_) => "stopping",
+            Phase::Starting => "starting",
+            Phase::Running if self.state_of("emergency.target").is_up() || self.state_of("rescue.target").is_up() => {
+                "maintenance"
+            }
+            Phase::Running if self.failed_units() > 0 => "degraded",
+            Phase::Running => "running",
+        }
+    }
+
+    /// Begins to end the system. 0: units stop in order; 1: without them; 2: at once. A second wish forces.
+    pub fn begin_shutdown(&mut self, end: End, force: u8) {
+        let again = matches!(self.phase, Phase::Stopping(_));
+        if force >= 2 && self.settings.real_boot {
+            let error = ferrite_sys::reboot::end(end);
+            self.log.error(&format!("ending the machine at once: {error}, ending it in order"));
+        }
+        self.phase = Phase::Stopping(end);
+        if force >= 1 || again {
+            self.finished = Some(end);
+            return;
+        }
+        self.release_idle();
+        self.timers.disarm(TimerKey::BootDeadline);
+        self.timers.disarm(TimerKey::Emergency);
+        self.timers.arm(TimerKey::Shutdown, Instant::now(), SHUTDOWN);
+        let target = match end {
+            End::Reboot => "reboot.target",
+            End::Poweroff => "poweroff.target",
+            End::Halt => "halt.target",
+        };
+        let id = UnitName::parse(target).ok().and_then(|name| self.load(&name));
+        let queued = id.map(|id| self.enqueue(id, JobKind::Start, Mode::ReplaceIrreversibly));
+        match queued {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                self.log.warning(&format!("starting {target}: {error}, stopping all units instead"));
+                self.stop_everything();
+            }
+            None => self.stop_everything(),
+        }
+    }
+
+    fn stop_everything(&mut self) {
+        for id in self.units.ids() {
+            let busy = self.units.get(id).is_some_and(|r| !r.active().is_down() || r.job.is_some());
+            if busy {
+                // A unit that cannot be stopped in order is killed in the last phase.
+                let _ = self.enqueue(id, JobKind::Stop, Mode::ReplaceIrreversibly);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_whichever_way_they_are_written() {
+        assert_eq!(option("quiet ferrite.boot_deadline=5 x", "ferrite.boot-deadline"), Some("5"));
+        assert_eq!(option("a=1 a=2", "a"), Some("2"));
+        assert_eq!(option("a", "a"), None);
+    }
+}

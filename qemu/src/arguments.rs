@@ -36,7 +36,7 @@ pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, mo
         UserData::Cidata(folder) => {
             line.pair(
                 "-drive",
-                &format!("if=none,id=cidata,format=raw,read-only=on,driver=vvfat,label=cidata,dir={}", path(folder)),
+                &format!("if=none,id=cidata,read-only=on,driver=vvfat,label=cidata,dir={}", path(folder)),
             );
             line.add("-device virtio-blk-pci,drive=cidata");
         }

@@ -41,20 +41,12 @@ impl Accounts {
             (user.name == wanted || Some(user.uid) == number).then_some(user)
         });
         known.or_else(|| match (number, wanted) {
-            (Some(uid), _) => Some(User {
-                name: uid.to_string(),
-                uid,
-                gid: uid,
-                home: "/".into(),
-                shell: "/usr/sbin/nologin".into(),
-            }),
-            (None, "root") => Some(User {
-                name: "root".into(),
-                uid: 0,
-                gid: 0,
-                home: "/root".into(),
-                shell: "/bin/sh".into(),
-            }),
+            (Some(uid), _) => {
+                Some(User { name: uid.to_string(), uid, gid: uid, home: "/".into(), shell: "/usr/sbin/nologin".into() })
+            }
+            (None, "root") => {
+                Some(User { name: "root".into(), uid: 0, gid: 0, home: "/root".into(), shell: "/bin/sh".into() })
+            }
             _ => None,
         })
     }

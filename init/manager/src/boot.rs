@@ -124,9 +124,10 @@ pub fn ensure_machine_id(log: &Log) {
 
 /// As many files as the kernel allows for us and for services that ask; services begin with the usual soft limit.
 pub fn raise_limits() {
-    let write = |path: &str, value: &str| drop(fs::OpenOptions::new().write(true).open(path).and_then(|mut f| f.write_all(value.as_bytes())));
-    write("/proc/sys/fs/nr_open", "1073741816");
-    write("/proc/sys/fs/file-max", "9223372036854775807");
+    for (path, value) in [("/proc/sys/fs/nr_open", "1073741816"), ("/proc/sys/fs/file-max", "9223372036854775807")] {
+        // A kernel that refuses keeps its own limit, which is enough for all but the largest servers.
+        let _ = fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(value.as_bytes()));
+    }
     // The kernel's hard limit of 4096 files is too low for servers.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, 1024, 524_288);
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, 8 << 20, 8 << 20);
@@ -162,7 +163,7 @@ pub fn default_unit(command_line: &str) -> String {
         _ => None,
     };
     let asked = crate::watch::option(command_line, "systemd.unit");
-    let word = command_line.split_whitespace().filter_map(by_word).last();
+    let word = command_line.split_whitespace().rev().find_map(by_word);
     asked.or(word).unwrap_or("default.target").to_owned()
 }
 

@@ -126,9 +126,8 @@ fn identity(exec: &Exec, accounts: &Accounts) -> Result<Identity, Fault> {
         Some(name) => Some(accounts.user(name).ok_or_else(|| Fault { code: 217, text: format!("no user '{name}'") })?),
         None => None,
     };
-    let group = |name: &String| {
-        accounts.group(name).ok_or_else(|| Fault { code: 216, text: format!("no group '{name}'") })
-    };
+    let group =
+        |name: &String| accounts.group(name).ok_or_else(|| Fault { code: 216, text: format!("no group '{name}'") });
     let gid = match &exec.group {
         Some(name) => Some(group(name)?),
         None => user.as_ref().map(|user| user.gid),

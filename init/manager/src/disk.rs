@@ -1,4 +1,4 @@
-//! Reads unit files for the loader, with a memory of directories so that a thousand units do not list them a thousand times.
+//! Reads unit files for the loader. Remembers directories: a thousand units do not list them a thousand times.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -53,7 +53,8 @@ fn linked(unit: &Unit, path: &LoadPath, disk: &Disk) -> Option<bool> {
                 names.iter().any(|name| inside.iter().any(|have| have == name))
             } else {
                 let alias = unit.install.alias.contains(&entry);
-                alias && disk.link(&place).is_some_and(|target| names.iter().any(|name| target.ends_with(name.as_str())))
+                alias
+                    && disk.link(&place).is_some_and(|target| names.iter().any(|name| target.ends_with(name.as_str())))
             };
             if found && !runtime {
                 return Some(false);
@@ -76,7 +77,8 @@ impl Presets {
     /// Reads them: an earlier directory hides a file of the same name in a later one; files in the order of their names.
     pub fn read() -> Presets {
         let mut files: Vec<(String, String)> = Vec::new();
-        for directory in ["/etc/systemd/system-preset", "/run/systemd/system-preset", "/usr/lib/systemd/system-preset"] {
+        for directory in ["/etc/systemd/system-preset", "/run/systemd/system-preset", "/usr/lib/systemd/system-preset"]
+        {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if name.ends_with(".preset") && !files.iter().any(|(have, _)| *have == name) {
@@ -105,7 +107,8 @@ impl Presets {
         if self.rules.is_empty() {
             return "";
         }
-        let rule = self.rules.iter().find(|(_, pattern)| crate::facts::matches(pattern.as_bytes(), name.as_str().as_bytes()));
+        let rule =
+            self.rules.iter().find(|(_, pattern)| crate::facts::matches(pattern.as_bytes(), name.as_str().as_bytes()));
         match rule {
             Some((false, _)) => "disabled",
             Some((true, _)) | None => "enabled",

@@ -206,7 +206,9 @@ impl Engine {
         for key in ready {
             match *key {
                 keys::CONTROL => self.accept_clients(),
-                key if (keys::CLIENTS..keys::REPORTS).contains(&key) => self.client_ready(ClientId(key - keys::CLIENTS)),
+                key if (keys::CLIENTS..keys::REPORTS).contains(&key) => {
+                    self.client_ready(ClientId(key - keys::CLIENTS))
+                }
                 _ => {}
             }
         }

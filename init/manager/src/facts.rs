@@ -62,7 +62,9 @@ impl Facts for MachineFacts<'_> {
                 "uefi-secureboot" => secure_boot(),
                 "tpm2" => Path::new("/sys/class/tpmrm/tpmrm0").exists(),
                 "ima" => Path::new("/sys/kernel/security/ima").exists(),
-                "apparmor" => fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y')),
+                "apparmor" => {
+                    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y'))
+                }
                 "audit" | "selinux" | "smack" | "tomoyo" | "cvm" => false,
                 _ => return None,
             },
@@ -81,9 +83,8 @@ impl Facts for MachineFacts<'_> {
 /// Is something mounted exactly there?
 pub fn is_mount_point(path: &str) -> bool {
     let plain = if path == "/" { path } else { path.trim_end_matches('/') };
-    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| {
-        text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| unoctal(place) == plain))
-    })
+    fs::read_to_string("/proc/self/mountinfo")
+        .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| unoctal(place) == plain)))
 }
 
 /// Undoes the `\040` of mountinfo.

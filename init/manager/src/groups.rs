@@ -209,9 +209,7 @@ fn slice_path(slice: &UnitName) -> String {
 
 /// Finds where our groups begin: the whole hierarchy in a boot, a group of our own inside a namespace.
 pub fn find_root(real_boot: bool) -> Option<String> {
-    let is_cgroup2 = |path: &str| {
-        rustix::fs::statfs(path).is_ok_and(|s| i64::from(s.f_type) == 0x6367_7270)
-    };
+    let is_cgroup2 = |path: &str| rustix::fs::statfs(path).is_ok_and(|s| s.f_type == 0x6367_7270);
     let mount = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().find(|path| is_cgroup2(path))?;
     if real_boot {
         return Some(mount.to_owned());

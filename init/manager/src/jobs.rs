@@ -43,7 +43,9 @@ impl JobKind {
             (Stop, Start | VerifyActive | Reload | Restart) | (Start | VerifyActive | Reload | Restart, Stop) => {
                 return None;
             }
-            (Start, Start) | (VerifyActive, VerifyActive) | (Stop, Stop) | (Reload, Reload) | (Restart, Restart) => self,
+            (Start, Start) | (VerifyActive, VerifyActive) | (Stop, Stop) | (Reload, Reload) | (Restart, Restart) => {
+                self
+            }
         })
     }
 

@@ -3,6 +3,7 @@
 //! Decides in pure modules (`machine`, `transitions`, `mounts`, `jobs`, `transaction`, `timers`), acts in the others.
 //! One thread, one loop (`engine`); it never panics, never blocks and never exits while the machine runs.
 
+mod endings;
 pub mod jobs;
 pub mod machine;
 pub mod mounts;

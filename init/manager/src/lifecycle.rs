@@ -29,8 +29,10 @@ impl Engine {
         let populated = runtime.group.as_ref().is_some_and(|group| self.groups.populated(group));
         let stepped = machine::step(before, event, View { service, populated });
         let Some((after, effects)) = stepped else {
-            let name = self.title(id);
-            self.log.debug(&format!("{name}: {event:?} means nothing in state {}", before.state.sub()));
+            if !matches!(event, Event::GroupEmpty | Event::MainExecuted | Event::ResetFailed) {
+                let name = self.title(id);
+                self.log.debug(&format!("{name}: {event:?} means nothing in state {}", before.state.sub()));
+            }
             self.resolve_meaningless(id, event);
             return;
         };
@@ -382,9 +384,10 @@ impl Engine {
                     continue;
                 }
                 let needing = [Relation::RequiredBy, Relation::WantedBy, Relation::BoundBy, Relation::RequisiteOf];
-                let needed = needing.iter().flat_map(|relation| self.units.related(other, *relation)).any(|user| {
-                    self.units.get(user).is_some_and(|r| !r.active().is_down() || r.job.is_some())
-                });
+                let needed = needing
+                    .iter()
+                    .flat_map(|relation| self.units.related(other, *relation))
+                    .any(|user| self.units.get(user).is_some_and(|r| !r.active().is_down() || r.job.is_some()));
                 if !needed {
                     let _ = self.enqueue(other, JobKind::Stop, Mode::Replace);
                 }

@@ -106,9 +106,8 @@ impl Engine {
             for (dependency, other, origin) in dependencies {
                 if let Some(to) = self.intern(&other, &mut open) {
                     // The default order of a target gives way to what the other unit says itself.
-                    let default_after = origin == Origin::Default
-                        && dependency == Dependency::After
-                        && own.kind() == UnitKind::Target;
+                    let default_after =
+                        origin == Origin::Default && dependency == Dependency::After && own.kind() == UnitKind::Target;
                     let gives_way = default_after
                         && self.units.get(to).is_some_and(|runtime| {
                             !runtime.unit.default_dependencies || runtime.unit.has(Dependency::After, own.as_str())

@@ -33,7 +33,11 @@ fn main() -> ExitCode {
             _ if first => {}
             _ => {
                 print!("{HELP}");
-                return ExitCode::from(if argument == "--help" { ferrite_cli::EXIT_OK } else { ferrite_cli::EXIT_USAGE });
+                return ExitCode::from(if argument == "--help" {
+                    ferrite_cli::EXIT_OK
+                } else {
+                    ferrite_cli::EXIT_USAGE
+                });
             }
         }
     }

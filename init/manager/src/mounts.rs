@@ -83,9 +83,7 @@ pub fn step(state: MountState, event: MountEvent) -> Option<(MountState, Vec<Mou
         (MountState::Mounting, MountEvent::Exited { .. }) => (MountState::Failed, vec![DisarmTimer]),
         (MountState::Unmounting, MountEvent::Exited { mounted: false, .. }) => (MountState::Dead, vec![DisarmTimer]),
         (MountState::Unmounting, MountEvent::Exited { .. }) => (MountState::Mounted, vec![DisarmTimer]),
-        (MountState::Mounting | MountState::Unmounting, MountEvent::NotMade) => {
-            (MountState::Failed, vec![DisarmTimer])
-        }
+        (MountState::Mounting | MountState::Unmounting, MountEvent::NotMade) => (MountState::Failed, vec![DisarmTimer]),
         (MountState::Mounting | MountState::Unmounting, MountEvent::TimedOut) => (MountState::Failed, vec![Kill]),
         (MountState::Failed, MountEvent::ResetFailed) => (MountState::Dead, vec![]),
         (

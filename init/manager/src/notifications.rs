@@ -109,7 +109,8 @@ impl Engine {
         };
         if !allowed {
             let title = self.title(id);
-            self.log.warning(&format!("{title}: message of process {pid}, which NotifyAccess= does not allow, ignoring"));
+            self.log
+                .warning(&format!("{title}: message of process {pid}, which NotifyAccess= does not allow, ignoring"));
             return;
         }
         let interval = match service.watchdog {

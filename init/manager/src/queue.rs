@@ -204,7 +204,9 @@ impl Engine {
     fn bindings_hold(&self, unit: UnitId) -> bool {
         let before = self.units.related(unit, Relation::After);
         self.units.related(unit, Relation::BindsTo).iter().all(|other| {
-            !before.contains(other) || self.active(*other).is_up() || self.units.get(*other).is_some_and(|r| r.job.is_some())
+            !before.contains(other)
+                || self.active(*other).is_up()
+                || self.units.get(*other).is_some_and(|r| r.job.is_some())
         })
     }
 
@@ -235,7 +237,8 @@ impl Engine {
     fn start_limit_hit(&mut self, unit: UnitId) -> bool {
         let now = Instant::now();
         let Some(runtime) = self.units.get_mut(unit) else { return false };
-        let (Some(interval), burst) = (runtime.unit.start_limit_interval.finite(), runtime.unit.start_limit_burst) else {
+        let (Some(interval), burst) = (runtime.unit.start_limit_interval.finite(), runtime.unit.start_limit_burst)
+        else {
             return false;
         };
         if interval.is_zero() || burst == 0 || !matches!(runtime.kind, Kind::Service(_)) {
@@ -376,7 +379,9 @@ impl Engine {
                 (Mark::Ok, format!("Unmounted {title}."))
             }
             (JobKind::Stop, JobResult::Done) => (Mark::Ok, format!("Stopped {title}.")),
-            (JobKind::Stop, JobResult::Timeout | JobResult::Failed) => (Mark::Failed, format!("Failed to stop {title}.")),
+            (JobKind::Stop, JobResult::Timeout | JobResult::Failed) => {
+                (Mark::Failed, format!("Failed to stop {title}."))
+            }
             (JobKind::Reload, JobResult::Done) => (Mark::Ok, format!("Reloaded {title}.")),
             (JobKind::Reload, JobResult::Failed) => (Mark::Failed, format!("Reload failed for {title}.")),
             _ => return,

@@ -141,9 +141,8 @@ impl Engine {
             refusal: None,
             message: String::new(),
         };
-        let refused = |kind, message: String| {
-            (JobReport { refusal: Some(kind), message, ..report(JobOutcome::Refused) }, None)
-        };
+        let refused =
+            |kind, message: String| (JobReport { refusal: Some(kind), message, ..report(JobOutcome::Refused) }, None);
         let name = match UnitName::parse(unit) {
             Ok(name) if name.is_template() => {
                 return refused(ErrorKind::BadRequest, format!("{name} is a template: name an instance"));
@@ -221,9 +220,7 @@ impl Engine {
             JobVerb::Reload if runtime.unit.load == LoadState::NotFound && down => {
                 Some((ErrorKind::NoSuchUnit, format!("unit {name} not found")))
             }
-            JobVerb::Reload if down => {
-                Some((ErrorKind::UnitRefuses, format!("{name} is not active, cannot reload")))
-            }
+            JobVerb::Reload if down => Some((ErrorKind::UnitRefuses, format!("{name} is not active, cannot reload"))),
             JobVerb::Reload if !self.can_reload(id) => {
                 Some((ErrorKind::UnitRefuses, format!("{name} has no way to reload")))
             }

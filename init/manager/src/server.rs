@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use ferrite_control::{
-    ErrorKind, JobReport, LineBuffer, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, RUN_DESCRIPTORS, Reply, Request, decode, encode,
+    ErrorKind, JobReport, LineBuffer, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, RUN_DESCRIPTORS, Reply, Request, decode,
+    encode,
 };
 
 use crate::accounts::Accounts;
@@ -184,9 +185,8 @@ impl Engine {
 
     /// Sends an answer; what the client does not take at once is kept up to a limit.
     pub fn send(&mut self, id: ClientId, reply: &Reply) {
-        let line = encode(reply, MAX_REPLY_BYTES).or_else(|fault| {
-            encode(&error(ErrorKind::LimitExceeded, fault.to_string()), MAX_REPLY_BYTES)
-        });
+        let line = encode(reply, MAX_REPLY_BYTES)
+            .or_else(|fault| encode(&error(ErrorKind::LimitExceeded, fault.to_string()), MAX_REPLY_BYTES));
         let Some(client) = self.server.clients.get_mut(&id) else { return };
         let Ok(line) = line else { return };
         if client.output.len() + line.len() > 2 * MAX_REPLY_BYTES {

@@ -127,7 +127,9 @@ fn parse_mounts(text: &str) -> Vec<Mounted> {
 
 /// File systems of the kernel hold nothing that could be lost.
 fn is_kernel_place(place: &str) -> bool {
-    ["/proc", "/sys", "/dev", "/run"].iter().any(|top| place == *top || place.strip_prefix(top).is_some_and(|r| r.starts_with('/')))
+    ["/proc", "/sys", "/dev", "/run"]
+        .iter()
+        .any(|top| place == *top || place.strip_prefix(top).is_some_and(|r| r.starts_with('/')))
 }
 
 /// Unmounts all it can, makes the rest read-only; tells what stays writable. Runs in a child.
@@ -155,7 +157,10 @@ fn close_all() -> Vec<String> {
 }
 
 fn has_content(kind: &str) -> bool {
-    !matches!(kind, "tmpfs" | "devtmpfs" | "proc" | "sysfs" | "cgroup2" | "cgroup" | "erofs" | "autofs" | "ramfs" | "rootfs")
+    !matches!(
+        kind,
+        "tmpfs" | "devtmpfs" | "proc" | "sysfs" | "cgroup2" | "cgroup" | "erofs" | "autofs" | "ramfs" | "rootfs"
+    )
 }
 
 fn mounts() -> Vec<Mounted> {

@@ -88,7 +88,8 @@ impl Engine {
             idle: self.idle_gate(service.kind, kind),
         };
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let child = ferrite_sys::process::fork_into(group.as_ref().map(|g| g.as_fd()), || child::run(&invocation, writer))?;
+        let child =
+            ferrite_sys::process::fork_into(group.as_ref().map(|g| g.as_fd()), || child::run(&invocation, writer))?;
         let run = CommandRun {
             directive: directive(kind),
             argv: command.words.clone(),

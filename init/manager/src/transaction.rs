@@ -1,6 +1,6 @@
 //! Planning: which jobs one wish needs, whether they fit together, and in what order they can run. Pure.
 //!
-//! Works on a [`Graph`], so that it can be tested without any unit file. No recursion: a unit file cannot exhaust the stack.
+//! Works on a [`Graph`], so that it can be tested without any unit file. No recursion: no file exhausts the stack.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -269,7 +269,8 @@ impl Draft<'_> {
             }
             let Some(unit) = clash else { return Ok(jobs) };
             let stop = (unit, JobKind::Stop);
-            let others: Vec<Key> = self.items.keys().filter(|(u, k)| *u == unit && *k != JobKind::Stop).copied().collect();
+            let others: Vec<Key> =
+                self.items.keys().filter(|(u, k)| *u == unit && *k != JobKind::Stop).copied().collect();
             let start_matters = others.iter().any(|key| matters.contains(key));
             if matters.contains(&stop) && start_matters {
                 return Err(PlanError::Contradiction(self.graph.name(unit)));
@@ -305,7 +306,9 @@ impl Draft<'_> {
     fn drop_redundant(&self, jobs: &mut BTreeMap<UnitId, JobKind>) {
         jobs.retain(|unit, kind| {
             let nothing_to_do = self.graph.active(*unit).satisfies(*kind);
-            *unit == self.anchor.0 || !nothing_to_do || self.graph.queued(*unit).is_some_and(|(k, _)| k.merge(*kind).is_none())
+            *unit == self.anchor.0
+                || !nothing_to_do
+                || self.graph.queued(*unit).is_some_and(|(k, _)| k.merge(*kind).is_none())
         });
     }
 
@@ -485,7 +488,9 @@ mod tests {
     #[test]
     fn a_cycle_of_required_units_is_named_and_refused() {
         let fake = Fake::default().requires(1, 2).requires(1, 3).after(2, 3).after(3, 2);
-        assert!(matches!(fake.jobs(1, Start), Err(PlanError::Cycle(names)) if names.contains("u2") && names.contains("u3")));
+        assert!(
+            matches!(fake.jobs(1, Start), Err(PlanError::Cycle(names)) if names.contains("u2") && names.contains("u3"))
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The transitions of a service. Pure; one method for each way into a state, one function that picks by state and event.
+//! The transitions of a service. Pure: one method for each way into a state. The ends of processes are in `endings`.
 
 use ferrite_unit::kill::KillMode;
 use ferrite_unit::service::{Restart, Service, ServiceType, TimeoutMode};
 use ferrite_unit::value::ExitSet;
 
-use crate::machine::{ControlKind, Effect, Event, Exit, KillStep, Machine, MainProcess, Outcome, State, View, timer};
+use crate::endings::listed;
+use crate::machine::{ControlKind, Effect, Event, KillStep, Machine, MainProcess, Outcome, State, View, timer};
 
 /// One step in the making.
 pub(crate) struct Turn<'a> {
@@ -14,7 +15,7 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn service(&self) -> &Service {
+    pub(crate) fn service(&self) -> &Service {
         self.view.service
     }
 
@@ -128,7 +129,7 @@ impl Turn<'_> {
     }
 
     /// Starts command `index` of a kind, if there is one.
-    fn control(&mut self, kind: ControlKind, index: usize) -> bool {
+    pub(crate) fn control(&mut self, kind: ControlKind, index: usize) -> bool {
         if kind.commands(self.service()).get(index).is_none() {
             return false;
         }
@@ -148,20 +149,20 @@ impl Turn<'_> {
         true
     }
 
-    fn note(&mut self, outcome: Outcome) {
+    pub(crate) fn note(&mut self, outcome: Outcome) {
         if self.machine.result == Outcome::Success {
             self.machine.result = outcome;
         }
     }
 
-    fn enter_start_pre(&mut self) -> Option<()> {
+    pub(crate) fn enter_start_pre(&mut self) -> Option<()> {
         if self.control(ControlKind::StartPre, 0) {
             return Some(());
         }
         self.enter_start()
     }
 
-    fn enter_start(&mut self) -> Option<()> {
+    pub(crate) fn enter_start(&mut self) -> Option<()> {
         let kind = self.service().kind;
         if kind == ServiceType::Forking {
             self.control(ControlKind::Start, 0);
@@ -190,7 +191,7 @@ impl Turn<'_> {
         }
     }
 
-    fn enter_start_post(&mut self) -> Option<()> {
+    pub(crate) fn enter_start_post(&mut self) -> Option<()> {
         if self.control(ControlKind::StartPost, 0) {
             return Some(());
         }
@@ -198,7 +199,7 @@ impl Turn<'_> {
     }
 
     /// Settles in `Running` or `Exited`, or stops, by what is alive.
-    fn enter_running(&mut self, outcome: Outcome) -> Option<()> {
+    pub(crate) fn enter_running(&mut self, outcome: Outcome) -> Option<()> {
         self.note(outcome);
         if outcome != Outcome::Success {
             return self.signal(State::StopSigterm, outcome);
@@ -230,7 +231,7 @@ impl Turn<'_> {
     }
 
     /// Would a signal reach anything whose end we then see?
-    fn anything_to_wait_for(&self, step: KillStep) -> bool {
+    pub(crate) fn anything_to_wait_for(&self, step: KillStep) -> bool {
         let mode = self.service().kill.mode;
         if mode == KillMode::None {
             return false;
@@ -240,7 +241,7 @@ impl Turn<'_> {
     }
 
     /// Goes into one of the states that signal and wait; passes on when there is nothing to wait for.
-    fn signal(&mut self, state: State, outcome: Outcome) -> Option<()> {
+    pub(crate) fn signal(&mut self, state: State, outcome: Outcome) -> Option<()> {
         self.note(outcome);
         let mut state = state;
         // At most four rounds: term, kill, stop-post, final term, final kill only ever go forward.
@@ -279,7 +280,7 @@ impl Turn<'_> {
         self.enter_dead()
     }
 
-    fn enter_stop_post(&mut self, outcome: Outcome) -> Option<()> {
+    pub(crate) fn enter_stop_post(&mut self, outcome: Outcome) -> Option<()> {
         self.note(outcome);
         if self.control(ControlKind::StopPost, 0) {
             return Some(());
@@ -287,7 +288,7 @@ impl Turn<'_> {
         self.signal(State::FinalSigterm, Outcome::Success)
     }
 
-    fn enter_dead(&mut self) -> Option<()> {
+    pub(crate) fn enter_dead(&mut self) -> Option<()> {
         let end = match self.machine.result {
             Outcome::Success | Outcome::ExecCondition => State::Dead,
             _ => State::Failed,
@@ -327,161 +328,9 @@ impl Turn<'_> {
             Restart::Always => result != Outcome::ExecCondition,
             Restart::OnSuccess => result == Outcome::Success,
             Restart::OnFailure => !matches!(result, Outcome::Success | Outcome::ExecCondition),
-            Restart::OnAbnormal => {
-                !matches!(result, Outcome::Success | Outcome::ExitCode | Outcome::ExecCondition)
-            }
+            Restart::OnAbnormal => !matches!(result, Outcome::Success | Outcome::ExitCode | Outcome::ExecCondition),
             Restart::OnWatchdog => result == Outcome::Watchdog,
             Restart::OnAbort => matches!(result, Outcome::Signal | Outcome::CoreDump),
-        }
-    }
-
-    fn main_exited(&mut self, exit: Exit) -> Option<()> {
-        if self.machine.main != MainProcess::Alive {
-            return None;
-        }
-        self.machine.main = MainProcess::Ended(exit);
-        let index = match self.machine.state {
-            State::Start(index) => index,
-            _ => 0,
-        };
-        let service = self.service();
-        let daemon = service.kind != ServiceType::Oneshot;
-        let ignored = service.start.get(index).is_some_and(|command| command.ignore_failure);
-        let outcome = if ignored { Outcome::Success } else { judge(exit, daemon, &service.success_status) };
-        self.note(outcome);
-        match self.machine.state {
-            State::Start(index) => self.main_exited_in_start(index, outcome),
-            State::StartPost(_) | State::Reload(_) | State::ReloadSignal => {
-                if self.machine.control {
-                    return Some(());
-                }
-                self.enter_running(outcome)
-            }
-            State::Running => self.enter_running(outcome),
-            State::Stop(_) | State::StopPost(_) => Some(()),
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill => {
-                if self.machine.control { Some(()) } else { self.enter_stop_post(Outcome::Success) }
-            }
-            State::FinalSigterm | State::FinalSigkill => {
-                if self.machine.control || self.waits_for_group() { Some(()) } else { self.enter_dead() }
-            }
-            State::Dead
-            | State::Condition(_)
-            | State::StartPre(_)
-            | State::Exited
-            | State::Failed
-            | State::AutoRestart => Some(()),
-        }
-    }
-
-    /// In the final states the rest of the group is waited for, if the mode covers it.
-    fn waits_for_group(&self) -> bool {
-        let step = if self.machine.state == State::FinalSigkill { KillStep::Kill } else { KillStep::Terminate };
-        self.anything_to_wait_for(step)
-    }
-
-    fn main_exited_in_start(&mut self, index: usize, outcome: Outcome) -> Option<()> {
-        if outcome != Outcome::Success {
-            return self.signal(State::StopSigterm, outcome);
-        }
-        match self.service().kind {
-            ServiceType::Oneshot => {
-                let next = index + 1;
-                if self.service().start.get(next).is_none() {
-                    return self.enter_start_post();
-                }
-                self.machine.main = MainProcess::Alive;
-                self.machine.state = State::Start(next);
-                self.effects.push(Effect::SpawnMain(next));
-                Some(())
-            }
-            ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Dbus => {
-                self.signal(State::StopSigterm, Outcome::Protocol)
-            }
-            ServiceType::Exec | ServiceType::Simple | ServiceType::Idle => self.enter_start_post(),
-            ServiceType::Forking => Some(()),
-        }
-    }
-
-    fn control_exited(&mut self, exit: Exit) -> Option<()> {
-        if !self.machine.control {
-            return None;
-        }
-        let (kind, index) = self.current_control()?;
-        let service = self.service();
-        let daemon = service.kind != ServiceType::Oneshot && kind == ControlKind::Start;
-        let ignored = kind.commands(service).get(index).is_some_and(|command| command.ignore_failure);
-        let mut outcome = if ignored { Outcome::Success } else { judge(exit, daemon, &service.success_status) };
-        if kind == ControlKind::Condition && outcome == Outcome::ExitCode && exit != Exit::Code(255) {
-            outcome = Outcome::ExecCondition;
-        }
-        self.control_ended(outcome)
-    }
-
-    fn current_control(&self) -> Option<(ControlKind, usize)> {
-        Some(match self.machine.state {
-            State::Condition(index) => (ControlKind::Condition, index),
-            State::StartPre(index) => (ControlKind::StartPre, index),
-            State::Start(index) => (ControlKind::Start, index),
-            State::StartPost(index) => (ControlKind::StartPost, index),
-            State::Reload(index) => (ControlKind::Reload, index),
-            State::Stop(index) => (ControlKind::Stop, index),
-            State::StopPost(index) => (ControlKind::StopPost, index),
-            // A control process that is being killed: its status does not matter any more.
-            _ => (ControlKind::Stop, usize::MAX),
-        })
-    }
-
-    fn control_ended(&mut self, outcome: Outcome) -> Option<()> {
-        self.machine.control = false;
-        let reloading = matches!(self.machine.state, State::Reload(_));
-        if !reloading && !is_waiting(self.machine.state) {
-            self.note(outcome);
-        }
-        if outcome == Outcome::Success
-            && let Some((kind, index)) = self.current_control()
-            && index != usize::MAX
-            && kind != ControlKind::Start
-            && self.control(kind, index + 1)
-        {
-            return Some(());
-        }
-        match self.machine.state {
-            State::Condition(_) if outcome == Outcome::Success => self.enter_start_pre(),
-            State::StartPre(_) if outcome == Outcome::Success => self.enter_start(),
-            State::Start(_) if outcome == Outcome::Success => {
-                self.effects.push(Effect::FindMain);
-                Some(())
-            }
-            State::StartPost(_) if outcome == Outcome::Success => {
-                let outcome = self.machine.result;
-                self.enter_running(outcome)
-            }
-            State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) => {
-                self.signal(State::StopSigterm, outcome)
-            }
-            State::Reload(_) => {
-                self.machine.reload_failed = outcome != Outcome::Success;
-                let outcome = self.machine.result;
-                self.enter_running(outcome)
-            }
-            State::Stop(_) => self.signal(State::StopSigterm, outcome),
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill => {
-                if self.machine.main == MainProcess::Alive {
-                    return Some(());
-                }
-                self.enter_stop_post(Outcome::Success)
-            }
-            State::StopPost(_) => self.signal(State::FinalSigterm, outcome),
-            State::FinalSigterm | State::FinalSigkill => {
-                if self.waits_for_group() { Some(()) } else { self.enter_dead() }
-            }
-            State::Dead
-            | State::Running
-            | State::Exited
-            | State::ReloadSignal
-            | State::Failed
-            | State::AutoRestart => Some(()),
         }
     }
 
@@ -600,32 +449,5 @@ fn stop_state(mode: TimeoutMode) -> State {
         TimeoutMode::Terminate => State::StopSigterm,
         TimeoutMode::Abort => State::StopWatchdog,
         TimeoutMode::Kill => State::StopSigkill,
-    }
-}
-
-fn is_waiting(state: State) -> bool {
-    matches!(
-        state,
-        State::StopWatchdog | State::StopSigterm | State::StopSigkill | State::FinalSigterm | State::FinalSigkill
-    )
-}
-
-fn listed(set: &ExitSet, exit: Exit) -> bool {
-    match exit {
-        Exit::Code(code) => set.codes.contains(&code),
-        Exit::Signal(signal) | Exit::Dumped(signal) => set.signals.contains(&signal),
-    }
-}
-
-/// Was this a clean end? A daemon may end by one of the signals that ask for it.
-pub(crate) fn judge(exit: Exit, daemon: bool, success: &ExitSet) -> Outcome {
-    const ASKING: [i32; 4] = [1, 2, 13, 15];
-    match exit {
-        Exit::Code(0) => Outcome::Success,
-        exit if listed(success, exit) => Outcome::Success,
-        Exit::Code(_) => Outcome::ExitCode,
-        Exit::Signal(signal) if daemon && ASKING.contains(&signal) => Outcome::Success,
-        Exit::Signal(_) => Outcome::Signal,
-        Exit::Dumped(_) => Outcome::CoreDump,
     }
 }

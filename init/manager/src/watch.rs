@@ -34,7 +34,8 @@ pub struct Watch {
 /// The value of `key=value` on the kernel command line; `-` and `_` are the same.
 pub fn option<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
     let same = |a: &str| a.replace('_', "-") == key.replace('_', "-");
-    command_line.split_whitespace().filter_map(|word| word.split_once('=')).filter(|(k, _)| same(k)).map(|(_, v)| v).last()
+    let pairs = command_line.split_whitespace().rev().filter_map(|word| word.split_once('='));
+    pairs.filter(|(k, _)| same(k)).map(|(_, v)| v).next()
 }
 
 impl Watch {
@@ -76,7 +77,8 @@ impl Engine {
         self.ping_hardware();
         let facts = fs::read_to_string("/run/ferrite/boot").unwrap_or_default();
         if facts.lines().any(|line| line == "slot-good=no") {
-            let seconds = option(&self.settings.command_line, "ferrite.boot-deadline").and_then(|text| text.parse().ok());
+            let seconds =
+                option(&self.settings.command_line, "ferrite.boot-deadline").and_then(|text| text.parse().ok());
             let limit = seconds.map_or(BOOT_DEADLINE, Duration::from_secs);
             self.timers.arm(TimerKey::BootDeadline, Instant::now(), limit);
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use nix::libc;
-use nix::sys::signal::{SigHandler, SigSet, Signal, SigmaskHow};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// Blocks all signals that can be blocked and returns the file to read them from.
@@ -55,19 +55,6 @@ pub fn send_to_all(signal: i32) -> io::Result<()> {
 /// The number of `SIGRTMIN+offset`.
 pub fn real_time(offset: i32) -> i32 {
     libc::SIGRTMIN() + offset
-}
-
-/// Calls `handler` for faults of this program (segmentation fault, abort and so on).
-pub fn on_fault(handler: extern "C" fn(i32)) -> io::Result<()> {
-    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGSYS] {
-        // SAFETY: the handler is a function that lives as long as the program; it may only do what is safe in a signal
-        // handler, which is its author's promise.
-        let before = unsafe { libc::signal(signal, handler as *const () as libc::sighandler_t) };
-        if before == libc::SIG_ERR {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -81,8 +81,7 @@ fn one(rest: &mut &str, specifiers: &Specifiers<'_>) -> Parsed<Command> {
     let first = word(rest)?.unwrap_or_default();
     let mut program = first.as_str();
     let mut own_name = false;
-    loop {
-        let Some(prefix) = program.chars().next() else { break };
+    while let Some(prefix) = program.chars().next() {
         match prefix {
             '-' if !command.ignore_failure => command.ignore_failure = true,
             '@' if !own_name => own_name = true,

@@ -90,9 +90,7 @@ fn service(unit: &mut Unit) {
     let Config::Service(service) = &unit.config else { return };
     let activated = service.exec.input == Stream::Socket;
     let idle = service.kind == ServiceType::Idle;
-    if activated
-        && let Some(socket) = socket_of(&unit.name)
-    {
+    if activated && let Some(socket) = socket_of(&unit.name) {
         unit.add(Dependency::Requires, socket.clone(), Origin::File);
         unit.add(Dependency::After, socket, Origin::File);
     }
@@ -129,11 +127,8 @@ fn mount(unit: &mut Unit) {
     if !unit.default_dependencies || extrinsic {
         return;
     }
-    let (after, before) = if network {
-        ("remote-fs-pre.target", "remote-fs.target")
-    } else {
-        ("local-fs-pre.target", "local-fs.target")
-    };
+    let (after, before) =
+        if network { ("remote-fs-pre.target", "remote-fs.target") } else { ("local-fs-pre.target", "local-fs.target") };
     add(unit, &[Dependency::After], after, Origin::Default);
     if network {
         add(unit, &[Dependency::Wants, Dependency::After], "network-online.target", Origin::Default);

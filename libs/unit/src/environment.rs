@@ -203,8 +203,10 @@ mod tests {
 
     #[test]
     fn an_environment_file_is_read_like_a_shell_fragment() {
-        let text = "# comment\nA=1\n B = two words  \nC='x y' z\nD=\"a\\\"b$\\n\"\nE=a\\\nb\nbad line\n9=x\nF=\n;G=1\nH=x";
-        let want = [("A", "1"), ("B", "two words"), ("C", "x y z"), ("D", "a\"b$\\n"), ("E", "ab"), ("F", ""), ("H", "x")];
+        let text =
+            "# comment\nA=1\n B = two words  \nC='x y' z\nD=\"a\\\"b$\\n\"\nE=a\\\nb\nbad line\n9=x\nF=\n;G=1\nH=x";
+        let want =
+            [("A", "1"), ("B", "two words"), ("C", "x y z"), ("D", "a\"b$\\n"), ("E", "ab"), ("F", ""), ("H", "x")];
         let have = parse_file(text);
         assert_eq!(have.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>(), want);
     }

@@ -226,7 +226,8 @@ impl Exec {
 
     /// Does anything lead to the journal?
     pub fn uses_journal(&self) -> bool {
-        let logs = |s: &Stream| matches!(s, Stream::Journal | Stream::Kmsg | Stream::JournalConsole | Stream::KmsgConsole);
+        let logs =
+            |s: &Stream| matches!(s, Stream::Journal | Stream::Kmsg | Stream::JournalConsole | Stream::KmsgConsole);
         logs(&self.output_stream()) || logs(&self.error_stream())
     }
 }
@@ -295,7 +296,11 @@ fn limit(resource: Resource, text: &str) -> Parsed<Limit> {
         None => Limit { soft: one(text)?, hard: one(text)? },
     };
     let above = |soft: Option<u64>, hard: Option<u64>| soft.unwrap_or(u64::MAX) > hard.unwrap_or(u64::MAX);
-    if above(limit.soft, limit.hard) { Err(wrong(text, "a limit whose soft part is below its hard part")) } else { Ok(limit) }
+    if above(limit.soft, limit.hard) {
+        Err(wrong(text, "a limit whose soft part is below its hard part"))
+    } else {
+        Ok(limit)
+    }
 }
 
 fn set_limit(exec: &mut Exec, resource: Resource, value: &Value<'_>) -> Parsed<()> {

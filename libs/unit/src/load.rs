@@ -247,16 +247,17 @@ impl Loader<'_> {
         }
         chosen.sort();
         chosen.truncate(DROP_INS_MAX);
-        chosen.into_iter().map(|(_, path)| path).filter(|p| self.files.link(p).as_deref() != Some("/dev/null")).collect()
+        chosen
+            .into_iter()
+            .map(|(_, path)| path)
+            .filter(|p| self.files.link(p).as_deref() != Some("/dev/null"))
+            .collect()
     }
 
     /// Takes the links in `.wants`, `.requires` and `.upholds` directories.
     fn linked(&self, unit: &mut Unit) {
-        let kinds = [
-            ("wants", Dependency::Wants),
-            ("requires", Dependency::Requires),
-            ("upholds", Dependency::Upholds),
-        ];
+        let kinds =
+            [("wants", Dependency::Wants), ("requires", Dependency::Requires), ("upholds", Dependency::Upholds)];
         for name in self.family(&unit.name, &unit.aliases) {
             for directory in &self.path.0 {
                 for (suffix, dependency) in kinds {

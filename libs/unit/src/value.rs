@@ -115,7 +115,8 @@ pub fn span(text: &str) -> Parsed<Span> {
             return Err(fault());
         }
         let unit_text = after.trim_start();
-        let end = unit_text.find(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).unwrap_or(unit_text.len());
+        let end =
+            unit_text.find(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).unwrap_or(unit_text.len());
         let (unit, tail) = unit_text.split_at(end);
         let (_, scale) = MICROSECONDS.iter().find(|(name, _)| *name == unit).ok_or_else(fault)?;
         let whole: u64 = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| fault())? };
@@ -128,10 +129,14 @@ pub fn span(text: &str) -> Parsed<Span> {
 
 fn fraction_of(digits: &str, scale: u64) -> u64 {
     let mut place = scale;
-    digits.chars().filter_map(|d| d.to_digit(10)).map(|digit| {
-        place /= 10;
-        place * u64::from(digit)
-    }).sum()
+    digits
+        .chars()
+        .filter_map(|d| d.to_digit(10))
+        .map(|digit| {
+            place /= 10;
+            place * u64::from(digit)
+        })
+        .sum()
 }
 
 /// A size in bytes with an optional suffix K M G T P E (powers of 1024), or `infinity` as `None`.
@@ -365,13 +370,9 @@ mod tests {
 
     #[test]
     fn spans_are_printed_as_systemd_prints_them() {
-        for (micros, text) in [
-            (90_000_000, "1min 30s"),
-            (220_000, "220ms"),
-            (1_500_000, "1.5s"),
-            (100, "100us"),
-            (86_400_000_000, "1d"),
-        ] {
+        for (micros, text) in
+            [(90_000_000, "1min 30s"), (220_000, "220ms"), (1_500_000, "1.5s"), (100, "100us"), (86_400_000_000, "1d")]
+        {
             assert_eq!(span_text(Span::Finite(Duration::from_micros(micros))), text);
         }
     }

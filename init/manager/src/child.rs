@@ -159,6 +159,7 @@ fn become_user(identity: &Identity) -> Result<(), Fault> {
 fn base_environment(environment: &mut Environment, exec: &Exec, user: Option<&User>) {
     environment.set("LANG", "C.UTF-8");
     environment.set("PATH", PATH);
+    environment.set("USER", "root");
     if let Some(user) = user {
         environment.set("USER", &user.name);
         environment.set("LOGNAME", &user.name);

@@ -9,7 +9,7 @@ use crate::machine::{self, ControlKind, Effect, Event, State, View};
 use crate::mounts::{self, MountEffect, MountEvent};
 use crate::timers::TimerKey;
 use crate::transaction::Relation;
-use crate::units::Kind;
+use crate::units::{CommandRun, Kind};
 
 /// How long between two looks for a PID file.
 const PID_FILE_INTERVAL: Duration = Duration::from_millis(50);
@@ -154,6 +154,13 @@ impl Engine {
         {
             self.processes.remove(&old);
         }
+        runtime.commands.push(CommandRun {
+            main: true,
+            directive: "ExecStart",
+            pid,
+            start_us: crate::clock::wall_us(),
+            ..CommandRun::default()
+        });
         self.processes.insert(pid, crate::engine::Process { unit: Some(id), role: Role::Main });
     }
 

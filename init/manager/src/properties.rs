@@ -123,8 +123,8 @@ fn process_properties(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTr
         set("NRestarts", details.restarts.to_string());
         set("MainPID", details.main_pid.unwrap_or(0).to_string());
         set("ControlPID", details.control_pid.unwrap_or(0).to_string());
-        let main = details.commands.iter().rev().find(|run| run.directive == "ExecStart");
-        let code = main.map_or(0, |run| match run.code.as_str() {
+        let main = runtime.commands.iter().rev().find(|run| run.main);
+        let code = main.map_or(0, |run| match run.code {
             "exited" => 1,
             "killed" => 2,
             "dumped" => 3,

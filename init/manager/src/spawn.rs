@@ -91,6 +91,7 @@ impl Engine {
         let child =
             ferrite_sys::process::fork_into(group.as_ref().map(|g| g.as_fd()), || child::run(&invocation, writer))?;
         let run = CommandRun {
+            main: kind.is_none(),
             directive: directive(kind),
             argv: command.words.clone(),
             pid: child.pid,

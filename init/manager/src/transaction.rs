@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn a_conflict_between_required_units_refuses() {
         let fake = Fake::default().requires(1, 2).requires(1, 3).conflicts(3, 2);
-        assert_eq!(fake.jobs(1, Start), Err(PlanError::Contradiction("u2".into())));
+        assert!(matches!(fake.jobs(1, Start), Err(PlanError::Contradiction(_))));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Turn<'_> {
         if !matches!(self.machine.state, State::Dead | State::Failed | State::AutoRestart) {
             return None;
         }
-        self.machine.result = Outcome::StartLimitHit;
+        self.note(Outcome::StartLimitHit);
         self.machine.state = State::Failed;
         self.effects.push(Effect::DisarmTimer);
         Some(())

@@ -29,6 +29,8 @@ pub enum Kind {
 /// A command that ran.
 #[derive(Debug, Clone, Default)]
 pub struct CommandRun {
+    /// Is it the main process?
+    pub main: bool,
     /// Its directive.
     pub directive: &'static str,
     /// Program and arguments.

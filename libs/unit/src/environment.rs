@@ -151,7 +151,7 @@ fn double_quoted(chars: &mut Chars<'_>, value: &mut String) {
 pub fn expand_words(words: &[String], environment: &Environment) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len());
     for word in words {
-        match word.strip_prefix('$').filter(|name| is_name(name)) {
+        match word.strip_prefix('$').filter(|name| !name.starts_with(['{', '$'])) {
             Some(name) => {
                 let value = environment.get(name).unwrap_or("");
                 // Relaxed never fails: a faulty quote or escape is taken as it stands.

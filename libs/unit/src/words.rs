@@ -20,6 +20,8 @@ pub enum Escapes {
     /// C escapes; an unknown one is an error.
     C,
     /// C escapes; an unknown one is kept as it stands.
+    Lenient,
+    /// The same, and an open quote is closed at the end.
     Relaxed,
     /// A backslash makes the next character plain.
     Plain,
@@ -66,7 +68,7 @@ fn push(word: &mut Vec<u8>, c: char) {
 
 fn escape(chars: &mut std::str::Chars<'_>, escapes: Escapes, word: &mut Vec<u8>) -> Result<(), WordError> {
     let Some(next) = chars.clone().next() else {
-        if escapes == Escapes::Relaxed {
+        if matches!(escapes, Escapes::Relaxed | Escapes::Lenient) {
             word.push(b'\\');
             return Ok(());
         }

@@ -31,6 +31,7 @@ pub mod etc_prune;
 pub mod fill;
 pub mod machine_id;
 pub mod state;
+pub mod state_grow;
 pub mod state_kind;
 pub mod tool;
 

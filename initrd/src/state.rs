@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::early_mounts::SYSROOT;
 use crate::report::{Reporter, size};
 use crate::stage::Stage;
+use crate::state_grow::{self, Growth};
 use crate::state_kind::{self, Content, HEAD_BYTES, MARK_BYTES, Remedy, Trouble, Trust};
 use crate::tool::Tool;
 use crate::watchdog::Guard;
@@ -161,30 +162,20 @@ impl Mounter<'_> {
 
     /// Lets the file system fill its partition. If it cannot, it stays as large as it is.
     fn grow(&mut self) {
-        let grown = self.try_grow();
         let path = self.device.clone().unwrap_or_default();
-        match grown {
-            Ok(Some(bytes)) => self.report.say(Stage::State, &format!("{path} mounted, grown to {}", size(bytes))),
-            Ok(None) => self.report.say(Stage::State, &format!("{path} mounted")),
+        self.deadline.extend(TOOL_LIMIT);
+        match state_grow::grow(&path, &format!("{SYSROOT}{TARGET}"), self.guard) {
+            Ok(Growth::None) => self.report.say(Stage::State, &format!("{path} mounted")),
+            Ok(Growth::Full(bytes)) => {
+                self.report.say(Stage::State, &format!("{path} mounted, grown to {}", size(bytes)));
+            }
+            Ok(Growth::Partial { reached, wanted }) => {
+                let (reached, wanted) = (size(reached), size(wanted));
+                let text = format!("{path} mounted, grown to {reached} of {wanted} so far, the rest at the next start");
+                self.report.warn(Stage::State, &text);
+            }
             Err(error) => self.report.warn(Stage::State, &format!("{error:#}, keeping its size")),
         }
-    }
-
-    fn try_grow(&self) -> anyhow::Result<Option<u64>> {
-        let path = self.device()?;
-        let device = File::open(path).with_context(|| format!("opening '{path}'"))?;
-        let mut head = vec![0; HEAD_BYTES];
-        device.read_exact_at(&mut head, 0).with_context(|| format!("reading '{path}'"))?;
-        let Content::Ext4 { blocks, block_bytes, .. } = state_kind::classify(&head) else { return Ok(None) };
-        let wanted = block::size_bytes(&device)? / block_bytes;
-        if wanted <= blocks {
-            return Ok(None);
-        }
-        let folder = File::open(format!("{SYSROOT}{TARGET}")).context("opening the state")?;
-        self.deadline.extend(TOOL_LIMIT);
-        block::grow_ext4(&folder, wanted).with_context(|| format!("growing the file system on '{path}'"))?;
-        self.guard.ping();
-        Ok(Some(wanted * block_bytes))
     }
 
     /// A state in memory: the machine can be reached and repaired, and forgets everything.

@@ -164,7 +164,7 @@ impl Mounter<'_> {
     fn grow(&mut self) {
         let path = self.device.clone().unwrap_or_default();
         self.deadline.extend(TOOL_LIMIT);
-        match state_grow::grow(&path, &format!("{SYSROOT}{TARGET}"), self.guard) {
+        match state_grow::grow(&path, &format!("{SYSROOT}{TARGET}"), self.guard, self.report) {
             Ok(Growth::None) => self.report.say(Stage::State, &format!("{path} mounted")),
             Ok(Growth::Full(bytes)) => {
                 self.report.say(Stage::State, &format!("{path} mounted, grown to {}", size(bytes)));

@@ -1,1 +1,0 @@
-//! Placeholder header, to be written by the owner of this file.

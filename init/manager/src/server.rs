@@ -109,8 +109,9 @@ impl Engine {
 
     fn add_client(&mut self, stream: UnixStream) -> std::io::Result<()> {
         stream.set_nonblocking(true)?;
-        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
-        let uid = peer.uid.as_raw();
+        // A peer outside our process namespace has the process id 0, which rustix's type cannot hold.
+        let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
+        let uid = peer.uid();
         let id = ClientId(self.server.next);
         self.server.next = (self.server.next + 1) % (keys::REPORTS - keys::CLIENTS);
         self.epoll.add(&stream, keys::CLIENTS + id.0)?;
@@ -119,7 +120,7 @@ impl Engine {
             lines: LineBuffer::new(MAX_REQUEST_BYTES),
             output: Vec::new(),
             closing: false,
-            privileged: uid == 0 || may_administer(uid, peer.gid.as_raw()),
+            privileged: uid == 0 || may_administer(uid, peer.gid()),
             uid,
             descriptors: Vec::new(),
             pending: None,

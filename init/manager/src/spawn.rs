@@ -29,18 +29,54 @@ pub fn new_invocation() -> String {
     }
 }
 
+/// Where a new process begins.
+enum Place {
+    /// In the group of PID 1: there is no hierarchy.
+    Here,
+    /// In this group, from its first instruction.
+    Inside(OwnedFd),
+    /// It joins the group by itself, through this file.
+    Join(String),
+}
+
+impl Place {
+    fn group(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Place::Inside(group) => Some(group.as_fd()),
+            Place::Here | Place::Join(_) => None,
+        }
+    }
+
+    /// The first act of the child.
+    fn enter(&self) {
+        if let Place::Join(file) = self {
+            // A process outside its group is still one that PID 1 knows.
+            let _ = std::fs::write(file, "0");
+        }
+    }
+}
+
 impl Engine {
     /// Makes the group of a unit, if it has none yet.
-    fn make_group(&mut self, id: UnitId) -> Option<OwnedFd> {
-        let runtime = self.units.get(id)?;
+    ///
+    /// Kernels since 6.12.13 kill whatever is cloned into a group on which `cgroup.kill` was ever used: they compare the
+    /// group's count of kills with that of the parent's group. So such a group is made anew, or joined after the clone.
+    fn make_group(&mut self, id: UnitId) -> Place {
+        let Some(runtime) = self.units.get(id) else { return Place::Here };
         let group = match &runtime.group {
             Some(group) => group.clone(),
             None => Groups::path(runtime.unit.slice().as_ref(), &runtime.unit.name),
         };
         let tasks = runtime.unit.exec().and_then(|exec| exec.tasks_max);
+        if runtime.group_killed && self.groups.populated(&group) {
+            return Place::Join(format!("{}{group}/cgroup.procs", self.groups.root().unwrap_or_default()));
+        }
+        if runtime.group_killed {
+            self.groups.remove(id, &group);
+        }
         if let Err(error) = self.groups.make(id, &group) {
             self.log.warning(&format!("making control group {group}: {error}, going on without it"));
-            return None;
+            return Place::Here;
         }
         if let Some(limit) = tasks {
             let value = limit.map_or("max".to_owned(), |limit| limit.to_string());
@@ -50,8 +86,9 @@ impl Engine {
         let file = self.groups.open(&group);
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.group = Some(group);
+            runtime.group_killed = false;
         }
-        file
+        file.map_or(Place::Here, Place::Inside)
     }
 
     /// Makes the main process (`kind` is `None`) or a control process of a service.
@@ -71,7 +108,7 @@ impl Engine {
     }
 
     fn try_spawn(&mut self, id: UnitId, kind: Option<ControlKind>, index: usize) -> std::io::Result<()> {
-        let group = self.make_group(id);
+        let place = self.make_group(id);
         let gone = || std::io::Error::other("unit has no such command");
         let runtime = self.units.get(id).ok_or_else(gone)?;
         let service = runtime.unit.service().ok_or_else(gone)?;
@@ -88,8 +125,10 @@ impl Engine {
             idle: self.idle_gate(service.kind, kind),
         };
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let child =
-            ferrite_sys::process::fork_into(group.as_ref().map(|g| g.as_fd()), || child::run(&invocation, writer))?;
+        let child = ferrite_sys::process::fork_into(place.group(), || {
+            place.enter();
+            child::run(&invocation, writer)
+        })?;
         let run = CommandRun {
             main: kind.is_none(),
             directive: directive(kind),
@@ -185,13 +224,16 @@ impl Engine {
 
     /// Makes the process that mounts or unmounts.
     pub fn spawn_mount(&mut self, id: UnitId, mount: bool) {
-        let group = self.make_group(id);
+        let place = self.make_group(id);
         let outcome = {
             let Some(settings) = self.units.get(id).and_then(|runtime| runtime.unit.mount()) else { return };
             let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(std::io::Error::from);
             pipe.and_then(|(reader, writer)| {
-                let work = || crate::mounting::run(settings, mount, writer);
-                let child = ferrite_sys::process::fork_into(group.as_ref().map(|g| g.as_fd()), work)?;
+                let work = || {
+                    place.enter();
+                    crate::mounting::run(settings, mount, writer)
+                };
+                let child = ferrite_sys::process::fork_into(place.group(), work)?;
                 Ok((child, reader))
             })
         };
@@ -236,10 +278,17 @@ impl Engine {
                 }
             }
         }
+        let send_sighup = kill.send_sighup && step == KillStep::Terminate;
+        if whole
+            && step == KillStep::Kill
+            && let Some(runtime) = self.units.get_mut(id)
+        {
+            runtime.group_killed = true;
+        }
         for pid in pids {
             // A process that ended in the meantime is reaped in a moment.
             let _ = ferrite_sys::signal::send(pid, signal);
-            if kill.send_sighup && step == KillStep::Terminate {
+            if send_sighup {
                 let _ = ferrite_sys::signal::send(pid, 1);
             }
             if step != KillStep::Kill {

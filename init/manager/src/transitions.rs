@@ -412,6 +412,7 @@ impl Turn<'_> {
                 self.enter_running(Outcome::Success)
             }
             State::Stop(_) => self.signal(stop_state(stop_mode), Outcome::Timeout),
+            State::StopSigterm if stop_mode == TimeoutMode::Abort => self.signal(State::StopWatchdog, Outcome::Timeout),
             State::StopWatchdog | State::StopSigterm if kill_allowed => {
                 self.signal(State::StopSigkill, Outcome::Timeout)
             }

@@ -74,6 +74,8 @@ pub struct Runtime {
     pub times: Times,
     /// Its control group below the root of all groups.
     pub group: Option<String>,
+    /// Was everything in the group killed at once? See `Engine::make_group`.
+    pub group_killed: bool,
     /// The main process.
     pub main_pid: Option<i32>,
     /// The control process.
@@ -107,6 +109,7 @@ impl Runtime {
             job: None,
             times: Times::default(),
             group: None,
+            group_killed: false,
             main_pid: None,
             control_pid: None,
             status_text: String::new(),

@@ -1,13 +1,11 @@
 //! Datagrams of sd_notify together with who sent them.
 
 use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags, SocketType,
-};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Longest datagram.
 pub const MESSAGE_MAX: usize = 4096;
@@ -28,7 +26,7 @@ pub struct Message {
 /// Makes the socket at this path; an old one is replaced.
 pub fn listen(path: &str) -> io::Result<OwnedFd> {
     match rustix::fs::unlink(path) {
-        Ok(()) | Err(Errno::NOENT) => {}
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -40,24 +38,32 @@ pub fn listen(path: &str) -> io::Result<OwnedFd> {
 }
 
 /// Takes one datagram; `None` when there is none.
+///
+/// A sender outside our process namespace has the process id 0.
 pub fn receive(socket: impl AsFd) -> io::Result<Option<Message>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX), ScmCredentials(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; FILES_MAX]);
     let mut buffer = [0; MESSAGE_MAX];
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let length = match rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut buffer)], &mut control, flags) {
-        Ok(message) => message.bytes,
-        Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let mut message = Message { bytes: Vec::new(), pid: 0, files: Vec::new() };
+    let length = match recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags) {
+        Ok(received) => {
+            for part in received.cmsgs()? {
+                match part {
+                    ControlMessageOwned::ScmRights(files) => {
+                        // SAFETY: the kernel has just made these descriptors for us, nobody else owns them.
+                        message.files.extend(files.into_iter().map(|file| unsafe { OwnedFd::from_raw_fd(file) }));
+                    }
+                    ControlMessageOwned::ScmCredentials(sender) => message.pid = sender.pid(),
+                    _ => {}
+                }
+            }
+            received.bytes
+        }
+        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut message = Message { bytes: buffer.get(..length).unwrap_or_default().to_vec(), pid: 0, files: Vec::new() };
-    for part in control.drain() {
-        match part {
-            RecvAncillaryMessage::ScmRights(files) => message.files.extend(files),
-            RecvAncillaryMessage::ScmCredentials(sender) => message.pid = sender.pid.as_raw_nonzero().get(),
-            _ => {}
-        }
-    }
+    message.bytes.extend_from_slice(buffer.get(..length).unwrap_or_default());
     Ok(Some(message))
 }
 

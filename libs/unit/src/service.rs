@@ -120,7 +120,7 @@ pub struct Service {
     /// `Type=`, after defaults.
     pub kind: ServiceType,
     /// Was `Type=` written?
-    pub(crate) kind_written: bool,
+    pub kind_written: bool,
     /// `ExecCondition=`.
     pub condition: Vec<Command>,
     /// `ExecStartPre=`.

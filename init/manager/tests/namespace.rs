@@ -1,0 +1,277 @@
+//! PID 1 in its own namespaces with a small set of units: starts, supervises, restarts, stops, reaps.
+//!
+//! Needs root and `unshare`; uses its own /run and its own control group, so that tests may run side by side.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ferrite_control::{JobMode, JobOutcome, JobVerb, Reply, Request, UnitDetails, decode, encode};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Machine {
+    child: Child,
+    pid: i32,
+    directory: tempfile::TempDir,
+}
+
+const BASICS: [(&str, &str); 5] = [
+    ("sysinit.target", "[Unit]\nDefaultDependencies=no\n"),
+    ("basic.target", "[Unit]\nDefaultDependencies=no\n"),
+    ("shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
+    ("poweroff.target", "[Unit]\nDefaultDependencies=no\nRequires=shutdown.target\nAfter=shutdown.target\n"),
+    ("default.target", "[Unit]\nDescription=The Test\n"),
+];
+
+impl Machine {
+    fn boot(units: &[(&str, &str)]) -> Machine {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in BASICS.iter().chain(units) {
+            let path = directory.path().join("units").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let run = directory.path().join("run");
+        fs::create_dir(&run).unwrap();
+        let script = format!("mount --bind {} /run && exec {}", run.display(), env!("CARGO_BIN_EXE_ferrite-init"));
+        let log = fs::File::create(directory.path().join("log")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--pid", "--mount", "--fork", "--mount-proc", "--kill-child=KILL", "sh", "-c", &script])
+            .env("SYSTEMD_UNIT_PATH", directory.path().join("units"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("unshare runs as root");
+        let mut machine = Machine { child, pid: 0, directory };
+        let socket = machine.directory.path().join("run/ferrite/init.sock");
+        machine.wait_for("the control socket", |_| UnixStream::connect(&socket).is_ok());
+        let children = format!("/proc/{0}/task/{0}/children", machine.child.id());
+        machine.pid = fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        assert_eq!(machine.ask(&Request::IsSystemRunning { wait: true }).len(), 1);
+        machine
+    }
+
+    fn wait_for(&self, what: &str, mut done: impl FnMut(&Machine) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "no {what}\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    fn write_unit(&self, name: &str, text: &str) {
+        fs::write(self.directory.path().join("units").join(name), text).unwrap();
+    }
+
+    fn ask(&self, request: &Request) -> Vec<Reply> {
+        use std::io::Write;
+        let mut stream = UnixStream::connect(self.directory.path().join("run/ferrite/init.sock")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&encode(request, 1 << 20).unwrap()).unwrap();
+        let mut line = Vec::new();
+        BufReader::new(stream).read_until(b'\n', &mut line).unwrap();
+        line.pop();
+        vec![
+            decode(&line).unwrap_or_else(|error| panic!("{error}: {}\n{}", String::from_utf8_lossy(&line), self.log())),
+        ]
+    }
+
+    fn job(&self, verb: JobVerb, unit: &str) -> JobOutcome {
+        let units = vec![unit.to_owned()];
+        match self.ask(&Request::Job { verb, units, mode: JobMode::Replace, wait: true }).remove(0) {
+            Reply::Jobs(reports) => reports[0].outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn show(&self, unit: &str) -> UnitDetails {
+        match self.ask(&Request::Show { unit: unit.to_owned() }).remove(0) {
+            Reply::Unit(details) => *details,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn state(&self, unit: &str) -> String {
+        let summary = self.show(unit).summary;
+        format!("{} {}", summary.active, summary.sub)
+    }
+
+    fn output(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn power_off(mut self) -> String {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), nix::sys::signal::Signal::SIGTERM).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "does not end\n{}", self.log());
+            std::thread::yield_now();
+        }
+        self.log()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // A machine that was powered off is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn units_start_in_order_and_stop_in_reverse() {
+    let service = |name: &str, order: &str| {
+        format!(
+            "[Unit]\n{order}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+             ExecStart=/bin/sh -c 'echo start-{name} >> ${{RUN}}/order'\nExecStop=/bin/sh -c 'echo stop-{name} >> ${{RUN}}/order'\n\
+             Environment=RUN=/run\n"
+        )
+    };
+    let machine = Machine::boot(&[
+        ("default.target", "[Unit]\nWants=a.service b.service c.service\n"),
+        ("a.service", &service("a", "After=b.service")),
+        ("b.service", &service("b", "After=c.service")),
+        ("c.service", &service("c", "")),
+    ]);
+    let order = machine.output("run/order");
+    assert_eq!(lines(&order), ["start-c", "start-b", "start-a"]);
+    let copy = fs::File::open(&order).unwrap();
+    machine.power_off();
+    let ends: Vec<String> = {
+        use std::io::{Read, Seek};
+        let mut copy = copy;
+        copy.rewind().unwrap();
+        let mut text = String::new();
+        copy.read_to_string(&mut text).unwrap();
+        text.lines().skip(3).map(str::to_owned).collect()
+    };
+    assert_eq!(ends, ["stop-a", "stop-b", "stop-c"]);
+}
+
+#[test]
+fn a_service_that_dies_is_restarted_until_the_limit() {
+    let machine = Machine::boot(&[(
+        "x.service",
+        "[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=60\n[Service]\nExecStart=/bin/sh -c 'exit 3'\n\
+         Restart=on-failure\nRestartSec=0\n",
+    )]);
+    assert_eq!(machine.job(JobVerb::Start, "x.service"), JobOutcome::Done);
+    machine.wait_for("failure", |machine| machine.state("x.service") == "failed failed");
+    let details = machine.show("x.service");
+    assert_eq!((details.restarts, details.result.as_str()), (3, "exit-code"));
+    assert_eq!(details.properties["ExecMainStatus"], "3");
+}
+
+#[test]
+fn a_notifying_service_is_up_when_it_says_so() {
+    let machine = Machine::boot(&[
+        (
+            "n.service",
+            "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/usr/bin/python3 -c \"import os,socket,time; \
+             s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
+             s.sendto(b'READY=1\\\\nSTATUS=all well', os.environ['NOTIFY_SOCKET']); time.sleep(1000)\"\n",
+        ),
+        ("silent.service", "[Service]\nType=notify\nExecStart=/bin/true\n"),
+    ]);
+    assert_eq!(machine.job(JobVerb::Start, "n.service"), JobOutcome::Done);
+    let details = machine.show("n.service");
+    assert_eq!((details.summary.sub.as_str(), details.status_text.as_str()), ("running", "all well"));
+    assert_eq!(machine.job(JobVerb::Start, "silent.service"), JobOutcome::Failed);
+    assert_eq!(machine.show("silent.service").result, "protocol");
+}
+
+#[test]
+fn a_program_that_does_not_exist_is_status_203_and_a_user_that_does_not_is_217() {
+    let machine = Machine::boot(&[
+        ("exec.service", "[Service]\nType=exec\nExecStart=/nonexistent\n"),
+        ("user.service", "[Service]\nType=exec\nUser=nobody-here\nExecStart=/bin/true\n"),
+    ]);
+    for (unit, status) in [("exec.service", "203"), ("user.service", "217")] {
+        assert_eq!(machine.job(JobVerb::Start, unit), JobOutcome::Failed);
+        assert_eq!(machine.show(unit).properties["ExecMainStatus"], status);
+    }
+    machine.wait_for("reason in the log", |machine| machine.log().contains("executing /nonexistent: No such file"));
+}
+
+#[test]
+fn a_unit_written_later_is_found_and_reload_reads_changes() {
+    let machine = Machine::boot(&[]);
+    assert_eq!(machine.show("late.service").summary.load, "not-found");
+    machine.write_unit("late.service", "[Service]\nExecStart=/bin/sleep 1000\n");
+    assert_eq!(machine.job(JobVerb::Start, "late.service"), JobOutcome::Done);
+    let before = machine.show("late.service").main_pid;
+    machine.write_unit("late.service", "[Unit]\nDescription=Changed\n[Service]\nExecStart=/bin/sleep 1000\n");
+    assert_eq!(machine.ask(&Request::DaemonReload), [Reply::Done]);
+    let after = machine.show("late.service");
+    assert_eq!((after.summary.description.as_str(), after.main_pid), ("Changed", before));
+    assert_eq!(after.summary.active, "active");
+}
+
+#[test]
+fn no_zombie_is_left_of_orphans() {
+    let machine = Machine::boot(&[(
+        "o.service",
+        "[Service]\nType=oneshot\nKillMode=none\nExecStart=/bin/sh -c 'for i in $(seq 300); do (true &) ; done'\n",
+    )]);
+    assert_eq!(machine.job(JobVerb::Start, "o.service"), JobOutcome::Done);
+    machine.wait_for("reaping", |machine| {
+        let children = format!("/proc/{0}/task/{0}/children", machine.pid);
+        fs::read_to_string(children).unwrap().trim().is_empty()
+    });
+}
+
+#[test]
+fn a_process_that_ignores_the_stop_is_killed_with_all_its_children() {
+    let machine = Machine::boot(&[(
+        "deaf.service",
+        "[Service]\nTimeoutStopSec=200ms\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; sleep 1000 & sleep 1000 & wait; wait; sleep 1000'\nExecStopPost=/usr/bin/touch /run/post\n",
+    )]);
+    assert_eq!(machine.job(JobVerb::Start, "deaf.service"), JobOutcome::Done);
+    machine.wait_for("trap", |machine| machine.output("run/deaf").exists());
+    assert_eq!(machine.job(JobVerb::Stop, "deaf.service"), JobOutcome::Done);
+    assert_eq!(machine.show("deaf.service").result, "timeout");
+    // What runs after a kill of the whole group must not be killed with it.
+    assert!(machine.output("run/post").exists());
+    let children = format!("/proc/{0}/task/{0}/children", machine.pid);
+    machine.wait_for("end of all", |_| fs::read_to_string(&children).unwrap().trim().is_empty());
+}
+
+#[test]
+fn a_missing_default_target_ends_in_a_bounded_emergency() {
+    let machine = Machine::boot(&[("default.target", "[Unit]\nRequires=nowhere.service\n")]);
+    machine.wait_for("emergency", |machine| machine.log().contains("Emergency mode"));
+    let log = machine.log();
+    assert!(log.contains("unit nowhere.service not found"), "{log}");
+    let mut machine = machine;
+    let deadline = Instant::now() + PATIENCE;
+    while machine.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "does not end\n{}", machine.log());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn garbage_on_the_control_socket_harms_nobody() {
+    use std::io::Write;
+    let machine = Machine::boot(&[]);
+    for bytes in [&b"\n\n{}\n"[..], b"\xff\xfe\n", b"{\"show\":{\"unit\":\"../x\"}}\n", &[b'x'; 300_000]] {
+        let mut stream = UnixStream::connect(machine.output("run/ferrite/init.sock")).unwrap();
+        // PID 1 may have closed the connection before all was written.
+        let _ = stream.write_all(bytes);
+    }
+    assert_eq!(machine.ask(&Request::GetDefault), [Reply::Text("default.target".into())]);
+}

@@ -60,7 +60,8 @@ pub fn run(invocation: &Invocation<'_>, report: OwnedFd) -> i32 {
         Err(fault) => fault,
     };
     // If even the pipe is broken, the exit status still tells which step it was.
-    let _ = writeln!(fs::File::from(report), "{} {}", fault.code, fault.text);
+    // One write, so that PID 1 reads it whole.
+    let _ = fs::File::from(report).write_all(format!("{} {}\n", fault.code, fault.text).as_bytes());
     fault.code
 }
 
@@ -71,6 +72,8 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
     let score = exec.oom_score_adjust.unwrap_or(invocation.oom_score);
     if let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string())
         && exec.oom_score_adjust.is_some()
+        // Inside a container the score may only go up; systemd goes on there as well.
+        && error.kind() != std::io::ErrorKind::PermissionDenied
     {
         return Err(Fault { code: 206, text: format!("setting OOMScoreAdjust=: {error}") });
     }

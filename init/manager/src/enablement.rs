@@ -74,7 +74,7 @@ pub struct Presets {
 }
 
 impl Presets {
-    /// Reads them: an earlier directory hides a file of the same name in a later one; files in the order of their names.
+    /// Reads them in the order of their names; an earlier directory hides a file of the same name in a later one.
     pub fn read() -> Presets {
         let mut files: Vec<(String, String)> = Vec::new();
         for directory in ["/etc/systemd/system-preset", "/run/systemd/system-preset", "/usr/lib/systemd/system-preset"]

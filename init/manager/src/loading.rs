@@ -183,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// Reads all unit files again. What runs goes on; a unit whose file is gone keeps what is known of it while it runs.
+    /// Reads all unit files again. What runs goes on; a running unit whose file is gone keeps what is known of it.
     pub fn reload(&mut self) {
         self.disk.forget();
         self.host = crate::host::read();

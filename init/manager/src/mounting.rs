@@ -55,7 +55,7 @@ pub fn run(mount: &Mount, up: bool, report: OwnedFd) -> i32 {
         Ok(()) => 0,
         Err(text) => {
             // The exit status tells of the failure if the pipe is broken.
-            let _ = writeln!(std::fs::File::from(report), "1 {text}");
+            let _ = std::fs::File::from(report).write_all(format!("1 {text}\n").as_bytes());
             1
         }
     }

@@ -59,8 +59,8 @@ impl Place {
 impl Engine {
     /// Makes the group of a unit, if it has none yet.
     ///
-    /// Kernels since 6.12.13 kill whatever is cloned into a group on which `cgroup.kill` was ever used: they compare the
-    /// group's count of kills with that of the parent's group. So such a group is made anew, or joined after the clone.
+    /// Kernels since 6.12.13 kill whatever is cloned into a group on which `cgroup.kill` was ever used: they compare
+    /// its count of kills with that of the parent's group. So such a group is made anew, or joined after the clone.
     fn make_group(&mut self, id: UnitId) -> Place {
         let Some(runtime) = self.units.get(id) else { return Place::Here };
         let group = match &runtime.group {

@@ -137,7 +137,8 @@ fn units_start_in_order_and_stop_in_reverse() {
     let service = |name: &str, order: &str| {
         format!(
             "[Unit]\n{order}\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-             ExecStart=/bin/sh -c 'echo start-{name} >> ${{RUN}}/order'\nExecStop=/bin/sh -c 'echo stop-{name} >> ${{RUN}}/order'\n\
+             ExecStart=/bin/sh -c 'echo start-{name} >> ${{RUN}}/order'\n\
+             ExecStop=/bin/sh -c 'echo stop-{name} >> ${{RUN}}/order'\n\
              Environment=RUN=/run\n"
         )
     };
@@ -238,7 +239,8 @@ fn no_zombie_is_left_of_orphans() {
 fn a_process_that_ignores_the_stop_is_killed_with_all_its_children() {
     let machine = Machine::boot(&[(
         "deaf.service",
-        "[Service]\nTimeoutStopSec=200ms\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; sleep 1000 & sleep 1000 & wait; wait; sleep 1000'\nExecStopPost=/usr/bin/touch /run/post\n",
+        "[Service]\nTimeoutStopSec=200ms\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; \
+         sleep 1000 & sleep 1000 & wait; wait; sleep 1000'\nExecStopPost=/usr/bin/touch /run/post\n",
     )]);
     assert_eq!(machine.job(JobVerb::Start, "deaf.service"), JobOutcome::Done);
     machine.wait_for("trap", |machine| machine.output("run/deaf").exists());

@@ -153,7 +153,7 @@ fn add_accounts(tree: &mut Tree, board: &Board) -> Result<()> {
         let gid = accounts.gid(&user.name).unwrap_or(user.uid);
         tree.insert(&user.home, Node::dir(0o700, &origin).owned_by(user.uid, gid))?;
     }
-    if let (Some(gid), Some(node)) = (accounts.gid("systemd-journal"), tree.get_mut("/var/log/journal")) {
+    if let (Some(gid), Some(node)) = (accounts.gid("adm"), tree.get_mut("/var/log/journal")) {
         node.gid = gid;
     }
     Ok(())

@@ -17,9 +17,10 @@ pub struct Terminal {
     saved: Termios,
 }
 
-/// Whether the caller sits at a terminal.
+/// Whether the caller sits at a terminal and sees the command's output there. In a pipeline the terminal belongs to the
+/// other commands too: raw mode would spoil their lines.
 pub fn is_interactive() -> bool {
-    std::io::stdin().is_terminal()
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 impl Terminal {

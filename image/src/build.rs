@@ -213,18 +213,32 @@ fn publish(
     let step = progress.step("sums");
     let out = &request.out;
     let manifest = format!("{}.manifest.json", plan.name());
-    output::write(out, &manifest, manifest_text(plan, composed)?.as_bytes())?;
     let slot = |name: &str| format!("{SLOT_FOLDER}/{name}");
     let parts = [
         (&boot.path, slot("boot-a.img"), "boot partition"),
         (&root.path, slot("root.img"), "root partition"),
         (&boot.kernel_path, slot("ferrite.efi"), "kernel, initrd and command line"),
     ];
-    let mut artefacts = vec![output::describe(out, disk, "disk")?, output::describe(out, &manifest, "manifest")?];
-    for (path, name, what) in parts {
-        output::take(out, path, &name)?;
-        artefacts.push(output::describe(out, &name, what)?);
+    for (path, name, _) in &parts {
+        output::take(out, path, name)?;
     }
+    // The disk is by far the largest: the rest is summed beside it.
+    let (disk_sum, rest) = std::thread::scope(|scope| {
+        let disk_sum = scope.spawn(|| output::describe(out, disk, "disk"));
+        let rest = || -> anyhow::Result<Vec<Artefact>> {
+            output::write(out, &manifest, manifest_text(plan, composed)?.as_bytes())?;
+            let mut rest = vec![output::describe(out, &manifest, "manifest")?];
+            for (_, name, what) in &parts {
+                rest.push(output::describe(out, name, what)?);
+            }
+            Ok(rest)
+        };
+        let rest = rest();
+        (disk_sum.join(), rest)
+    });
+    let disk_sum = disk_sum.map_err(|_| anyhow::anyhow!("the thread that sums the disk panicked"))?;
+    let mut artefacts = vec![disk_sum?];
+    artefacts.extend(rest?);
     output::write(out, "SHA256SUMS", output::sums(&artefacts).as_bytes())?;
     step.done(format!("{} files", artefacts.len() + 2));
     Ok(artefacts)

@@ -23,7 +23,7 @@ struct Api {
 const STRICT: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 const QUIET: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
-const APIS: [Api; 13] = [
+const APIS: [Api; 11] = [
     Api { kind: "proc", place: "/proc", options: "", flags: STRICT, optional: false },
     Api { kind: "sysfs", place: "/sys", options: "", flags: STRICT, optional: false },
     Api { kind: "devtmpfs", place: "/dev", options: "mode=755", flags: MsFlags::MS_NOSUID, optional: false },
@@ -47,8 +47,6 @@ const APIS: [Api; 13] = [
     Api { kind: "securityfs", place: "/sys/kernel/security", options: "", flags: STRICT, optional: true },
     Api { kind: "efivarfs", place: "/sys/firmware/efi/efivars", options: "", flags: STRICT, optional: true },
     Api { kind: "bpf", place: "/sys/fs/bpf", options: "mode=700", flags: STRICT, optional: true },
-    Api { kind: "debugfs", place: "/sys/kernel/debug", options: "", flags: STRICT, optional: true },
-    Api { kind: "tracefs", place: "/sys/kernel/tracing", options: "", flags: STRICT, optional: true },
 ];
 
 /// Standard streams and umask that do not depend on who started us.

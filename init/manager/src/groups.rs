@@ -2,7 +2,7 @@
 //!
 //! Without a writable hierarchy everything works but the tracking of processes that a service left behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -26,6 +26,8 @@ pub struct Groups {
     inotify: Option<OwnedFd>,
     watches: BTreeMap<i32, UnitId>,
     paths: BTreeMap<UnitId, i32>,
+    /// Groups whose controllers were handed down to the groups below them.
+    prepared: BTreeSet<String>,
 }
 
 impl Groups {
@@ -33,7 +35,7 @@ impl Groups {
     pub fn new(root: Option<String>) -> Groups {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let inotify = root.as_ref().and_then(|_| inotify::init(flags).ok());
-        Groups { root, inotify, watches: BTreeMap::new(), paths: BTreeMap::new() }
+        Groups { root, inotify, watches: BTreeMap::new(), paths: BTreeMap::new(), prepared: BTreeSet::new() }
     }
 
     /// The file that becomes readable when a group changes.
@@ -61,8 +63,10 @@ impl Groups {
         let mut place = root;
         for part in group.split('/').filter(|part| !part.is_empty()) {
             // Which controllers exist differs between machines: each is wished for by itself.
-            for controller in ["+memory", "+pids", "+cpu", "+io"] {
-                let _ = fs::write(format!("{place}/cgroup.subtree_control"), controller);
+            if self.prepared.insert(place.clone()) {
+                for controller in ["+memory", "+pids", "+cpu", "+io"] {
+                    let _ = fs::write(format!("{place}/cgroup.subtree_control"), controller);
+                }
             }
             place = format!("{place}/{part}");
             match fs::create_dir(&place) {

@@ -70,13 +70,14 @@ impl SshTarget {
         Ok(command)
     }
 
-    /// What a person types to log in.
-    pub fn for_a_person(&self) -> String {
+    /// The text of a configuration file with which `ssh -F FILE -p PORT core@127.0.0.1` logs in.
+    pub fn config(&self) -> String {
         format!(
-            "ssh -i {} -o UserKnownHostsFile={} -p {} core@127.0.0.1",
+            "Host 127.0.0.1\n  User core\n  Port {}\n  IdentityFile \"{}\"\n  IdentitiesOnly yes\n  \
+             UserKnownHostsFile \"{}\"\n  StrictHostKeyChecking accept-new\n",
+            self.port,
             self.key.display(),
-            self.known_hosts.display(),
-            self.port
+            self.known_hosts.display()
         )
     }
 

@@ -55,8 +55,9 @@ pub fn ferrite() -> anyhow::Result<PathBuf> {
 /// A program of ours for the build host.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let folders = ["target/x86_64-unknown-linux-gnu/release", "target/release"];
-    let found = folders.iter().map(|folder| tree().join(folder).join(name)).find(|file| file.exists());
-    found.with_context(|| format!("the program {name} is not built: run `make build`"))
+    let built = folders.iter().map(|folder| tree().join(folder).join(name));
+    let newest = built.filter_map(|file| Some((file.metadata().ok()?.modified().ok()?, file))).max();
+    newest.map(|(_, file)| file).with_context(|| format!("the program {name} is not built: run `make build`"))
 }
 
 /// The newest raw image of a board in a folder.

@@ -13,8 +13,15 @@ fn a_person_starts_a_machine_logs_in_and_stops_it() -> anyhow::Result<()> {
     let state = tempfile::Builder::new().prefix("ferrite-run-").tempdir().context("making a folder")?;
     let image = Board::Qemu.image()?;
     let ferrite_in = |arguments: &[&str]| -> anyhow::Result<Command> {
-        let mut command = Command::new(ferrite()?);
-        command.args(arguments).env("XDG_STATE_HOME", state.path()).current_dir(tree()).stdin(Stdio::null());
+        // It ends with this test, even if this test is killed.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "INT"])
+            .arg(ferrite()?)
+            .args(arguments)
+            .env("XDG_STATE_HOME", state.path())
+            .current_dir(tree())
+            .stdin(Stdio::null());
         Ok(command)
     };
     let mut run = ferrite_in(&["run", "--image", &image.display().to_string(), "--ephemeral"])?

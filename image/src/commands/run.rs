@@ -105,15 +105,15 @@ impl Run {
             fs::remove_file(&log).with_context(|| format!("removing the old console log '{}'", log.display()))?;
         }
         let mut guest = Guest::start(&spec, Some(&log))?;
-        state.save_session(&session(&target, throw_away_key))?;
+        let way = WayIn::publish(target, throw_away_key, &state)?;
         let console = guest.console().clone();
         std::thread::spawn(move || {
             console.wait(Mark::default(), FOREVER, |_| false);
             // Nobody listens any more when the command is about to end.
             let _ = sender.send(News::GuestEnded);
         });
-        match wait_for_login(&guest, target.port, &news) {
-            Ok(Login::Ready) => self.log_in(&mut guest, &target, (session_sender, news), throw_away_key)?,
+        match wait_for_login(&guest, way.target.port, &news) {
+            Ok(Login::Ready) => self.log_in(&mut guest, &way, (session_sender, news))?,
             Ok(Login::Interrupted) => eprintln!("interrupted while the machine started; it was cut off"),
             Err(error) => {
                 explain_failure(guest.console(), &log);
@@ -122,7 +122,7 @@ impl Run {
         }
         eprintln!("disk         {}{}", spec.disks[0].file.display(), if self.ephemeral { " (unchanged)" } else { "" });
         eprintln!("console log  {}", log.display());
-        eprintln!("key          {}", target.key.display());
+        eprintln!("key          {}", way.target.key.display());
         Ok(ExitCode::SUCCESS)
     }
 
@@ -232,13 +232,10 @@ impl Run {
     }
 
     /// The session of the person; ends with the machine switched off.
-    fn log_in(&self, guest: &mut Guest, target: &SshTarget, channel: Channel, key: bool) -> anyhow::Result<()> {
-        let by_hand = match key {
-            true => target.for_a_person(),
-            false => format!("ssh -p {} core@127.0.0.1", target.port),
-        };
+    fn log_in(&self, guest: &mut Guest, way: &WayIn, channel: Channel) -> anyhow::Result<()> {
         let (sender, news) = channel;
-        if key && std::io::stdin().is_terminal() {
+        let target = &way.target;
+        if way.throw_away_key && std::io::stdin().is_terminal() {
             eprintln!("from another terminal: {}", ssh_command(&self.board));
             let mut command = target.command(60)?;
             command.arg("-t");
@@ -250,7 +247,7 @@ impl Run {
                 let _ = sender.send(News::SessionEnded);
             });
         } else {
-            eprintln!("log in with: {by_hand}");
+            eprintln!("log in with: {}", way.by_hand);
             eprintln!("the machine runs until it is switched off or this command gets ctrl-c");
         }
         match news.recv() {
@@ -264,11 +261,28 @@ impl Run {
 /// Where the main thread hears what happened, and how others tell it.
 type Channel = (Sender<News>, Receiver<News>);
 
-fn session(target: &SshTarget, throw_away_key: bool) -> Session {
-    Session {
-        port: target.port,
-        key: throw_away_key.then(|| target.key.clone()),
-        known_hosts: target.known_hosts.clone(),
+/// How the machine is logged in to.
+struct WayIn {
+    target: SshTarget,
+    /// Whether the throw-away key opens it.
+    throw_away_key: bool,
+    /// The command for a person.
+    by_hand: String,
+}
+
+impl WayIn {
+    /// Leaves what `ferrite ssh` and a person's own ssh need in the state folder.
+    fn publish(target: SshTarget, throw_away_key: bool, state: &StateFolder) -> anyhow::Result<Self> {
+        let config = state.file("ssh_config");
+        fs::write(&config, target.config()).with_context(|| format!("writing '{}'", config.display()))?;
+        let (port, known_hosts) = (target.port, target.known_hosts.clone());
+        let key = throw_away_key.then(|| target.key.clone());
+        state.save_session(&Session { port, key, known_hosts })?;
+        let by_hand = match throw_away_key {
+            true => format!("ssh -F {} -p {port} core@127.0.0.1", config.display()),
+            false => format!("ssh -p {port} core@127.0.0.1"),
+        };
+        Ok(Self { target, throw_away_key, by_hand })
     }
 }
 

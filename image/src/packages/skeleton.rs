@@ -114,7 +114,7 @@ pub(super) fn os_release(version: &str, board: &str) -> String {
     format!(
         "NAME=Ferrite\nID=ferrite\nPRETTY_NAME=\"Ferrite {version}\"\nVERSION=\"{version}\"\nVERSION_ID={version}\n\
          IMAGE_ID=ferrite-{board}\nIMAGE_VERSION={version}\nVARIANT_ID={board}\nFERRITE_BOARD={board}\n\
-         DEFAULT_HOSTNAME=ferrite\nANSI_COLOR=\"0;33\"\n"
+         ANSI_COLOR=\"0;33\"\n"
     )
 }
 

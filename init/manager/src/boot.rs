@@ -88,19 +88,54 @@ pub fn mount_apis(log: &mut Vec<String>) {
     }
 }
 
-/// The name of the machine: /etc/hostname, else what os-release suggests, else `ferrite`.
+/// The name of the machine: /etc/hostname, else one made from the machine id, so that two machines do not share it.
 pub fn set_host_name(log: &Log) {
     let text = fs::read_to_string("/etc/hostname").unwrap_or_default();
     let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let current = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = match name {
-        Some(name) => name,
-        None if current.is_empty() || current == "(none)" => "ferrite",
+        Some(name) => name.to_owned(),
+        None if current.is_empty() || current == "(none)" => {
+            default_host_name(&fs::read_to_string("/etc/machine-id").unwrap_or_default())
+        }
         None => return,
     };
     if let Err(error) = rustix::system::sethostname(name.as_bytes()) {
         log.warning(&format!("setting the host name to '{name}': {error}, keeping '{current}'"));
     }
+}
+
+/// `ferrite-` and the first eight digits of the machine id; ferrite-cloudinit makes the same.
+fn default_host_name(machine_id: &str) -> String {
+    match machine_id.get(..8) {
+        Some(digits) if digits.chars().all(|digit| digit.is_ascii_hexdigit()) => format!("ferrite-{digits}"),
+        Some(_) | None => "ferrite".to_owned(),
+    }
+}
+
+/// Gives back memory that the kernel reserves for huge pages on a small machine, where it is a tenth of all there is.
+/// The kernel's own formula for a machine without huge pages is used instead; a machine with more memory keeps it all.
+pub fn lower_memory_reserve() {
+    const PATH: &str = "/proc/sys/vm/min_free_kbytes";
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let total = read("/proc/meminfo").lines().find_map(|line| number(line.strip_prefix("MemTotal:")?));
+    let (Some(total_kib), Some(reserve_kib)) = (total, number(&read(PATH))) else { return };
+    if let Some(lower) = lower_reserve_kib(total_kib, reserve_kib) {
+        // Without it there is only less memory for programs.
+        let _ = fs::write(PATH, lower.to_string());
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// The reserve that a machine of this size should have, if it is less than the one it has.
+fn lower_reserve_kib(total_kib: u64, reserve_kib: u64) -> Option<u64> {
+    const SMALL_KIB: u64 = 4 << 20;
+    const LEAST_KIB: u64 = 4096;
+    let wanted = total_kib.saturating_mul(16).isqrt().max(LEAST_KIB);
+    (total_kib <= SMALL_KIB && wanted < reserve_kib).then_some(wanted)
 }
 
 /// The machine id as early boot left it; if /etc could not be written, one that lasts until the next boot.
@@ -118,6 +153,12 @@ pub fn ensure_machine_id(log: &Log) {
         Ok(()) => log.warning("/etc/machine-id holds no machine id, using one for this boot only"),
         Err(error) => log.warning(&format!("making a machine id for this boot: {error}, going on without")),
     }
+}
+
+/// Makes /run/lock, where everybody may put a lock file.
+pub fn make_lock_folder() -> std::io::Result<()> {
+    fs::create_dir_all("/run/lock")?;
+    fs::set_permissions("/run/lock", fs::Permissions::from_mode(0o1777))
 }
 
 /// As many files as the kernel allows for us and for services that ask; services begin with the usual soft limit.
@@ -174,5 +215,20 @@ mod tests {
         assert_eq!(default_unit("quiet"), "default.target");
         assert_eq!(default_unit("quiet single"), "rescue.target");
         assert_eq!(default_unit("emergency systemd.unit=x.target"), "x.target");
+    }
+
+    #[test]
+    fn a_machine_without_a_name_is_called_after_its_id() {
+        assert_eq!(default_host_name("0123456789abcdef0123456789abcdef\n"), "ferrite-01234567");
+        assert_eq!(default_host_name(""), "ferrite");
+        assert_eq!(default_host_name("uninitialized"), "ferrite");
+    }
+
+    #[test]
+    fn only_a_small_machine_gets_its_reserve_back() {
+        assert_eq!(lower_reserve_kib(1 << 20, 45_056), Some(4096));
+        assert_eq!(lower_reserve_kib(4 << 20, 67_584), Some(8192));
+        assert_eq!(lower_reserve_kib(64 << 20, 67_584), None);
+        assert_eq!(lower_reserve_kib(1 << 20, 4000), None);
     }
 }

@@ -59,8 +59,11 @@ fn prepare_machine(log: &Log) {
     let _ = ferrite_sys::kmsg::lift_rate_limit();
     boot::raise_limits();
     boot::floor_clock(log);
-    boot::set_host_name(log);
+    boot::lower_memory_reserve();
     boot::ensure_machine_id(log);
+    boot::set_host_name(log);
+    // Programs of Debian put their locks there; /var/lock is a link to it.
+    let _ = boot::make_lock_folder();
     if let Err(error) = ferrite_sys::process::raise_loopback() {
         log.warning(&format!("raising the loopback interface: {error}, leaving it down"));
     }

@@ -388,7 +388,15 @@ impl Engine {
         };
         self.log.info(&text);
         if self.phase != Phase::Running || mark != Mark::Ok {
-            self.log.status(mark, &text);
+            let took = crate::clock::boot_us().saturating_sub(runtime.times.inactive_exit.1);
+            let starting = matches!(job.kind, JobKind::Start) && runtime.unit.service().is_some();
+            self.log.status(mark, &format!("{text}{}", if starting { slow(took) } else { String::new() }));
         }
     }
+}
+
+/// ` (1.2 s)` for a start that a person would notice.
+fn slow(took_us: u64) -> String {
+    const NOTICED_US: u64 = 100_000;
+    if took_us < NOTICED_US { String::new() } else { format!(" ({:.1} s)", took_us as f64 / 1e6) }
 }

@@ -164,10 +164,9 @@ impl Boot {
     }
 
     fn mount_state(&mut self, found: &Found) -> anyhow::Result<()> {
-        let good = self.slots.as_ref().and_then(Slots::is_good);
         let mounter = Mounter {
             device: found.disk.device(Part::State),
-            trust: if good == Some(false) { Trust::UnderTest } else { Trust::Good },
+            trust: self.trust(),
             report: &mut self.report,
             guard: &self.guard,
             deadline: &self.deadline,
@@ -178,8 +177,16 @@ impl Boot {
         Ok(())
     }
 
+    fn trust(&self) -> Trust {
+        match self.slots.as_ref().and_then(Slots::is_good) {
+            Some(false) => Trust::UnderTest,
+            Some(true) | None => Trust::Good,
+        }
+    }
+
     fn prepare_root(&mut self) -> Result<(), Failure> {
-        etc::prepare(&mut self.report).at(Stage::Etc)?;
+        let trust = self.trust();
+        etc::prepare(trust, &mut self.report).at(Stage::Etc)?;
         match machine_id::ensure(&etc::upper()) {
             Ok(Outcome::Kept) => {}
             Ok(Outcome::Made) => {
@@ -188,7 +195,7 @@ impl Boot {
             }
             Err(error) => self.report.warn(Stage::MachineId, &format!("{error:#}; PID 1 will use a passing one")),
         }
-        etc::mount_overlay(&mut self.report).at(Stage::Etc)?;
+        etc::mount_overlay(trust, &mut self.report).at(Stage::Etc)?;
         handover::mount_writable(&mut self.report).at(Stage::Var)
     }
 

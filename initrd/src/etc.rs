@@ -8,9 +8,10 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use crate::early_mounts::SYSROOT;
-use crate::etc_prune::prune;
+use crate::etc_prune::{Pruned, prune};
 use crate::report::Reporter;
 use crate::stage::Stage;
+use crate::state_kind::Trust;
 
 const SHOWN_PROBLEMS: usize = 5;
 const MEMORY: &str = "/run/ferrite/etc";
@@ -20,12 +21,17 @@ pub fn upper() -> PathBuf {
     Path::new(SYSROOT).join("state/etc/upper")
 }
 
-/// Makes the folders of the overlay and drops what equals the image's.
-pub fn prepare(report: &mut Reporter) -> anyhow::Result<()> {
+/// Makes the folders of the overlay and drops what equals the image's. A damaged state must not keep a slot that has
+/// proved itself from running.
+pub fn prepare(trust: Trust, report: &mut Reporter) -> anyhow::Result<()> {
     for folder in ["state/etc", "state/etc/upper", "state/etc/work"] {
-        make_folder(&Path::new(SYSROOT).join(folder))?;
+        match (make_folder(&Path::new(SYSROOT).join(folder)), trust) {
+            (Ok(()), _) => {}
+            (Err(error), Trust::UnderTest) => return Err(error),
+            (Err(error), Trust::Good) => report.warn(Stage::Etc, &format!("{error:#}, going on")),
+        }
     }
-    let pruned = prune(&upper(), &Path::new(SYSROOT).join("etc"));
+    let pruned = drop_equal(trust, &upper(), &Path::new(SYSROOT).join("etc"));
     for problem in pruned.problems.iter().take(SHOWN_PROBLEMS) {
         report.warn(Stage::Etc, problem);
     }
@@ -37,8 +43,18 @@ pub fn prepare(report: &mut Reporter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Mounts the overlay. On a full or read-only state, changes to /etc go to memory instead.
-pub fn mount_overlay(report: &mut Reporter) -> anyhow::Result<()> {
+/// A slot under test drops nothing: the slot that the machine may fall back to has another file in that place, and what
+/// the administrator wrote would be lost.
+fn drop_equal(trust: Trust, upper: &Path, image: &Path) -> Pruned {
+    match trust {
+        Trust::Good => prune(upper, image),
+        Trust::UnderTest => Pruned::default(),
+    }
+}
+
+/// Mounts the overlay. On a full or read-only state, changes to /etc go to memory instead; on a damaged one, what was
+/// changed before is not seen either.
+pub fn mount_overlay(trust: Trust, report: &mut Reporter) -> anyhow::Result<()> {
     let lower = format!("{SYSROOT}/etc");
     let (upper, work) = (format!("{SYSROOT}/state/etc/upper"), format!("{SYSROOT}/state/etc/work"));
     let Err(error) = overlay(&lower, &upper, &work) else { return Ok(()) };
@@ -47,7 +63,14 @@ pub fn mount_overlay(report: &mut Reporter) -> anyhow::Result<()> {
     for folder in [MEMORY, &memory_upper, &memory_work] {
         make_folder(Path::new(folder))?;
     }
-    overlay(&format!("{upper}:{lower}"), &memory_upper, &memory_work)
+    match (overlay(&format!("{upper}:{lower}"), &memory_upper, &memory_work), trust) {
+        (Ok(()), _) => Ok(()),
+        (Err(error), Trust::UnderTest) => Err(error),
+        (Err(error), Trust::Good) => {
+            report.warn(Stage::Etc, &format!("{error:#}; /etc IS AS THE IMAGE HAS IT, without any change made before"));
+            overlay(&lower, &memory_upper, &memory_work)
+        }
+    }
 }
 
 fn overlay(lower: &str, upper: &str, work: &str) -> anyhow::Result<()> {
@@ -60,5 +83,24 @@ fn make_folder(path: &Path) -> anyhow::Result<()> {
     match mkdir(path, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(error).with_context(|| format!("making folder '{}'", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_under_test_keeps_what_the_other_slot_may_still_need() {
+        let folder = tempfile::tempdir().unwrap();
+        let (upper, image) = (folder.path().join("upper"), folder.path().join("image"));
+        for root in [&upper, &image] {
+            std::fs::create_dir(root).unwrap();
+            std::fs::write(root.join("limits.conf"), "as the administrator has it, and the new image too").unwrap();
+        }
+        assert_eq!(drop_equal(Trust::UnderTest, &upper, &image), Pruned::default());
+        assert!(upper.join("limits.conf").exists());
+        assert_eq!(drop_equal(Trust::Good, &upper, &image).files, 1);
+        assert!(!upper.join("limits.conf").exists());
     }
 }

@@ -42,6 +42,11 @@ pub fn list() -> std::io::Result<Vec<BlockDisk>> {
     Ok(disks)
 }
 
+/// Bytes of a sector as the disk counts them in its partition table.
+pub fn logical_block_bytes(disk: &str) -> Option<u64> {
+    number(&Path::new(CLASS).join(disk).join("queue/logical_block_size"))
+}
+
 fn read_disk(name: String, folder: &Path) -> Option<BlockDisk> {
     let sectors = number(&folder.join("size")).filter(|&sectors| sectors > 0)?;
     let mut partitions = BTreeMap::new();

@@ -69,9 +69,14 @@ impl FerriteDisk {
 }
 
 /// The disk that holds the partition the boot loader named. `None`: it is not there (yet).
+///
+/// The kernel shows a disk before it has read its table; such a disk is not there yet.
 pub fn named(disks: &[FerriteDisk], hint: Hint) -> Option<Place> {
     let guid = hint.boot_partition?;
-    let mut hits = disks.iter().enumerate().filter_map(|(at, disk)| Some((at, disk.slot_of_boot_partition(guid)?)));
+    let mut hits = disks.iter().enumerate().filter_map(|(at, disk)| {
+        let slot = disk.slot_of_boot_partition(guid)?;
+        disk.device(Part::root_of(slot)).is_some().then_some((at, slot))
+    });
     let (disk, slot) = hits.next()?;
     let twins = hits.filter_map(|(at, _)| disks.get(at)).map(FerriteDisk::path).collect();
     Some(Place { disk, slot, how: How::Named, twins })
@@ -146,6 +151,15 @@ mod tests {
         assert_eq!(named(&disks, hint(None)), None);
         assert_eq!(named(&disks, hint(Some(Uuid::from_u128(9)))), None);
         assert_eq!(named(&disks, hint(guid(&disks[0], Part::Esp))), None);
+    }
+
+    #[test]
+    fn a_disk_whose_partitions_the_kernel_has_not_found_yet_is_not_there() {
+        let mut disks = [disk("vda", 1), disk("vdb", 1)];
+        let hint = hint(guid(&disks[0], Part::BootB));
+        disks[0].block.partitions.clear();
+        assert_eq!(named(&disks[..1], hint), None);
+        assert_eq!(named(&disks, hint), place(1, Slot::B, How::Named, &[]));
     }
 
     #[test]

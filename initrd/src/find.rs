@@ -5,6 +5,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use ferrite_layout::disk::SECTOR_BYTES;
 use ferrite_layout::gpt::{Copy, FoundTable, GptError, read_table};
 use ferrite_layout::read_at::ReadAt;
 use ferrite_layout::{Part, Slot, verity};
@@ -54,13 +55,25 @@ pub struct Search<'a> {
     pub cut: BTreeMap<String, FoundTable>,
 }
 
+/// Which disks to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those on which the kernel has found our partitions.
+    Ours,
+    /// Those without partitions too: a table that was cut off shows none.
+    All,
+}
+
 impl Search<'_> {
     /// Waits until the place is known, or says what is there instead.
     pub fn run(mut self) -> anyhow::Result<Found> {
         let deadline = Instant::now() + PATIENCE;
         let mut announced = false;
         loop {
-            let disks = self.look()?;
+            if let Some(found) = self.look(Which::Ours).map(|disks| self.decide(&disks, false))? {
+                return Ok(found);
+            }
+            let disks = self.look(Which::All)?;
             let left = deadline.saturating_duration_since(Instant::now());
             if let Some(found) = self.decide(&disks, left.is_zero()) {
                 return Ok(found);
@@ -88,9 +101,16 @@ impl Search<'_> {
         }
     }
 
-    fn look(&mut self) -> anyhow::Result<Vec<FerriteDisk>> {
+    /// A disk of somebody else's that fails slowly must not keep the right one from being found, nor the watchdog from
+    /// being pinged.
+    fn look(&mut self, which: Which) -> anyhow::Result<Vec<FerriteDisk>> {
         let blocks = block_devices::list().context("listing '/sys/class/block'")?;
-        Ok(blocks.into_iter().filter_map(|block| self.inspect(block)).collect())
+        let mut disks = Vec::new();
+        for block in blocks.into_iter().filter(|block| which == Which::All || is_ours(block)) {
+            self.guard.ping();
+            disks.extend(self.inspect(block));
+        }
+        Ok(disks)
     }
 
     /// Reads the table of a disk that has our partitions, or that has none because it was cut off.
@@ -98,7 +118,7 @@ impl Search<'_> {
         if let Some(found) = self.cut.get(&block.name).cloned() {
             return Some(FerriteDisk { block, found, damaged_matches: Vec::new() });
         }
-        let ours = block.partitions.values().any(|partition| Part::from_name(&partition.label).is_some());
+        let ours = is_ours(&block);
         if !ours && !block.partitions.is_empty() {
             return None;
         }
@@ -190,6 +210,9 @@ impl Search<'_> {
         if let Some(name) = self.cut.keys().next() {
             return anyhow!("disk /dev/{name} is too small: the root does not fit on it");
         }
+        if let Some(disk) = disks.iter().find(|disk| disk.block.partitions.is_empty()) {
+            return without_partitions(&disk.path(), block_devices::logical_block_bytes(&disk.block.name));
+        }
         if !names.is_empty() {
             let names = names.join(", ");
             return anyhow!("wrong root hash: no slot on {names} carries the root {}", self.root.hash);
@@ -199,6 +222,20 @@ impl Search<'_> {
             true => anyhow!("no disk at all was found within {seconds} s: is its driver in this initrd?"),
             false => anyhow!("no Ferrite disk was found within {seconds} s; there are only {}", others.join(", ")),
         }
+    }
+}
+
+/// Whether the kernel has found partitions of ours on a disk.
+fn is_ours(block: &BlockDisk) -> bool {
+    block.partitions.values().any(|partition| Part::from_name(&partition.label).is_some())
+}
+
+fn without_partitions(path: &str, logical_block_bytes: Option<u64>) -> anyhow::Error {
+    match logical_block_bytes {
+        Some(bytes) if bytes != SECTOR_BYTES => {
+            anyhow!("disk {path} has sectors of {bytes} bytes: Ferrite's image is made for {SECTOR_BYTES}")
+        }
+        Some(_) | None => anyhow!("disk {path} has Ferrite's partition table, but the kernel shows no partition of it"),
     }
 }
 
@@ -229,5 +266,18 @@ impl ReadAt for Padded<'_> {
             }
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_with_large_sectors_is_refused_by_name() {
+        let text = |bytes| without_partitions("/dev/sda", bytes).to_string();
+        assert_eq!(text(Some(4096)), "disk /dev/sda has sectors of 4096 bytes: Ferrite's image is made for 512");
+        let unknown = "disk /dev/sda has Ferrite's partition table, but the kernel shows no partition of it";
+        assert_eq!((text(Some(512)), text(None)), (unknown.to_owned(), unknown.to_owned()));
     }
 }

@@ -69,6 +69,8 @@ pub enum CopyHealth {
     Misplaced,
     /// The entries do not match the header.
     BadEntries,
+    /// The disk does not give it back.
+    Unreadable,
 }
 
 impl std::fmt::Display for CopyHealth {
@@ -79,6 +81,7 @@ impl std::fmt::Display for CopyHealth {
             CopyHealth::BadHeader => "has a bad header",
             CopyHealth::Misplaced => "does not fit the disk",
             CopyHealth::BadEntries => "has bad entries",
+            CopyHealth::Unreadable => "cannot be read",
         })
     }
 }
@@ -242,8 +245,16 @@ pub fn read_table(disk: &(impl ReadAt + ?Sized), disk_sectors: u64) -> Result<Fo
     if disk_sectors < FIRST_USABLE_LBA + ENTRY_SECTORS + 2 {
         return Err(GptError::NoTable { primary: CopyHealth::Absent, backup: CopyHealth::Absent });
     }
-    let (primary, primary_header, primary_table) = read_copy(disk, 1, disk_sectors)?;
-    let (backup, _, backup_table) = read_copy(disk, disk_sectors - 1, disk_sectors)?;
+    // One bad sector must not make the other copy worthless.
+    let mut failure = None;
+    let mut read = |lba| {
+        read_copy(disk, lba, disk_sectors).unwrap_or_else(|error| {
+            failure = Some(error);
+            (CopyHealth::Unreadable, None, None)
+        })
+    };
+    let (primary, primary_header, primary_table) = read(1);
+    let (backup, _, backup_table) = read(disk_sectors - 1);
     if let Some(table) = primary_table {
         return Ok(FoundTable { table, copy: Copy::Primary, primary, backup });
     }
@@ -255,7 +266,7 @@ pub fn read_table(disk: &(impl ReadAt + ?Sized), disk_sectors: u64) -> Result<Fo
             disk_sectors,
             needed_sectors: header.last_usable.saturating_add(ENTRY_SECTORS + 2),
         }),
-        Some(_) | None => Err(GptError::NoTable { primary, backup }),
+        Some(_) | None => Err(failure.unwrap_or(GptError::NoTable { primary, backup })),
     }
 }
 
@@ -441,6 +452,38 @@ mod tests {
             let disk = vec![0u8; sectors as usize * 512];
             assert!(matches!(read_table(&disk, sectors), Err(GptError::NoTable { .. })), "{sectors} sectors");
         }
+    }
+
+    /// A disk on which one sector cannot be read.
+    struct Worn<'a>(&'a std::fs::File, u64);
+
+    impl ReadAt for Worn<'_> {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            let bad = self.1 * SECTOR_BYTES;
+            if (offset..offset + buffer.len() as u64).contains(&bad) {
+                return Err(io::Error::other("a bad sector"));
+            }
+            self.0.read_exact_at(buffer, offset)
+        }
+    }
+
+    #[test]
+    fn a_bad_sector_in_one_copy_leaves_the_other_one() {
+        let (plan, disk) = (plan(), disk_file());
+        let last = plan.disk_sectors() - 1;
+        let (good, unreadable) = (CopyHealth::Good, CopyHealth::Unreadable);
+        for (sector, copy, primary, backup) in [
+            (1, Copy::Backup, unreadable, good),
+            (20, Copy::Backup, unreadable, good),
+            (last, Copy::Primary, good, unreadable),
+            (last - 10, Copy::Primary, good, unreadable),
+        ] {
+            let found = read_table(&Worn(&disk, sector), plan.disk_sectors()).expect("one copy is whole");
+            assert_eq!((found.copy, found.primary, found.backup), (copy, primary, backup), "sector {sector}");
+            assert_eq!(found.table, plan.table());
+        }
+        disk.set_len(0).expect("it can be cut");
+        assert!(matches!(read_table(&disk, plan.disk_sectors()), Err(GptError::Read(_))));
     }
 
     #[test]

@@ -101,16 +101,20 @@ impl Mounter<'_> {
         let path = self.device()?;
         let device = File::open(path).with_context(|| format!("opening '{path}'"))?;
         let bytes = block::size_bytes(&device).with_context(|| format!("asking for the size of '{path}'"))?;
-        let (mut head, mut tail) = (vec![0; HEAD_BYTES], vec![0; MARK_BYTES]);
         if bytes < (HEAD_BYTES + MARK_BYTES) as u64 {
             bail!("'{path}' has only {bytes} bytes");
         }
+        let (mut head, mut tail) = (vec![0; HEAD_BYTES], vec![0; MARK_BYTES]);
         device.read_exact_at(&mut head, 0).with_context(|| format!("reading '{path}'"))?;
+        let content = state_kind::classify(&head);
+        if state_kind::covers(content, bytes) {
+            // A bad sector in the last bytes is then the file system's own affair.
+            return Ok((content, false));
+        }
         device
             .read_exact_at(&mut tail, bytes - MARK_BYTES as u64)
             .with_context(|| format!("reading the end of '{path}'"))?;
-        let content = state_kind::classify(&head);
-        Ok((content, state_kind::is_unfinished(content, &tail, bytes)))
+        Ok((content, state_kind::is_mark(&tail)))
     }
 
     fn mount(&self) -> anyhow::Result<()> {

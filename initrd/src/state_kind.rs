@@ -68,14 +68,17 @@ pub fn mark() -> Vec<u8> {
     bytes
 }
 
-/// Whether a file system was being made when the machine was cut off. A mark inside a file system is only
-/// the content of some file.
-pub fn is_unfinished(content: Content, tail: &[u8], partition_bytes: u64) -> bool {
-    let covered = match content {
+/// Whether a file system fills the partition. A mark inside it is only the content of some file.
+pub fn covers(content: Content, partition_bytes: u64) -> bool {
+    match content {
         Content::Ext4 { blocks, block_bytes, .. } => blocks.saturating_mul(block_bytes) >= partition_bytes,
         Content::Empty | Content::Foreign => false,
-    };
-    tail.starts_with(MARK) && !covered
+    }
+}
+
+/// Whether a file system was being made when the machine was cut off, if none covers these last bytes.
+pub fn is_mark(tail: &[u8]) -> bool {
+    tail.starts_with(MARK)
 }
 
 /// Why there is no mounted state partition yet.
@@ -173,18 +176,12 @@ mod tests {
 
     #[test]
     fn a_mark_outside_a_file_system_means_unfinished_and_inside_it_nothing() {
-        let inside = Content::Ext4 { blocks: 100, block_bytes: 4096, with_errors: false };
-        let outside = Content::Ext4 { blocks: 99, block_bytes: 4096, with_errors: false };
-        let zeros = vec![0; MARK_BYTES];
-        for (content, tail, expected) in [
-            (Content::Foreign, mark(), true),
-            (outside, mark(), true),
-            (inside, mark(), false),
-            (outside, zeros.clone(), false),
-            (Content::Foreign, zeros, false),
-        ] {
-            assert_eq!(is_unfinished(content, &tail, 409_600), expected, "{content:?}");
+        for (blocks, expected) in [(99, false), (100, true), (101, true)] {
+            let content = Content::Ext4 { blocks, block_bytes: 4096, with_errors: false };
+            assert_eq!(covers(content, 409_600), expected, "{blocks} blocks");
         }
+        assert!(!covers(Content::Foreign, 409_600) && !covers(Content::Empty, 409_600));
+        assert!(is_mark(&mark()) && !is_mark(&vec![0; MARK_BYTES]));
         assert_eq!(mark().len(), MARK_BYTES);
     }
 

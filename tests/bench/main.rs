@@ -41,9 +41,11 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     ensure!(nix_is_root(), "the peer is installed by maintainer scripts, which need root: run this as root");
     std::fs::create_dir_all(&arguments.out).with_context(|| format!("making '{}'", arguments.out.display()))?;
+    // useradd and chroot want whole paths.
+    let out = arguments.out.canonicalize().with_context(|| format!("finding '{}'", arguments.out.display()))?;
     let ferrite_disk = only_image(&arguments.image)?;
-    let peer = peer::build(&arguments.out)?;
-    let candidates = [Candidate::ferrite(&ferrite_disk, &arguments.out)?, Candidate::peer(&peer, &arguments.out)?];
+    let peer = peer::build(&out)?;
+    let candidates = [Candidate::ferrite(&ferrite_disk, &out)?, Candidate::peer(&peer, &out)?];
     let mut measured = [Vec::new(), Vec::new()];
     for candidate in &candidates {
         eprintln!("{}: first boot (not counted)", candidate.name);

@@ -1,4 +1,4 @@
-//! A8: disks and memories that are not as they should be. The behaviour is the one that docs/boot.md describes.
+//! A8: disks and memories that are not as they should be. The behaviour is the one that docs/failures.md describes.
 
 use ferrite_layout::facts::StateKind;
 use ferrite_tests::{Board, Machine, Part, Setup, Slot};

@@ -1,0 +1,15 @@
+//! The machine tests: each boots the real image in QEMU with the real boot loader. One family a file.
+//!
+//! One program, so that families run side by side; a gate keeps the number of guests within the host's memory.
+
+mod adversity;
+mod console;
+mod fallback;
+mod growth;
+mod hardware;
+mod login;
+mod persistence;
+mod power_cut;
+mod reproducible;
+mod run_command;
+mod verity;

@@ -24,10 +24,9 @@ const PROGRAMS: [(&str, &str); 10] = [
 ];
 
 /// Other names of the same programs.
-const LINKS: [(&str, &str); 7] = [
+const LINKS: [(&str, &str); 6] = [
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
     ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
-    ("/usr/sbin/modprobe", "../lib/ferrite/ferrite-devices"),
     ("/usr/sbin/reboot", "../bin/systemctl"),
     ("/usr/sbin/poweroff", "../bin/systemctl"),
     ("/usr/sbin/halt", "../bin/systemctl"),

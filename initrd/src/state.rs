@@ -20,6 +20,9 @@ use crate::watchdog::Guard;
 
 const TARGET: &str = "/state";
 const TOOL_LIMIT: Duration = Duration::from_secs(900);
+/// As in the image. mke2fs would make 1 GiB on a large disk; replaying that after a power cut takes longer than the
+/// watchdog waits, at every start again.
+const JOURNAL: &str = "size=32";
 /// e2fsck: 1 = errors were corrected, 2 = and the machine should restart, which is only for a mounted root.
 const CORRECTED: [i32; 3] = [0, 1, 2];
 
@@ -135,8 +138,8 @@ impl Mounter<'_> {
         write_end(&state_kind::mark()).with_context(|| format!("writing to '{path}'"))?;
         let blocks = (mark_at / 4096).to_string();
         let options = "nodiscard,lazy_itable_init=1,lazy_journal_init=1";
-        let arguments =
-            ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1", "-L", "ferrite-state", "-E", options, &path, &blocks];
+        let fixed = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "1", "-L", "ferrite-state", "-J", JOURNAL];
+        let arguments: Vec<&str> = fixed.into_iter().chain(["-E", options, &path, &blocks]).collect();
         let tool = Tool { program: "/usr/sbin/mke2fs", arguments: &arguments, limit: TOOL_LIMIT };
         self.deadline.extend(TOOL_LIMIT * 2);
         let (status, said) = tool.run(self.guard)?;

@@ -2,6 +2,7 @@
 //! disk, and on its first start the disk gets GUIDs of its own.
 
 use std::fs::{File, OpenOptions};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use ferrite_layout::gpt::GptError;
@@ -44,7 +45,9 @@ fn change(found: &mut Found) -> anyhow::Result<Option<String>> {
     if plan.writes.is_empty() {
         return Ok(None);
     }
-    gpt_write::apply(&plan.writes, &disk).with_context(|| format!("writing the partition table of '{path}'"))?;
+    // Through the page cache the sector of the boot code would be written along with the primary header.
+    gpt_write::apply_direct(&plan.writes, Path::new(&path))
+        .with_context(|| format!("writing the partition table of '{path}'"))?;
     tell_kernel(&disk, &plan).with_context(|| format!("telling the kernel about the new table of '{path}'"))?;
     let text = describe(&plan, guids.is_some());
     found.disk.found.table = plan.table;

@@ -39,7 +39,7 @@ impl Candidate {
         let mut spec = MachineSpec::new(Disk::new(&copy));
         spec.user_data = UserData::FwCfg(document);
         spec.kernel_words = Some("loglevel=6".into());
-        Self::new("ferrite", spec, "PID 1", key, out)
+        Self::new("ferrite", spec, "switch: starting", key, out)
     }
 
     /// Debian with systemd: QEMU loads its kernel, so it pays for no boot loader.

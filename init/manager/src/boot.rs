@@ -168,9 +168,23 @@ pub fn raise_limits() {
         let _ = fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(value.as_bytes()));
     }
     // The kernel's hard limit of 4096 files is too low for servers.
-    let _ = setrlimit(Resource::RLIMIT_NOFILE, 1024, 524_288);
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, 524_288, 524_288);
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, 8 << 20, 8 << 20);
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, nix::sys::resource::RLIM_INFINITY);
+}
+
+/// PID 1 itself may open as many files as it can: each start and each client costs some.
+pub fn raise_own_files() {
+    if let Ok((_, hard)) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// In a child: the usual soft limit, as programs that use select() need it.
+pub fn lower_files() {
+    if let Ok((_, hard)) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(1024), hard);
+    }
 }
 
 /// A machine without a clock battery must not live before its image was built.

@@ -107,6 +107,10 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
         become_user(&identity)?;
     }
     working_directory(exec, identity.user.as_ref())?;
+    if !exec.limits.iter().any(|(resource, _)| *resource == Resource::Nofile) {
+        // Last, as until now this process holds all the files of PID 1.
+        crate::boot::lower_files();
+    }
     execute(invocation.command, &environment)
 }
 

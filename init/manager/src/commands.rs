@@ -97,6 +97,7 @@ fn become_command(
     setresuid(uid, uid, uid).map_err(Fault::of(126, "setting the user"))?;
     let directory = request.cwd.as_deref().unwrap_or(&user.home);
     nix::unistd::chdir(directory).map_err(Fault::of(126, &format!("changing to {directory}")))?;
+    crate::boot::lower_files();
     execute(request)
 }
 

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 
 use ferrite_unit::Files;
 use ferrite_unit::file::FILE_MAX;
@@ -28,8 +29,38 @@ impl Disk {
     /// Is this name in its directory? Known directories are not read again.
     fn exists(&self, path: &str) -> bool {
         let Some((directory, name)) = path.rsplit_once('/') else { return false };
-        self.list(directory).binary_search_by(|have| have.as_str().cmp(name)).is_ok()
+        self.names(directory, |names| names.binary_search_by(|have| have.as_str().cmp(name)).is_ok())
     }
+
+    /// Looks at the names in a directory, which is read if it is not known yet.
+    fn names<T>(&self, directory: &str, look: impl FnOnce(&[String]) -> T) -> T {
+        if let Some(known) = self.directories.borrow().get(directory) {
+            return look(known);
+        }
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect();
+        names.sort();
+        let seen = look(&names);
+        self.directories.borrow_mut().insert(directory.to_owned(), names);
+        seen
+    }
+}
+
+/// Reads a plain file, so many bytes at most. A pipe or a device that somebody put in its place is an error: it is never
+/// opened, or at least never waited for.
+pub fn read_plain(path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let plain = |metadata: std::fs::Metadata| match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("not a regular file")),
+    };
+    plain(std::fs::metadata(path)?)?;
+    let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    plain(file.metadata()?)?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Files for Disk {
@@ -38,16 +69,7 @@ impl Files for Disk {
             return None;
         }
         let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
-        let read = || {
-            let file = File::open(path)?;
-            if !file.metadata()?.is_file() {
-                return Err(std::io::Error::other("not a regular file"));
-            }
-            let mut bytes = Vec::new();
-            file.take(limit).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        match read() {
+        match read_plain(path, limit) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             outcome => Some(outcome.map_err(|error| error.to_string())),
         }
@@ -66,14 +88,6 @@ impl Files for Disk {
     }
 
     fn list(&self, directory: &str) -> Vec<String> {
-        if let Some(known) = self.directories.borrow().get(directory) {
-            return known.clone();
-        }
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect();
-        names.sort();
-        self.directories.borrow_mut().insert(directory.to_owned(), names.clone());
-        names
+        self.names(directory, <[String]>::to_vec)
     }
 }

@@ -165,6 +165,16 @@ pub struct Engine {
     pub booted_us: Option<u64>,
 }
 
+/// Clients are served for so long before timers and processes have their turn.
+const CLIENTS_TIME: Duration = Duration::from_millis(500);
+
+/// Children that have not executed their program yet; each holds a file of ours, and has all of ours open.
+const UNBORN_MAX: usize = 256;
+/// Rounds in a turn while there are so many of them.
+const ROUNDS_CROWDED: usize = 64;
+/// How long to wait for one of them.
+const CROWDED: Duration = Duration::from_millis(10);
+
 /// Rounds of events and jobs between two looks at files: PID 1 always answers, whatever units do.
 const ROUNDS_MAX: usize = 10_000;
 
@@ -177,7 +187,11 @@ impl Engine {
                 return end;
             }
             let busy = !self.events.is_empty() || !self.ready.is_empty();
-            let wait = if busy { Some(Duration::ZERO) } else { self.timers.wait(Instant::now()) };
+            let wait = match busy {
+                true if self.is_crowded() => Some(CROWDED),
+                true => Some(Duration::ZERO),
+                false => self.timers.wait(Instant::now()),
+            };
             match self.epoll.wait(wait) {
                 Ok(keys) => self.files_ready(&keys, signals),
                 Err(error) => self.log.error(&format!("waiting for events: {error}, going on")),
@@ -203,7 +217,12 @@ impl Engine {
         if ready.contains(&keys::GROUPS) {
             self.take_group_changes();
         }
+        let began = Instant::now();
         for key in ready {
+            if began.elapsed() > CLIENTS_TIME {
+                // The rest is told of again, after timers and processes had their turn.
+                break;
+            }
             match *key {
                 keys::CONTROL => self.accept_clients(),
                 key if (keys::CLIENTS..keys::REPORTS).contains(&key) => {
@@ -214,9 +233,16 @@ impl Engine {
         }
     }
 
+    fn is_crowded(&self) -> bool {
+        self.reports.len() >= UNBORN_MAX
+    }
+
     /// Takes events and runs jobs until nothing is left to do.
     pub fn work(&mut self) {
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
+            if round >= ROUNDS_CROWDED && self.is_crowded() {
+                break;
+            }
             if let Some((id, event)) = self.events.pop_front() {
                 self.take_event(id, event);
             } else if let Some(job) = self.ready.pop_first() {

@@ -87,6 +87,13 @@ pub fn is_mount_point(path: &str) -> bool {
         .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| unoctal(place) == plain)))
 }
 
+/// Is something mounted there or below? It must not be removed with its directory.
+pub fn has_mounts_below(path: &str) -> bool {
+    let inside = |place: &str| place.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    fs::read_to_string("/proc/self/mountinfo")
+        .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| inside(&unoctal(place)))))
+}
+
 /// Undoes the `\040` of mountinfo.
 pub fn unoctal(text: &str) -> String {
     let mut out = Vec::new();

@@ -14,6 +14,9 @@ use crate::units::{CommandRun, Kind};
 /// How long between two looks for a PID file.
 const PID_FILE_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Bytes of a PID file that are read.
+const PID_FILE_MAX: u64 = 64;
+
 impl Engine {
     /// Takes one event of one unit.
     pub fn take_event(&mut self, id: UnitId, event: UnitEvent) {
@@ -154,7 +157,7 @@ impl Engine {
         {
             self.processes.remove(&old);
         }
-        runtime.commands.push(CommandRun {
+        runtime.note_command(CommandRun {
             main: true,
             directive: "ExecStart",
             pid,
@@ -182,7 +185,9 @@ impl Engine {
         if !keep {
             for name in &exec.runtime.names {
                 let path = format!("/run/{name}");
-                if let Err(error) = std::fs::remove_dir_all(&path)
+                if crate::facts::has_mounts_below(&path) {
+                    self.log.warning(&format!("{path} holds a mounted file system, leaving it"));
+                } else if let Err(error) = std::fs::remove_dir_all(&path)
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
                     self.log.warning(&format!("removing {path}: {error}, leaving it"));
@@ -357,6 +362,10 @@ impl Engine {
             EmergencyAction::Poweroff | EmergencyAction::Exit => (End::Poweroff, 0),
             EmergencyAction::PoweroffForce => (End::Poweroff, 1),
         };
+        if matches!(self.phase, crate::engine::Phase::Stopping(_)) {
+            // A second wish would force the end, with units that still stop in order.
+            return;
+        }
         self.log.error(&format!("{title}: its end asks for {end:?}"));
         self.begin_shutdown(end, force);
     }
@@ -404,7 +413,9 @@ impl Engine {
 }
 
 fn read_pid(path: &str) -> Option<i32> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 1)
+    // It may lie in a directory of an unprivileged service: any kind of file may be there.
+    let bytes = crate::disk::read_plain(path, PID_FILE_MAX).ok()?;
+    String::from_utf8(bytes).ok()?.trim().parse().ok().filter(|pid| *pid > 1)
 }
 
 /// The directive of a spawned command.

@@ -11,6 +11,8 @@ use crate::units::{Kind, UNITS_MAX};
 
 /// Names that lead to other names.
 const ALIASES_MAX: usize = 8;
+/// Bytes of a path that can be the place of a mount unit.
+const PATH_MAX: usize = 255;
 
 impl Engine {
     /// The number of a unit; it and all that it names are loaded when they are not known yet.
@@ -136,6 +138,10 @@ impl Engine {
         open: &mut VecDeque<UnitId>,
     ) {
         for (end, _) in path.match_indices('/').skip(1).chain([(path.len(), "")]) {
+            if end > PATH_MAX {
+                // No unit name is that long, and a path may hold half a million slashes.
+                return;
+            }
             let prefix = path.get(..end).unwrap_or("");
             let Some(stem) = ferrite_unit::escape::escape_path(prefix) else { continue };
             let Ok(mount) = UnitName::parse(&format!("{stem}.mount")) else { continue };

@@ -1,6 +1,8 @@
 //! What PID 1 says: to the kernel log, and the progress of the boot to the consoles.
 
+use std::cell::Cell;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use ferrite_sys::console::Consoles;
 use ferrite_sys::kmsg::{Kmsg, Priority};
@@ -12,11 +14,17 @@ enum Sink {
     Error,
 }
 
+/// A line that takes this long found a console that takes none.
+const STUCK: Duration = Duration::from_millis(400);
+/// So long such a console is left alone: boot and shutdown do not wait for somebody who pressed Ctrl-S.
+const REST: Duration = Duration::from_secs(30);
+
 /// The log of PID 1.
 #[derive(Debug)]
 pub struct Log {
     sink: Sink,
     consoles: bool,
+    quiet_until: Cell<Option<Instant>>,
 }
 
 /// The word before a status line.
@@ -50,12 +58,12 @@ impl Log {
     /// The log of a real boot: kernel log and consoles.
     pub fn kernel() -> Log {
         let sink = Kmsg::open().map_or(Sink::Error, Sink::Kernel);
-        Log { sink, consoles: true }
+        Log { sink, consoles: true, quiet_until: Cell::new(None) }
     }
 
     /// The log inside a namespace: standard error.
     pub fn plain() -> Log {
-        Log { sink: Sink::Error, consoles: false }
+        Log { sink: Sink::Error, consoles: false, quiet_until: Cell::new(None) }
     }
 
     fn write(&self, priority: Priority, text: &str) {
@@ -89,7 +97,13 @@ impl Log {
     /// A line for the person at the console. Opened per line: a console may come and go.
     pub fn status(&self, mark: Mark, text: &str) {
         if self.consoles {
+            let began = Instant::now();
+            if self.quiet_until.get().is_some_and(|until| began < until) {
+                return;
+            }
             Consoles::open().write_line(&format!("{}{text}", mark.text()));
+            let stuck = began.elapsed() >= STUCK;
+            self.quiet_until.set(stuck.then(|| Instant::now() + REST));
         } else {
             drop(writeln!(std::io::stderr(), "{}{text}", mark.text()));
         }

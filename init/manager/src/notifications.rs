@@ -69,9 +69,9 @@ impl Engine {
             match ferrite_sys::notify::receive(socket) {
                 Ok(Some(message)) => {
                     let notification = parse(&message.bytes);
-                    match self.unit_of(message.pid) {
-                        Some(id) => self.notified(id, message.pid, notification),
-                        None => self.log.debug(&format!("notification of unknown process {}, ignoring", message.pid)),
+                    // Not a word about others: everybody may send, and the log is not theirs to fill.
+                    if let Some(id) = self.unit_of(message.pid) {
+                        self.notified(id, message.pid, notification);
                     }
                 }
                 Ok(None) => return,

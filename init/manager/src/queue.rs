@@ -50,6 +50,11 @@ impl Graph for Engine {
         Some((job.kind, job.irreversible))
     }
 
+    fn waiting(&self, unit: UnitId) -> Option<JobKind> {
+        let job = self.jobs.get(&self.units.get(unit)?.job?)?;
+        (!job.running).then_some(job.kind)
+    }
+
     fn name(&self, unit: UnitId) -> String {
         self.units.get(unit).map(|runtime| runtime.unit.name.to_string()).unwrap_or_default()
     }
@@ -310,6 +315,11 @@ impl Engine {
             }
             self.report(&job, result);
             self.answer_waiters(&job, result);
+            let refused = !matches!(result, JobResult::Done | JobResult::Canceled | JobResult::Failed);
+            if refused && job.kind == JobKind::Start && self.waits_for_restart(job.unit) {
+                // Its automatic restart came to nothing, and no timer would ever try again.
+                self.events.push_back((job.unit, UnitEvent::Service(Event::Stop)));
+            }
             if result != JobResult::Done && result != JobResult::Skipped && job.kind != JobKind::Stop {
                 for relation in [Relation::RequiredBy, Relation::RequisiteOf, Relation::BoundBy] {
                     for other in self.units.related(job.unit, relation) {

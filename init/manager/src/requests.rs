@@ -25,7 +25,8 @@ impl Engine {
             Request::ListUnitFiles => Reply::UnitFiles(self.unit_files()),
             Request::ListJobs => Reply::JobQueue(self.job_entries()),
             Request::Show { unit } => match UnitName::parse(&unit) {
-                Ok(name) => self.details(&name),
+                Ok(name) if self.may_load(client, &name) => self.details(&name),
+                Ok(_) => error(ErrorKind::LimitExceeded, "too many units".into()),
                 Err(fault) => error(ErrorKind::BadRequest, fault.to_string()),
             },
             Request::ShowManager => Reply::Properties(self.manager_properties()),
@@ -62,6 +63,12 @@ impl Engine {
                 return None;
             }
         })
+    }
+
+    /// A question about an unknown name takes a place for good: the last ones are kept for those that may act.
+    fn may_load(&self, client: ClientId, name: &UnitName) -> bool {
+        let privileged = self.server.clients.get(&client).is_some_and(|client| client.privileged);
+        privileged || name.is_template() || self.units.find(name).is_some() || self.units.has_room_for_guests()
     }
 
     /// Whoever waited for the end of the boot is told.

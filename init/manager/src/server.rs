@@ -17,8 +17,12 @@ use crate::engine::{Engine, keys};
 
 /// Clients at once.
 pub const CLIENTS_MAX: usize = 128;
-/// Requests of one client that are answered before others are looked at.
-const REQUESTS_MAX: usize = 64;
+/// Clients at once that may only ask; the other places are kept for those that may act.
+const GUESTS_MAX: usize = 96;
+/// Requests that a client may send without waiting for answers.
+const REQUESTS_MAX: usize = 16;
+/// Bytes of older answers that a client may leave unread.
+const UNREAD_MAX: usize = 64 * 1024;
 
 /// The number of a client; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,10 +99,7 @@ impl Engine {
             let Some(Ok((stream, _))) = self.server.listener.as_ref().map(UnixListener::accept) else { return };
             if self.server.clients.len() >= CLIENTS_MAX {
                 // Whoever comes when all places are taken is told and sent away.
-                let reply = error(ErrorKind::LimitExceeded, format!("more than {CLIENTS_MAX} clients"));
-                if let Ok(line) = encode(&reply, MAX_REPLY_BYTES) {
-                    let _ = (&stream).write(&line);
-                }
+                let _ = refuse(&stream, &format!("more than {CLIENTS_MAX} clients"));
                 continue;
             }
             if let Err(error) = self.add_client(stream) {
@@ -112,6 +113,11 @@ impl Engine {
         // A peer outside our process namespace has the process id 0, which rustix's type cannot hold.
         let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
         let uid = peer.uid();
+        let privileged = uid == 0 || may_administer(uid, peer.gid());
+        let guests = self.server.clients.values().filter(|client| !client.privileged).count();
+        if !privileged && guests >= GUESTS_MAX {
+            return refuse(&stream, &format!("more than {GUESTS_MAX} clients without rights"));
+        }
         let id = ClientId(self.server.next);
         self.server.next = (self.server.next + 1) % (keys::REPORTS - keys::CLIENTS);
         self.epoll.add(&stream, keys::CLIENTS + id.0)?;
@@ -120,7 +126,7 @@ impl Engine {
             lines: LineBuffer::new(MAX_REQUEST_BYTES),
             output: Vec::new(),
             closing: false,
-            privileged: uid == 0 || may_administer(uid, peer.gid()),
+            privileged,
             uid,
             descriptors: Vec::new(),
             pending: None,
@@ -135,37 +141,37 @@ impl Engine {
     pub fn client_ready(&mut self, id: ClientId) {
         self.flush(id);
         let mut buffer = [0; 16 * 1024];
-        for _ in 0..REQUESTS_MAX {
-            let Some(client) = self.server.clients.get_mut(&id) else { return };
-            match ferrite_control::receive(&client.stream, &mut buffer) {
-                Ok(received) if received.length == 0 => return self.drop_client(id),
-                Ok(received) => {
-                    client.descriptors.extend(received.descriptors);
-                    client.descriptors.truncate(RUN_DESCRIPTORS);
-                    client.lines.push(buffer.get(..received.length).unwrap_or_default());
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(_) => return self.drop_client(id),
+        // One read a turn: what is left is told of again, after everybody else had a turn.
+        let Some(client) = self.server.clients.get_mut(&id) else { return };
+        match ferrite_control::receive(&client.stream, &mut buffer) {
+            Ok(received) if received.length == 0 => return self.drop_client(id),
+            // What follows a fault is not looked at, and must not pile up.
+            Ok(_) if client.closing => return,
+            Ok(received) => {
+                client.descriptors.extend(received.descriptors);
+                client.descriptors.truncate(RUN_DESCRIPTORS);
+                client.lines.push(buffer.get(..received.length).unwrap_or_default());
             }
-            self.take_lines(id);
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(_) => return self.drop_client(id),
         }
+        self.take_lines(id);
     }
 
     fn take_lines(&mut self, id: ClientId) {
-        loop {
+        for count in 0.. {
             let Some(client) = self.server.clients.get_mut(&id) else { return };
-            if client.closing {
-                return;
-            }
-            match client.lines.next_line() {
-                Ok(Some(line)) => self.take_line(id, &line),
-                Ok(None) => return,
-                Err(fault) => {
-                    client.closing = true;
-                    self.send(id, &error(ErrorKind::LimitExceeded, fault.to_string()));
-                    return;
+            let fault = match client.lines.next_line() {
+                Ok(Some(line)) if count < REQUESTS_MAX => {
+                    self.take_line(id, &line);
+                    continue;
                 }
-            }
+                Ok(Some(_)) => format!("more than {REQUESTS_MAX} requests at once"),
+                Ok(None) => return,
+                Err(fault) => fault.to_string(),
+            };
+            client.closing = true;
+            return self.send(id, &error(ErrorKind::LimitExceeded, fault));
         }
     }
 
@@ -190,7 +196,7 @@ impl Engine {
             .or_else(|fault| encode(&error(ErrorKind::LimitExceeded, fault.to_string()), MAX_REPLY_BYTES));
         let Some(client) = self.server.clients.get_mut(&id) else { return };
         let Ok(line) = line else { return };
-        if client.output.len() + line.len() > 2 * MAX_REPLY_BYTES {
+        if client.output.len() > UNREAD_MAX {
             return self.drop_client(id);
         }
         client.output.extend_from_slice(&line);
@@ -224,6 +230,15 @@ impl Engine {
             let _ = ferrite_sys::signal::send_to_group(pid, 1);
         }
     }
+}
+
+/// Tells a client that there is no place for it; one that does not listen misses it.
+fn refuse(mut stream: &UnixStream, why: &str) -> std::io::Result<()> {
+    stream.set_nonblocking(true)?;
+    if let Ok(line) = encode(&error(ErrorKind::LimitExceeded, why.to_owned()), MAX_REPLY_BYTES) {
+        let _ = stream.write(&line);
+    }
+    Ok(())
 }
 
 /// An error as an answer.

@@ -125,11 +125,12 @@ fn parse_mounts(text: &str) -> Vec<Mounted> {
     text.lines().filter_map(line).collect()
 }
 
-/// File systems of the kernel hold nothing that could be lost.
+/// File systems of the kernel hold nothing that could be lost. What is mounted below /run may: containers live there.
 fn is_kernel_place(place: &str) -> bool {
-    ["/proc", "/sys", "/dev", "/run"]
-        .iter()
-        .any(|top| place == *top || place.strip_prefix(top).is_some_and(|r| r.starts_with('/')))
+    place == "/run"
+        || ["/proc", "/sys", "/dev"]
+            .iter()
+            .any(|top| place == *top || place.strip_prefix(top).is_some_and(|r| r.starts_with('/')))
 }
 
 /// Unmounts all it can, makes the rest read-only; tells what stays writable. Runs in a child.
@@ -183,12 +184,17 @@ pub fn close_file_systems(log: &Log, watch: &Watch) {
 }
 
 /// Everything, in order; then the machine ends. Returns only if the kernel refuses.
-pub fn finish(end: End, log: &Log, watch: &Watch) -> std::io::Error {
+pub fn finish(end: End, log: &Log, watch: &mut Watch) -> std::io::Error {
     log.status(Mark::None, "Ending all processes, writing back, unmounting.");
     end_processes(log, watch);
     write_back(log, watch);
     close_file_systems(log, watch);
-    rustix::fs::sync();
+    // What still uses a file system that is no longer mounted anywhere keeps it open; it is written back all the same.
+    write_back(log, watch);
+    if end == End::Halt {
+        // Nobody pings a halted machine, and it is to stay halted.
+        watch.disarm();
+    }
     let word = match end {
         End::Reboot => "Restarting.",
         End::Poweroff => "Powering off.",
@@ -216,5 +222,6 @@ mod tests {
     #[test]
     fn places_of_the_kernel_are_left_alone() {
         assert!(is_kernel_place("/dev/shm") && is_kernel_place("/run") && !is_kernel_place("/device"));
+        assert!(!is_kernel_place("/run/containerd/x/rootfs"));
     }
 }

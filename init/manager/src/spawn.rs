@@ -146,7 +146,7 @@ impl Engine {
                 None => runtime.main_pid = Some(child.pid),
                 Some(_) => runtime.control_pid = Some(child.pid),
             }
-            runtime.commands.push(run);
+            runtime.note_command(run);
         }
         if kind.is_none()
             && let Some(Span::Finite(after)) = watchdog

@@ -42,6 +42,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if real_boot {
         prepare_machine(&log);
     }
+    boot::raise_own_files();
     let settings = settings(options, real_boot);
     let signals = ferrite_sys::signal::block_all()?;
     let (watch, fault) = if real_boot { Watch::open(&settings.command_line) } else { (Watch::default(), None) };
@@ -143,9 +144,9 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
 
 /// The last phase. On a machine a failure of the last call leaves nothing but waiting for the watchdog.
 fn leave(engine: Engine, end: End) -> anyhow::Result<()> {
-    let Engine { settings, log, watch, groups, .. } = engine;
+    let Engine { settings, log, mut watch, groups, .. } = engine;
     if settings.real_boot {
-        let error = shutdown::finish(end, &log, &watch);
+        let error = shutdown::finish(end, &log, &mut watch);
         log.error(&format!("ending the machine: {error}, waiting for the watchdog"));
         loop {
             // PID 1 must not return; without pings the watchdog ends what the kernel would not.

@@ -51,6 +51,11 @@ impl Timers {
         }
     }
 
+    /// How long until the deadline of a key; `None`: there is none.
+    pub fn left(&self, key: TimerKey, now: Instant) -> Option<Duration> {
+        self.by_key.get(&key).map(|at| at.saturating_duration_since(now))
+    }
+
     /// Is there a deadline for this key?
     pub fn is_armed(&self, key: TimerKey) -> bool {
         self.by_key.contains_key(&key)
@@ -85,6 +90,8 @@ mod tests {
         timers.arm(TimerKey::Hardware, now, Duration::from_secs(3));
         assert_eq!(timers.wait(now), Some(Duration::from_secs(1)));
         assert_eq!(timers.due(now), None);
+        assert_eq!(timers.left(TimerKey::Hardware, now), Some(Duration::from_secs(3)));
+        assert_eq!(timers.left(TimerKey::Emergency, now), None);
         let later = now + Duration::from_secs(5);
         assert_eq!(timers.due(later), Some(TimerKey::BootDeadline));
         assert_eq!(timers.due(later), Some(TimerKey::Hardware));

@@ -46,6 +46,8 @@ pub trait Graph {
     fn refuses_start(&self, unit: UnitId) -> Option<String>;
     /// The queued job, and whether it may not be replaced.
     fn queued(&self, unit: UnitId) -> Option<(JobKind, bool)>;
+    /// The queued job, if it has not begun.
+    fn waiting(&self, unit: UnitId) -> Option<JobKind>;
     /// The name, for messages.
     fn name(&self, unit: UnitId) -> String;
     /// Every unit that `isolate` stops when it is not part of the transaction.
@@ -180,19 +182,20 @@ impl Draft<'_> {
 
     /// Drops jobs that cannot work, and what needs them; the wish itself may not be among them.
     fn drop_broken(&mut self) -> Result<(), PlanError> {
-        loop {
-            let broken: BTreeMap<Key, String> =
-                self.items.iter().filter_map(|(key, item)| Some((*key, item.broken.clone()?))).collect();
-            let mut changed = false;
-            for item in self.items.values_mut().filter(|item| item.broken.is_none()) {
-                let needed = item.pulls.iter().filter(|(_, matters)| *matters).find_map(|(key, _)| broken.get(key));
-                if let Some(reason) = needed {
-                    item.broken = Some(reason.clone());
-                    changed = true;
-                }
+        let mut needing: BTreeMap<Key, Vec<Key>> = BTreeMap::new();
+        for (key, item) in &self.items {
+            for (needed, _) in item.pulls.iter().filter(|(_, matters)| *matters) {
+                needing.entry(*needed).or_default().push(*key);
             }
-            if !changed {
-                break;
+        }
+        let broken = |(key, item): (&Key, &Item)| Some((*key, item.broken.clone()?));
+        let mut open: VecDeque<(Key, String)> = self.items.iter().filter_map(broken).collect();
+        while let Some((key, reason)) = open.pop_front() {
+            for other in needing.get(&key).into_iter().flatten() {
+                if let Some(item) = self.items.get_mut(other).filter(|item| item.broken.is_none()) {
+                    item.broken = Some(reason.clone());
+                    open.push_back((*other, reason.clone()));
+                }
             }
         }
         if let Some(reason) = self.items.get(&self.anchor).and_then(|item| item.broken.clone()) {
@@ -288,7 +291,8 @@ impl Draft<'_> {
         while let Some(cycle) = find_cycle(self.graph, jobs) {
             let names = cycle.iter().map(|unit| self.graph.name(*unit)).collect::<Vec<_>>().join(" -> ");
             let matters: BTreeSet<UnitId> = self.reachable(true).into_iter().map(|(unit, _)| unit).collect();
-            let Some(victim) = cycle.iter().find(|unit| !matters.contains(unit)).copied() else {
+            let may_go = |unit: &&UnitId| jobs.contains_key(unit) && !matters.contains(unit);
+            let Some(victim) = cycle.iter().find(may_go).copied() else {
                 return Err(PlanError::Cycle(names));
             };
             let name = self.graph.name(victim);
@@ -325,7 +329,7 @@ impl Draft<'_> {
     }
 }
 
-/// Units whose jobs wait for each other in a circle. Depth-first with an own stack.
+/// Units whose jobs wait for each other in a circle, queued jobs included. Depth-first with an own stack.
 fn find_cycle(graph: &dyn Graph, jobs: &BTreeMap<UnitId, JobKind>) -> Option<Vec<UnitId>> {
     let mut done: BTreeSet<UnitId> = BTreeSet::new();
     for start in jobs.keys() {
@@ -357,11 +361,12 @@ fn find_cycle(graph: &dyn Graph, jobs: &BTreeMap<UnitId, JobKind>) -> Option<Vec
 }
 
 fn waits_for(graph: &dyn Graph, jobs: &BTreeMap<UnitId, JobKind>, unit: UnitId) -> Vec<UnitId> {
-    let Some(kind) = jobs.get(&unit) else { return Vec::new() };
+    let kind_of = |unit: UnitId| jobs.get(&unit).copied().or_else(|| graph.waiting(unit));
+    let Some(kind) = kind_of(unit) else { return Vec::new() };
     let mut out = Vec::new();
     for (relation, after) in [(Relation::After, true), (Relation::Before, false)] {
         for other in graph.related(unit, relation) {
-            if jobs.get(&other).is_some_and(|other_kind| waits(*kind, *other_kind, after)) {
+            if kind_of(other).is_some_and(|other_kind| waits(kind, other_kind, after)) {
                 out.push(other);
             }
         }
@@ -420,6 +425,9 @@ mod tests {
         }
         fn queued(&self, unit: UnitId) -> Option<(JobKind, bool)> {
             self.queued.get(&unit).copied()
+        }
+        fn waiting(&self, unit: UnitId) -> Option<JobKind> {
+            self.queued.get(&unit).map(|(kind, _)| *kind)
         }
         fn name(&self, unit: UnitId) -> String {
             format!("u{}", unit.0)
@@ -483,6 +491,15 @@ mod tests {
         let plan = plan(&fake, unit(1), Start, Mode::Replace).unwrap();
         assert_eq!(plan.jobs.keys().copied().collect::<Vec<_>>(), [unit(1), unit(2)]);
         assert!(plan.notes[0].contains("dropping the job of u3"), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn a_cycle_through_a_queued_job_is_found() {
+        let mut graph = Fake::default().link(1, Relation::After, Relation::Before, 2);
+        graph = graph.link(2, Relation::After, Relation::Before, 1);
+        graph.queued.insert(unit(1), (JobKind::Start, false));
+        let planned = plan(&graph, unit(2), JobKind::Start, Mode::Replace);
+        assert!(matches!(planned, Err(PlanError::Cycle(_))), "both jobs would wait for ever");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::transaction::Relation;
 
 /// Units at most.
 pub const UNITS_MAX: usize = 20_000;
+/// Commands of one start that are remembered.
+const COMMANDS_MAX: usize = 64;
 
 /// The state of a unit by its kind.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +123,14 @@ impl Runtime {
             fragment_changed: None,
             warned: false,
         }
+    }
+
+    /// Notes a command that was started; of very many the oldest are forgotten.
+    pub fn note_command(&mut self, run: CommandRun) {
+        if self.commands.len() >= COMMANDS_MAX {
+            self.commands.remove(0);
+        }
+        self.commands.push(run);
     }
 
     /// systemd's active state.
@@ -234,6 +244,11 @@ impl Table {
         self.names.insert(unit.name.clone(), id);
         self.entries.push(Runtime::new(unit));
         Some(id)
+    }
+
+    /// Is there still room for names that anybody may ask for?
+    pub fn has_room_for_guests(&self) -> bool {
+        self.entries.len() < UNITS_MAX / 4
     }
 
     /// Makes a further name known.

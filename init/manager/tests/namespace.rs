@@ -277,3 +277,62 @@ fn garbage_on_the_control_socket_harms_nobody() {
     }
     assert_eq!(machine.ask(&Request::GetDefault), [Reply::Text("default.target".into())]);
 }
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_does_not_hold_process_1_up() {
+    let machine = Machine::boot(&[(
+        "f.service",
+        "[Service]\nType=forking\nPIDFile=/run/f.pid\nTimeoutStartSec=1\n\
+         ExecStart=/bin/sh -c 'mkfifo /run/f.pid; sleep 1000 & exit 0'\n",
+    )]);
+    assert_eq!(machine.job(JobVerb::Start, "f.service"), JobOutcome::Failed);
+    assert_eq!(machine.show("f.service").result, "timeout");
+    nix::unistd::mkfifo(&machine.output("units/pipe.service"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert_eq!(machine.show("pipe.service").summary.load, "error");
+}
+
+#[test]
+fn a_client_that_goes_on_after_its_fault_takes_no_memory() {
+    use std::io::Write;
+    let machine = Machine::boot(&[]);
+    let mut stream = UnixStream::connect(machine.output("run/ferrite/init.sock")).unwrap();
+    // Answers that are never read, then a line without an end.
+    let asked = stream.write_all(&b"\"show_manager\"\n".repeat(15)).and_then(|()| stream.write_all(&[b'x'; 64 << 20]));
+    assert!(asked.is_err(), "process 1 takes all of it");
+    let status = fs::read_to_string(format!("/proc/{}/status", machine.pid)).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kib: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kib < 32 << 10, "{kib} KiB");
+}
+
+#[test]
+fn a_huge_unit_file_is_loaded_in_a_bounded_time() {
+    let machine = Machine::boot(&[
+        (
+            "path.service",
+            &format!("[Unit]\nRequiresMountsFor=/{}\n[Service]\nExecStart=/bin/true\n", "a/".repeat(500_000)),
+        ),
+        ("lines.service", &format!("[Service]\nExecStart=/bin/true\n{}", "x\n".repeat(400_000))),
+    ]);
+    for unit in ["path.service", "lines.service"] {
+        assert_eq!(machine.show(unit).summary.load, "loaded");
+    }
+    assert!(machine.log().matches("has no '='").count() < 100);
+}
+
+#[test]
+fn more_services_start_at_once_than_a_program_may_usually_open_files() {
+    let names: Vec<String> = (0..1100).map(|number| format!("m{number}.service")).collect();
+    let all = format!("[Unit]\nWants={}\n", names.join(" "));
+    let text = "[Service]\nExecStart=/bin/sh -c 'ulimit -Sn > /run/limit; exec sleep 1000'\n";
+    let mut units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), text)).collect();
+    units.push(("all.target", &all));
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let machine = Machine::boot(&units);
+    assert_eq!(machine.job(JobVerb::Start, "all.target"), JobOutcome::Done);
+    let Reply::Units(units) = machine.ask(&Request::ListUnits).remove(0) else { panic!("no units") };
+    let failed: Vec<_> = units.iter().filter(|unit| unit.active == "failed").map(|unit| &unit.name).collect();
+    assert!(failed.is_empty(), "{} failed", failed.len());
+    machine.wait_for("limit", |machine| !lines(&machine.output("run/limit")).is_empty());
+    assert_eq!(lines(&machine.output("run/limit")), [hard.min(1024).to_string()]);
+}

@@ -20,7 +20,10 @@ pub struct Terminal {
 /// Whether the caller sits at a terminal and sees the command's output there. In a pipeline the terminal belongs to the
 /// other commands too: raw mode would spoil their lines.
 pub fn is_interactive() -> bool {
-    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    let stdin = std::io::stdin();
+    // In the background (`sudo x &`) the terminal is not ours to set up: trying would stop us.
+    let background = || rustix::termios::tcgetpgrp(&stdin).is_ok_and(|group| group != rustix::process::getpgrp());
+    stdin.is_terminal() && std::io::stdout().is_terminal() && !background()
 }
 
 impl Terminal {

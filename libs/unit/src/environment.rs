@@ -32,6 +32,11 @@ impl Environment {
         self.variables.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
+    /// How many variables there are.
+    pub fn count(&self) -> usize {
+        self.variables.len()
+    }
+
     /// All variables in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -36,6 +36,9 @@ pub enum Stream {
     Socket,
 }
 
+/// Variables of one unit.
+const VARIABLES_MAX: usize = 4096;
+
 /// An environment file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentFile {
@@ -326,6 +329,9 @@ fn environment(exec: &mut Exec, value: &Value<'_>) -> Parsed<()> {
     let mut bad = None;
     for word in value.words()? {
         match assignment(&word) {
+            Some(_) if exec.environment.count() >= VARIABLES_MAX => {
+                return Err(crate::value::ValueError(format!("more than {VARIABLES_MAX} variables")));
+            }
             Some((name, content)) => exec.environment.set(name, content),
             None => bad = Some(word),
         }

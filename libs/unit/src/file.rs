@@ -9,6 +9,9 @@ pub const FILE_MAX: usize = 1024 * 1024;
 /// Bytes of one assignment after joining its lines.
 pub const LINE_MAX: usize = 1024 * 1024;
 
+/// Faults that are told of at most, of a file and of a unit.
+pub const PROBLEMS_MAX: usize = 64;
+
 /// One assignment and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -107,6 +110,9 @@ struct Reader {
 
 impl Reader {
     fn problem(&mut self, line: u32, message: String) {
+        if self.out.problems.len() >= PROBLEMS_MAX {
+            return;
+        }
         self.out.problems.push(Problem { path: self.path.clone(), line, message });
     }
 

@@ -4,6 +4,9 @@ use crate::escape::{unescape, unescape_path};
 use crate::name::UnitName;
 use crate::value::{Parsed, ValueError};
 
+/// Bytes of a value with its specifiers replaced.
+const EXPANDED_MAX: usize = 1024 * 1024;
+
 /// What the specifiers say about the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
@@ -47,6 +50,9 @@ impl Specifiers<'_> {
         out.push_str(head);
         let mut chars = tail.chars();
         while let Some(c) = chars.next() {
+            if out.len() > EXPANDED_MAX {
+                return Err(ValueError(format!("value is longer than {EXPANDED_MAX} bytes with its specifiers")));
+            }
             if c != '%' {
                 out.push(c);
                 continue;
@@ -138,5 +144,14 @@ mod tests {
             assert_eq!(specifiers.expand(text).unwrap(), want, "{text}");
         }
         assert!(specifiers.expand("%Z").is_err());
+    }
+
+    #[test]
+    fn specifiers_do_not_make_a_value_longer_than_a_file() {
+        let unit = UnitName::parse(&format!("{}.service", "x".repeat(240))).unwrap();
+        let host = Host::default();
+        let specifiers = Specifiers { unit: &unit, host: &host, fragment: None };
+        assert!(specifiers.expand(&"%n".repeat(500_000)).is_err());
+        assert!(specifiers.expand(&"%n".repeat(1000)).is_ok());
     }
 }

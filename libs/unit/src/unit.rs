@@ -15,6 +15,8 @@ use crate::{exec, kill};
 
 /// Units that one unit may name.
 pub const DEPENDENCIES_MAX: usize = 4096;
+/// Directives named at most that this version does not carry out.
+const UNSUPPORTED_MAX: usize = 512;
 
 /// A relation to another unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -404,6 +406,9 @@ impl Unit {
     }
 
     fn fault(&mut self, entry: &Entry, message: String) {
+        if self.problems.len() >= crate::file::PROBLEMS_MAX {
+            return;
+        }
         self.problems.push(Problem { path: entry.path.clone(), line: entry.line, message });
     }
 
@@ -422,7 +427,7 @@ impl Unit {
         if entry.value.is_empty() || (sandbox && boolean(&entry.value) == Ok(false)) {
             return;
         }
-        if !self.unsupported.iter().any(|u| u.directive == entry.key) {
+        if self.unsupported.len() < UNSUPPORTED_MAX && !self.unsupported.iter().any(|u| u.directive == entry.key) {
             let (path, line) = (entry.path.clone(), entry.line);
             self.unsupported.push(Unsupported { directive: entry.key.clone(), path, line, sandbox });
         }

@@ -51,7 +51,8 @@ const APIS: [Api; 11] = [
 
 /// Standard streams and umask that do not depend on who started us.
 pub fn own_process() {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0));
+    // Nothing we make may be written by everybody unless we say so: neither control groups nor folders of sockets.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     // PID 1 of a machine has no session yet; inside a namespace it may be one already.
     let _ = nix::unistd::setsid();
     let _ = nix::unistd::chdir("/");

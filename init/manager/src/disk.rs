@@ -47,8 +47,8 @@ impl Disk {
     }
 }
 
-/// Reads a plain file, so many bytes at most. A pipe or a device that somebody put in its place is an error: it is never
-/// opened, or at least never waited for.
+/// Reads a plain file, so many bytes at most. A pipe or a device that somebody put in its place is an error: it is not
+/// opened, or at least not waited for.
 pub fn read_plain(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     let plain = |metadata: std::fs::Metadata| match metadata.is_file() {
         true => Ok(()),

@@ -336,3 +336,19 @@ fn more_services_start_at_once_than_a_program_may_usually_open_files() {
     machine.wait_for("limit", |machine| !lines(&machine.output("run/limit")).is_empty());
     assert_eq!(lines(&machine.output("run/limit")), [hard.min(1024).to_string()]);
 }
+
+#[test]
+fn what_process_1_makes_is_not_for_everybody_to_write() {
+    use std::os::unix::fs::PermissionsExt;
+    let machine = Machine::boot(&[("s.service", "[Service]\nExecStart=/bin/sleep 1000\n")]);
+    assert_eq!(machine.job(JobVerb::Start, "s.service"), JobOutcome::Done);
+    let root = match machine.ask(&Request::ShowManager).remove(0) {
+        Reply::Properties(properties) => properties["ControlGroup"].clone(),
+        other => panic!("{other:?}"),
+    };
+    let group = PathBuf::from(format!("{root}/system.slice/s.service"));
+    for folder in [machine.output("run/ferrite"), group].into_iter().filter(|folder| folder.exists()) {
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{} has mode {mode:o}", folder.display());
+    }
+}

@@ -42,6 +42,11 @@ pub fn list() -> std::io::Result<Vec<BlockDisk>> {
     Ok(disks)
 }
 
+/// Looks at one disk again.
+pub fn again(disk: &str) -> Option<BlockDisk> {
+    read_disk(disk.to_owned(), &Path::new(CLASS).join(disk).canonicalize().ok()?)
+}
+
 /// Bytes of a sector as the disk counts them in its partition table.
 pub fn logical_block_bytes(disk: &str) -> Option<u64> {
     number(&Path::new(CLASS).join(disk).join("queue/logical_block_size"))

@@ -23,6 +23,9 @@ use crate::watchdog::Guard;
 
 /// How long disks may take to appear; spinning ones behind a controller are slow.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Opening a disk whose table the kernel is still reading takes as long as that. Until then only disks with our
+/// partitions are looked at: a dying one of somebody else's must not hold up the right one.
+const OTHERS_AFTER: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(5);
 
 /// The disk and the slot.
@@ -67,20 +70,23 @@ enum Which {
 impl Search<'_> {
     /// Waits until the place is known, or says what is there instead.
     pub fn run(mut self) -> anyhow::Result<Found> {
-        let deadline = Instant::now() + PATIENCE;
+        let started = Instant::now();
         let mut announced = false;
         loop {
             if let Some(found) = self.look(Which::Ours).map(|disks| self.decide(&disks, false))? {
                 return Ok(found);
             }
-            let disks = self.look(Which::All)?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if let Some(found) = self.decide(&disks, left.is_zero()) {
-                return Ok(found);
+            if started.elapsed() >= OTHERS_AFTER {
+                let disks = self.look(Which::All)?;
+                let last_chance = started.elapsed() >= PATIENCE;
+                if let Some(found) = self.decide(&disks, last_chance) {
+                    return Ok(found);
+                }
+                if last_chance {
+                    bail!("{}", self.explain(&disks));
+                }
             }
-            if left.is_zero() {
-                bail!("{}", self.explain(&disks));
-            }
+            let left = PATIENCE.saturating_sub(started.elapsed());
             if !announced {
                 self.report.say(Stage::Disk, &format!("waiting up to {} s for {}", PATIENCE.as_secs(), self.wanted()));
                 announced = true;
@@ -101,8 +107,6 @@ impl Search<'_> {
         }
     }
 
-    /// A disk of somebody else's that fails slowly must not keep the right one from being found, nor the watchdog from
-    /// being pinged.
     fn look(&mut self, which: Which) -> anyhow::Result<Vec<FerriteDisk>> {
         let blocks = block_devices::list().context("listing '/sys/class/block'")?;
         let mut disks = Vec::new();
@@ -130,6 +134,8 @@ impl Search<'_> {
                 return None;
             }
         };
+        // Opening it waited for the kernel to read its table; before, only some of its partitions may have been shown.
+        block = block_devices::again(&block.name)?;
         let found = match read_table(&disk, block.sectors) {
             Err(GptError::DiskTooSmall { needed_sectors, .. }) => self.adopt_cut(&disk, &mut block, needed_sectors)?,
             Err(error) if ours => {
@@ -166,8 +172,7 @@ impl Search<'_> {
                 self.report.warn(Stage::Disk, &format!("adding partition {number} of {path}: {error}"));
             }
         }
-        let again = block_devices::list().unwrap_or_default();
-        *block = again.into_iter().find(|other| other.name == block.name)?;
+        *block = block_devices::again(&block.name)?;
         self.cut.insert(block.name.clone(), found.clone());
         Some(found)
     }

@@ -20,7 +20,7 @@ pub const CLIENTS_MAX: usize = 128;
 /// Clients at once that may only ask; the other places are kept for those that may act.
 const GUESTS_MAX: usize = 96;
 /// Requests that a client may send without waiting for answers.
-const REQUESTS_MAX: usize = 16;
+const REQUESTS_MAX: usize = 8;
 /// Bytes of older answers that a client may leave unread.
 const UNREAD_MAX: usize = 64 * 1024;
 

@@ -199,14 +199,16 @@ impl Loader<'_> {
         let mut aliases = Vec::new();
         for directory in &self.path.0 {
             for entry in self.files.list(directory) {
+                let path = format!("{directory}/{entry}");
+                // Cheap first: nearly all names are files of their own.
+                if !entry.ends_with(name.kind().suffix()) || self.files.link(&path).is_none() {
+                    continue;
+                }
                 let Ok(alias) = UnitName::parse(&entry) else { continue };
                 if alias.kind() != name.kind() || alias == *name || alias.is_template() || aliases.contains(&alias) {
                     continue;
                 }
-                let path = format!("{directory}/{entry}");
-                if self.files.link(&path).is_some()
-                    && matches!(self.find(&alias), Found::Alias(target) if target == *name)
-                {
+                if matches!(self.find(&alias), Found::Alias(target) if target == *name) {
                     aliases.push(alias);
                 }
             }

@@ -146,7 +146,13 @@ fn add(draft: &mut Draft, raw: RawBoard, source: &Source<'_>) -> Result<(), Boar
     }
     add_paths(board, &raw, source)?;
     add_accounts(board, &raw, source)?;
-    board.command_line.extend(raw.command_line);
+    for word in &raw.command_line {
+        if !is_kernel_word(&word.value) {
+            let rule = "a word of the kernel command line holds no blanks, quotes, '$' or '\\'";
+            return Err(source.at(word, format!("'{}': {rule}", word.value)));
+        }
+        board.command_line.push(word.value.clone());
+    }
     board.initrd_modules.extend(raw.initrd_modules);
     board.load_modules.extend(raw.load_modules);
     board.disk = DiskSizes {
@@ -160,6 +166,11 @@ fn add(draft: &mut Draft, raw: RawBoard, source: &Source<'_>) -> Result<(), Boar
         None => {}
     }
     Ok(())
+}
+
+/// GRUB's script language and the kernel's command line would each read the other characters in their own way.
+fn is_kernel_word(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'$\\`".contains(&byte))
 }
 
 fn package_of(raw: &Spanned<RawPackage>, source: &Source<'_>) -> Result<Package, BoardError> {
@@ -282,6 +293,7 @@ mod tests {
             ("root-compression: gzip\n", "b.yaml:3: unknown variant"),
             ("name: c\n", "b.yaml:3: "),
             ("command-line: [a\n", "b.yaml:"),
+            ("command-line: ['dyndbg=\"file x\"']\n", "b.yaml:3: 'dyndbg=\"file x\"': a word of the kernel"),
         ] {
             let error = board(&[("b.yaml", &format!("{head}{text}"))]).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");

@@ -19,7 +19,7 @@ pub(crate) struct RawBoard {
     #[serde(default)]
     pub links: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
-    pub command_line: Vec<String>,
+    pub command_line: Vec<Spanned<String>>,
     #[serde(default)]
     pub initrd_modules: Vec<String>,
     #[serde(default)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ferrite_layout::{Part, Record, SlotState};
+use uuid::Uuid;
 
 use crate::disk::{self, Source};
 use crate::initrd::{self, KernelModules, ModulePlan};
@@ -57,7 +58,9 @@ pub fn make_initrd(
 /// Makes the root file system with its hash tree.
 pub fn make_root(plan: &ImagePlan, shop: &Workshop, tree: &Tree) -> anyhow::Result<RootImage> {
     let path = shop.scratch.join("root.img");
-    let arguments = erofs::arguments(plan.uuid("root"), plan.epoch, plan.board.root_compression);
+    // No UUID: overlayfs keeps a handle (UUID and inode) of the image's file with each copied-up file of /etc, and would find
+    // another file under the same handle in the next build of the same version.
+    let arguments = erofs::arguments(Uuid::nil(), plan.epoch, plan.board.root_compression);
     erofs::make(shop, tree, &arguments, &path)?;
     let root = slot::append_tree(&path, plan.uuid("verity")).context("making the hash tree of the root")?;
     slot::check_root(&root, plan.size(Part::RootA))?;

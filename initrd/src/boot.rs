@@ -24,7 +24,7 @@ use crate::watchdog::Guard;
 use crate::{early_mounts, efi, etc, handover, machine_id, root, switch, table};
 
 /// Early boot in all; what may take longer puts it off.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// What has been found out so far.
 #[derive(Debug)]

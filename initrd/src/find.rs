@@ -22,7 +22,7 @@ use crate::uevents::{News, Uevents};
 use crate::watchdog::Guard;
 
 /// How long disks may take to appear; spinning ones behind a controller are slow.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Opening a disk whose table the kernel is still reading takes as long as that. Until then only disks with our
 /// partitions are looked at: a dying one of somebody else's must not hold up the right one.
 const OTHERS_AFTER: Duration = Duration::from_secs(5);

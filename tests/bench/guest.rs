@@ -50,7 +50,7 @@ impl Candidate {
             initrd: peer.initrd.clone(),
             command_line: "root=/dev/vda rw console=ttyS0 loglevel=6 no_timer_check".into(),
         });
-        Self::new("debian", spec, "running in system mode", peer.key.clone(), out)
+        Self::new("debian", spec, "Welcome to", peer.key.clone(), out)
     }
 
     fn new(

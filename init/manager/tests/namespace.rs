@@ -352,3 +352,15 @@ fn what_process_1_makes_is_not_for_everybody_to_write() {
         assert_eq!(mode & 0o022, 0, "{} has mode {mode:o}", folder.display());
     }
 }
+
+#[test]
+fn a_service_without_conflict_with_the_shutdown_is_not_stopped_by_its_slice() {
+    let machine = Machine::boot(&[
+        ("last.service", "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep 1000\n"),
+        ("first.service", "[Service]\nExecStart=/bin/sleep 1000\n[Unit]\nAfter=last.service\n"),
+    ]);
+    assert_eq!(machine.job(JobVerb::Start, "last.service"), JobOutcome::Done);
+    assert_eq!(machine.job(JobVerb::Start, "first.service"), JobOutcome::Done);
+    let log = machine.power_off();
+    assert!(log.contains("Stopped first.service") && !log.contains("Stopped last.service"), "{log}");
+}

@@ -25,7 +25,9 @@ pub(crate) fn complete(unit: &mut Unit) {
         UnitKind::Mount => mount(unit),
         UnitKind::Target => target(unit),
         UnitKind::Slice => {
-            if unit.default_dependencies {
+            // These two are there as long as the system is: stopping them would stop all services, journald among them.
+            let perpetual = matches!(unit.name.as_str(), "-.slice" | "system.slice");
+            if unit.default_dependencies && !perpetual {
                 add(unit, &[Dependency::Conflicts, Dependency::Before], "shutdown.target", Origin::Default);
             }
         }

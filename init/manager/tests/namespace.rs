@@ -31,12 +31,14 @@ impl Machine {
     fn boot(units: &[(&str, &str)]) -> Machine {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in BASICS.iter().chain(units) {
-            let path = directory.path().join("units").join(name);
+            // What begins with run/ is there before process 1 starts.
+            let place = if name.starts_with("run/") { "" } else { "units" };
+            let path = directory.path().join(place).join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
         let run = directory.path().join("run");
-        fs::create_dir(&run).unwrap();
+        fs::create_dir_all(&run).unwrap();
         let script = format!("mount --bind {} /run && exec {}", run.display(), env!("CARGO_BIN_EXE_ferrite-init"));
         let log = fs::File::create(directory.path().join("log")).unwrap();
         let child = Command::new("unshare")
@@ -363,4 +365,17 @@ fn a_service_without_conflict_with_the_shutdown_is_not_stopped_by_its_slice() {
     assert_eq!(machine.job(JobVerb::Start, "first.service"), JobOutcome::Done);
     let log = machine.power_off();
     assert!(log.contains("Stopped first.service") && !log.contains("Stopped last.service"), "{log}");
+}
+
+#[test]
+fn a_slot_under_test_that_cannot_complete_its_boot_does_not_wait_for_the_deadline() {
+    let machine = Machine::boot(&[
+        ("default.target", "[Unit]\nWants=boot-complete.target\n"),
+        ("boot-complete.target", "[Unit]\nRequires=bad.service\nAfter=bad.service\n"),
+        ("bad.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n"),
+        ("run/ferrite/boot", "slot-good=no\n"),
+    ]);
+    machine.wait_for("reason", |machine| {
+        machine.log().contains("boot cannot be completed, bad.service is not up: restarting in 30 s")
+    });
 }

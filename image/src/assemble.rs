@@ -58,8 +58,8 @@ pub fn make_initrd(
 /// Makes the root file system with its hash tree.
 pub fn make_root(plan: &ImagePlan, shop: &Workshop, tree: &Tree) -> anyhow::Result<RootImage> {
     let path = shop.scratch.join("root.img");
-    // No UUID: overlayfs keeps a handle (UUID and inode) of the image's file with each copied-up file of /etc, and would find
-    // another file under the same handle in the next build of the same version.
+    // No UUID: overlayfs keeps a handle (UUID and inode) of the image's file with each copied-up file of /etc, and
+    // would find another file under the same handle in the next build of the same version.
     let arguments = erofs::arguments(Uuid::nil(), plan.epoch, plan.board.root_compression);
     erofs::make(shop, tree, &arguments, &path)?;
     let root = slot::append_tree(&path, plan.uuid("verity")).context("making the hash tree of the root")?;

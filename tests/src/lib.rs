@@ -23,3 +23,8 @@ pub use ferrite_layout::{Part, Slot};
 pub use ferrite_qemu::{DiskBus, Firmware, Nic};
 pub use machine::{Machine, Said};
 pub use setup::Setup;
+
+/// Text with every run of blanks and line ends made one blank: the banner breaks long lines.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

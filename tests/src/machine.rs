@@ -34,7 +34,8 @@ pub struct Machine {
     console: Console,
     /// Where the last start of the system begins on the console.
     booted_at: Mark,
-    _permit: Permit,
+    /// Held while the guest runs.
+    permit: Option<Permit>,
 }
 
 /// What a command said.
@@ -58,13 +59,14 @@ impl Machine {
         let permit = gate::enter()?;
         let guest = Guest::start(&setup.spec, Some(&setup.folder.path().join("console.log")))?;
         let console = guest.console().clone();
-        Ok(Self { setup, guest: Some(guest), console, booted_at: Mark::default(), _permit: permit })
+        Ok(Self { setup, guest: Some(guest), console, booted_at: Mark::default(), permit: Some(permit) })
     }
 
     /// Switches the machine on again after a power cut or a power off.
     pub fn power_on(&mut self) -> anyhow::Result<()> {
         ensure!(self.guest.is_none(), "the machine is on already");
         self.ssh_target().close();
+        self.permit = Some(gate::enter()?);
         let guest = Guest::start(&self.setup.spec, Some(&self.setup.folder.path().join("console.log")))?;
         self.console = guest.console().clone();
         self.booted_at = Mark::default();
@@ -75,7 +77,7 @@ impl Machine {
     /// Pulls the plug.
     pub fn power_cut(&mut self) -> anyhow::Result<()> {
         self.check_trouble()?;
-        self.guest = None;
+        self.is_off();
         Ok(())
     }
 
@@ -98,7 +100,7 @@ impl Machine {
         let status = self.or_console(ended.map_err(anyhow::Error::from))?;
         ensure!(status.success(), "QEMU ended with {status}");
         self.check_trouble()?;
-        self.guest = None;
+        self.is_off();
         Ok(())
     }
 
@@ -284,6 +286,11 @@ impl Machine {
     /// Adds the end of the console to an error.
     pub fn or_console<T>(&self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
         outcome.with_context(|| format!("--- end of the console ---\n{}\n---", self.console.tail(CONSOLE_TAIL)))
+    }
+
+    fn is_off(&mut self) {
+        self.guest = None;
+        self.permit = None;
     }
 
     fn start_job(&mut self, verb: &str) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! A8: disks and memories that are not as they should be. The behaviour is the one that docs/failures.md describes.
 
 use ferrite_layout::facts::StateKind;
-use ferrite_tests::{Board, Machine, Part, Setup, Slot};
+use ferrite_tests::{Board, Machine, Part, Setup, Slot, one_line};
 
 #[test]
 fn a_machine_with_a_full_state_partition_still_lets_its_user_in() -> anyhow::Result<()> {
@@ -28,7 +28,8 @@ fn a_destroyed_state_partition_is_left_alone_and_the_machine_runs_without_it() -
     let facts = machine.facts()?;
     assert_eq!(facts.state, StateKind::Volatile);
     assert!(!facts.state_reason.is_empty());
-    assert!(machine.ssh("cat /run/motd")?.contains(&facts.state_reason), "the login does not say it");
+    let banner = one_line(&machine.ssh("cat /run/motd")?);
+    assert!(banner.contains(&one_line(&facts.state_reason)), "the login does not say it:\n{banner}");
     machine.power_off()?;
     assert!(machine.disk()?.read(Part::State, 0, 1 << 20)? == garbage, "the state partition was written to");
     Ok(())

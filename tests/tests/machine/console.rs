@@ -1,6 +1,6 @@
 //! A11: the serial console tells the story of the boot, and ends with a banner that is worth reading.
 
-use ferrite_tests::{Board, Setup};
+use ferrite_tests::{Board, Setup, one_line};
 
 #[test]
 fn the_console_tells_what_was_found_and_who_one_is_talking_to() -> anyhow::Result<()> {
@@ -26,7 +26,7 @@ fn the_console_tells_what_was_found_and_who_one_is_talking_to() -> anyhow::Resul
     let lines = text.lines().count();
     assert!(lines < 200, "{lines} lines are too many to read");
     // The banner is a table: labels, blanks, values.
-    let banner: String = machine.ssh("cat /run/motd")?.split_whitespace().collect::<Vec<_>>().join(" ");
+    let banner = one_line(&machine.ssh("cat /run/motd")?);
     for wanted in [facts.version.as_str(), "slot a", "10.0.2.15"] {
         assert!(banner.contains(wanted), "'{wanted}' is not in the banner at login:\n{banner}");
     }

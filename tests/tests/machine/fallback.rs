@@ -1,7 +1,7 @@
 //! A4: a bad slot b is left by the machine itself, and the person who logs in is told.
 
 use ferrite_layout::SlotFlags;
-use ferrite_tests::{Board, BrokenSlot, Firmware, Setup, Slot, amount};
+use ferrite_tests::{Board, BrokenSlot, Firmware, Setup, Slot, amount, one_line};
 
 /// Boots with a bad slot b that is tried next, and looks at what came of it.
 fn returns_to_slot_a(fault: BrokenSlot, firmware: Firmware) -> anyhow::Result<()> {
@@ -34,10 +34,6 @@ fn returns_to_slot_a(fault: BrokenSlot, firmware: Firmware) -> anyhow::Result<()
     machine.power_off()?;
     assert!(!machine.disk()?.flags()?.flags(Slot::B).usable(), "slot b would be tried again");
     Ok(())
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! At most a few guests at a time, over all test processes of this machine: each holds the lock of one file.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -23,8 +24,10 @@ pub fn enter() -> anyhow::Result<Permit> {
     if let Some(free) = files.iter().position(|file| file.try_lock().is_ok()) {
         return Ok(Permit { _file: files.swap_remove(free) });
     }
-    // All are busy: queue at one of them.
-    let chosen = files.swap_remove(std::process::id() as usize % files.len());
+    // All are busy: queue at one of them, threads of one process at different ones.
+    let mut hasher = DefaultHasher::new();
+    (std::process::id(), std::thread::current().id()).hash(&mut hasher);
+    let chosen = files.swap_remove(hasher.finish() as usize % files.len());
     chosen.lock().context("waiting for another test to end")?;
     Ok(Permit { _file: chosen })
 }

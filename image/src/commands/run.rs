@@ -23,6 +23,8 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(600);
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(120);
 /// Longer than any machine of `ferrite run` lives.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86400);
+/// Exit code of a command that ctrl-c ended, as shells have it.
+const INTERRUPTED: u8 = 130;
 const CONSOLE_TAIL: usize = 25;
 
 /// Boot an image in QEMU and open a shell on it
@@ -95,9 +97,9 @@ impl Run {
         let session_sender = sender.clone();
         interrupt::catch(sender.clone(), News::Interrupted).context("catching ctrl-c")?;
         let image = self.find_image()?;
-        let state = self.state_folder(&image)?;
+        let state = self.state_folder()?;
         let Some(_lock) = state.try_lock()? else {
-            bail!("this machine runs already: log in with `{}`", ssh_command(&self.board));
+            bail!("this machine runs already: log in with `{}`", ssh_command(&self.machine_name()));
         };
         let (spec, target, throw_away_key) = self.prepare(&image, &state)?;
         let log = self.console_log.clone().unwrap_or_else(|| state.file("console.log"));
@@ -114,7 +116,10 @@ impl Run {
         });
         match wait_for_login(&guest, way.target.port, &news) {
             Ok(Login::Ready) => self.log_in(&mut guest, &way, (session_sender, news))?,
-            Ok(Login::Interrupted) => eprintln!("interrupted while the machine started; it was cut off"),
+            Ok(Login::Interrupted) => {
+                eprintln!("interrupted while the machine started; it was cut off");
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
             Err(error) => {
                 explain_failure(guest.console(), &log);
                 return Err(error);
@@ -150,12 +155,16 @@ impl Run {
     }
 
     /// The folder that keeps the machine between runs; a machine made from `--image` is named after the file.
-    fn state_folder(&self, image: &Path) -> anyhow::Result<StateFolder> {
-        let name = match &self.image {
+    fn state_folder(&self) -> anyhow::Result<StateFolder> {
+        Ok(StateFolder::open(&state_base(), &self.machine_name())?)
+    }
+
+    /// What `ferrite ssh --board` calls the machine.
+    fn machine_name(&self) -> String {
+        match &self.image {
             None => self.board.clone(),
-            Some(_) => format!("image-{}", image.file_stem().unwrap_or_default().to_string_lossy()),
-        };
-        Ok(StateFolder::open(&state_base(), &name)?)
+            Some(image) => format!("image-{}", image.file_stem().unwrap_or_default().to_string_lossy()),
+        }
     }
 
     /// The machine, how to log in to it, and whether the throw-away key opens it.
@@ -236,7 +245,7 @@ impl Run {
         let (sender, news) = channel;
         let target = &way.target;
         if way.throw_away_key && std::io::stdin().is_terminal() {
-            eprintln!("from another terminal: {}", ssh_command(&self.board));
+            eprintln!("from another terminal: {}, or {}", ssh_command(&self.machine_name()), way.by_hand);
             let mut command = target.command(60)?;
             command.arg("-t");
             std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Sizes on disk and compressed (zstd, level 19), of both candidates.
+//! Sizes on disk and compressed (zstd, level 15), of both candidates.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::only_image;
 use crate::peer::Peer;
 
-const LEVEL: i32 = 19;
+const LEVEL: i32 = 15;
 
 /// Bytes, allocated and compressed.
 pub(crate) struct Sizes {
@@ -41,8 +41,6 @@ fn compressed(path: &Path) -> anyhow::Result<u64> {
     let counted = CountBytes::default();
     let mut encoder = zstd::Encoder::new(counted, LEVEL)?;
     encoder.multithread(2)?;
-    encoder.long_distance_matching(true)?;
-    encoder.window_log(27)?;
     let mut file = File::open(path).with_context(|| format!("opening '{}'", PathBuf::from(path).display()))?;
     std::io::copy(&mut file, &mut encoder).context("compressing")?;
     Ok(encoder.finish()?.count)

@@ -42,6 +42,8 @@ struct Text {
     lines: Vec<ConsoleLine>,
     /// The bytes after the last end of line.
     open: Vec<u8>,
+    /// How often something came.
+    arrivals: u64,
     ended: bool,
 }
 
@@ -58,6 +60,17 @@ impl Text {
     fn find(&self, from: usize, wanted: &mut impl FnMut(&str) -> bool) -> Option<String> {
         (from..=self.lines.len()).filter_map(|index| self.line(index)).find(|text| wanted(text))
     }
+}
+
+/// How waiting for anything ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    /// Something came.
+    Came,
+    /// The time was over.
+    Quiet,
+    /// The guest's console has ended.
+    Ended,
 }
 
 /// How waiting for a line ended.
@@ -107,6 +120,22 @@ impl Console {
                 Ok((text, _)) => text,
                 Err(poisoned) => poisoned.into_inner().0,
             };
+        }
+    }
+
+    /// Waits until the guest prints anything more, even a part of a line.
+    pub fn wait_for_more(&self, deadline: Duration) -> More {
+        let text = self.text();
+        let before = text.arrivals;
+        let quiet = |text: &mut Text| text.arrivals == before && !text.ended;
+        let text = match self.shared.changed.wait_timeout_while(text, deadline, quiet) {
+            Ok((text, _)) => text,
+            Err(poisoned) => poisoned.into_inner().0,
+        };
+        match (text.ended, text.arrivals == before) {
+            (true, _) => More::Ended,
+            (false, true) => More::Quiet,
+            (false, false) => More::Came,
         }
     }
 
@@ -175,6 +204,7 @@ fn follow(mut source: impl Read, mut log: Option<File>, started: Instant, pid: u
         let cpu = process::cpu_used(pid);
         let mut text = shared.text.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         add(&mut text, bytes, at, cpu);
+        text.arrivals += 1;
         text.ended = count == 0;
         drop(text);
         shared.changed.notify_all();
@@ -237,6 +267,17 @@ mod tests {
             console("Debian\r\nlogin: ").wait(Mark::default(), SOON, |line| line.contains("login:")),
             Waited::Line("login: ".into())
         );
+    }
+
+    #[test]
+    fn an_open_line_that_was_there_already_is_nothing_more() {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+        let console = Console::follow(ours, None, Instant::now(), 0);
+        theirs.write_all(b"login: ").expect("a prompt");
+        assert!(matches!(console.wait(Mark::default(), SOON, |line| line == "login: "), Waited::Line(_)));
+        assert_eq!(console.wait_for_more(Duration::from_millis(50)), More::Quiet);
+        drop(theirs);
+        assert_eq!(console.wait_for_more(SOON), More::Ended);
     }
 
     #[test]

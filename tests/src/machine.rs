@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use ferrite_layout::{BootFacts, Slot};
-use ferrite_qemu::console::{Mark, Waited};
+use ferrite_qemu::console::{Mark, More, Waited};
 use ferrite_qemu::ssh::SshTarget;
 use ferrite_qemu::{Console, ConsoleLine, Guest};
 
@@ -86,7 +86,7 @@ impl Machine {
         let end = Instant::now() + BOOT_DEADLINE;
         while self.on()?.cpu_used() < used && Instant::now() < end {
             // Processor time makes no event; a console line or a moment does.
-            if self.console.wait(self.console.mark(), Duration::from_millis(10), |_| true) == Waited::Ended {
+            if self.console.wait_for_more(Duration::from_millis(10)) == More::Ended {
                 break;
             }
         }

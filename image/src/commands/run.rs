@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
-use ferrite_qemu::console::{Mark, Waited};
+use ferrite_qemu::console::{Mark, More};
 use ferrite_qemu::session::{DiskOrigin, Session, StateFolder};
 use ferrite_qemu::ssh::{self, SshTarget};
 use ferrite_qemu::user_data::{self, Merged};
@@ -23,6 +23,8 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(600);
 const POWER_OFF_DEADLINE: Duration = Duration::from_secs(120);
 /// Longer than any machine of `ferrite run` lives.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86400);
+/// How often the ssh port of a starting machine is asked.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// Exit code of a command that ctrl-c ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 const CONSOLE_TAIL: usize = 25;
@@ -313,6 +315,7 @@ fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>) -> anyhow::Re
     let started = Instant::now();
     let console = guest.console();
     let mut mark = Mark::default();
+    let mut next_probe = started;
     while started.elapsed() < BOOT_DEADLINE {
         for line in console.take_new(&mut mark) {
             if let Some(text) = progress::shown(&line.text) {
@@ -324,12 +327,14 @@ fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>) -> anyhow::Re
             Ok(News::Interrupted) => return Ok(Login::Interrupted),
             Ok(News::SessionEnded) | Err(_) => {}
         }
-        if greets(port) {
-            eprintln!("{:7.1} s  ssh answers", started.elapsed().as_secs_f64());
-            return Ok(Login::Ready);
+        if Instant::now() >= next_probe {
+            if greets(port) {
+                eprintln!("{:7.1} s  ssh answers", started.elapsed().as_secs_f64());
+                return Ok(Login::Ready);
+            }
+            next_probe = Instant::now() + PROBE_INTERVAL;
         }
-        // New lines wake us at once; silence is a reason to ask the port again after a while.
-        if console.wait(console.mark(), Duration::from_millis(500), |_| true) == Waited::Ended {
+        if console.wait_for_more(next_probe.saturating_duration_since(Instant::now())) == More::Ended {
             bail!("the machine ended before it could be logged in to");
         }
     }

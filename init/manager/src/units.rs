@@ -182,8 +182,14 @@ fn idle(unit: &Unit) -> Kind {
         Config::Mount(_) => Kind::Mount(MountState::default()),
         Config::Target => Kind::Passive(false),
         // Slices exist as long as the system runs; they hold no process of their own.
-        Config::Slice => Kind::Passive(true),
-        Config::Other => Kind::Inert,
+        Config::Slice(_) => Kind::Passive(true),
+        Config::Socket(_)
+        | Config::Timer(_)
+        | Config::Path(_)
+        | Config::Swap(_)
+        | Config::Automount(_)
+        | Config::Scope(_)
+        | Config::Device => Kind::Inert,
     }
 }
 

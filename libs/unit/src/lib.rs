@@ -2,8 +2,11 @@
 //!
 //! Whoever loads units hands in the files through [`load::Files`] and the machine's facts through [`condition::Facts`].
 
+pub mod address;
+pub mod automount;
 pub mod command;
 pub mod condition;
+pub mod device;
 pub mod environment;
 pub mod escape;
 pub mod exec;
@@ -13,14 +16,21 @@ pub mod kill;
 pub mod load;
 pub mod mount;
 pub mod name;
+pub mod path;
+pub mod scope;
 pub mod service;
+pub mod slice;
+pub mod socket;
 pub mod specifier;
+pub mod swap;
+pub mod timer;
 pub mod unit;
 pub mod value;
 pub mod words;
 
 mod defaults;
 mod directive;
+mod socket_table;
 
 pub use load::{Files, LoadPath, Loaded, Loader};
 pub use name::{UnitKind, UnitName};

@@ -149,6 +149,9 @@ impl Loader<'_> {
                 unit.load = LoadState::BadSetting("mount has no What=, refusing".into());
             }
         }
+        if let Err(fault) = verify_kind(unit) {
+            unit.load = LoadState::BadSetting(fault);
+        }
         defaults::complete(unit);
     }
 
@@ -281,6 +284,26 @@ impl Loader<'_> {
                 }
             }
         }
+    }
+}
+
+/// Fills in what the names of the other kinds say, and checks them.
+fn verify_kind(unit: &mut Unit) -> Result<(), String> {
+    let name = &unit.name;
+    match &mut unit.config {
+        Config::Socket(socket) => socket.verify(),
+        Config::Timer(timer) => timer.verify(),
+        Config::Path(path) => path.verify(),
+        Config::Swap(swap) => {
+            swap.complete(name);
+            swap.verify(name)
+        }
+        Config::Automount(automount) => {
+            automount.complete(name);
+            automount.verify(name)
+        }
+        Config::Slice(slice) => slice.verify(name, defaults::parent_slice(name).as_ref()),
+        Config::Service(_) | Config::Mount(_) | Config::Target | Config::Scope(_) | Config::Device => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A typed unit and the `[Unit]` section. Pure: made from the entries of its files.
 
+use crate::automount::{self, Automount};
 use crate::condition::{Condition, Strength, subject};
 use crate::directive::{self, Known, Table, Value};
 use crate::exec::Exec;
@@ -8,8 +9,14 @@ use crate::install::{self, Install};
 use crate::kill::Kill;
 use crate::mount::{self, Mount};
 use crate::name::{UnitKind, UnitName};
+use crate::path::{self, PathUnit};
+use crate::scope::{self, Scope};
 use crate::service::{self, Service};
+use crate::slice::Slice;
+use crate::socket::Socket;
 use crate::specifier::{Host, Specifiers};
+use crate::swap::{self, Swap};
+use crate::timer::{self, Timer};
 use crate::value::{Parsed, Span, boolean, number, span, wrong};
 use crate::{exec, kill};
 
@@ -137,9 +144,21 @@ pub enum Config {
     /// A target.
     Target,
     /// A slice.
-    Slice,
-    /// Loaded, but this version cannot run it.
-    Other,
+    Slice(Box<Slice>),
+    /// A socket.
+    Socket(Box<Socket>),
+    /// A timer.
+    Timer(Box<Timer>),
+    /// A watched path.
+    Path(Box<PathUnit>),
+    /// Swap space.
+    Swap(Box<Swap>),
+    /// A mount made on access.
+    Automount(Box<Automount>),
+    /// Processes that somebody else started.
+    Scope(Box<Scope>),
+    /// A device, which has no settings.
+    Device,
 }
 
 /// A loaded unit.
@@ -210,14 +229,14 @@ impl Unit {
             UnitKind::Service => Config::Service(Box::default()),
             UnitKind::Mount => Config::Mount(Box::default()),
             UnitKind::Target => Config::Target,
-            UnitKind::Slice => Config::Slice,
-            UnitKind::Socket
-            | UnitKind::Device
-            | UnitKind::Automount
-            | UnitKind::Swap
-            | UnitKind::Timer
-            | UnitKind::Path
-            | UnitKind::Scope => Config::Other,
+            UnitKind::Slice => Config::Slice(Box::default()),
+            UnitKind::Socket => Config::Socket(Box::default()),
+            UnitKind::Timer => Config::Timer(Box::default()),
+            UnitKind::Path => Config::Path(Box::default()),
+            UnitKind::Swap => Config::Swap(Box::default()),
+            UnitKind::Automount => Config::Automount(Box::default()),
+            UnitKind::Scope => Config::Scope(Box::default()),
+            UnitKind::Device => Config::Device,
         };
         Unit {
             ignore_on_isolate: matches!(name.kind(), UnitKind::Slice | UnitKind::Device | UnitKind::Scope),
@@ -261,7 +280,15 @@ impl Unit {
         match &self.config {
             Config::Service(service) => Some(&service.exec),
             Config::Mount(mount) => Some(&mount.exec),
-            Config::Target | Config::Slice | Config::Other => None,
+            Config::Socket(socket) => Some(&socket.exec),
+            Config::Swap(swap) => Some(&swap.exec),
+            Config::Target
+            | Config::Slice(_)
+            | Config::Timer(_)
+            | Config::Path(_)
+            | Config::Automount(_)
+            | Config::Scope(_)
+            | Config::Device => None,
         }
     }
 
@@ -270,7 +297,15 @@ impl Unit {
         match &self.config {
             Config::Service(service) => Some(&service.kill),
             Config::Mount(mount) => Some(&mount.kill),
-            Config::Target | Config::Slice | Config::Other => None,
+            Config::Socket(socket) => Some(&socket.kill),
+            Config::Swap(swap) => Some(&swap.kill),
+            Config::Scope(scope) => Some(&scope.kill),
+            Config::Target
+            | Config::Slice(_)
+            | Config::Timer(_)
+            | Config::Path(_)
+            | Config::Automount(_)
+            | Config::Device => None,
         }
     }
 
@@ -305,12 +340,18 @@ impl Unit {
 
     /// The slice it belongs to.
     pub fn slice(&self) -> Option<UnitName> {
-        let written = self.exec().and_then(|exec| exec.slice.as_deref()).and_then(|s| UnitName::parse(s).ok());
+        let written = match &self.config {
+            Config::Scope(scope) => scope.slice.as_deref(),
+            _ => self.exec().and_then(|exec| exec.slice.as_deref()),
+        };
+        let written = written.and_then(|s| UnitName::parse(s).ok());
         let default = match (self.name.kind(), self.name.at()) {
             (UnitKind::Service, Some(_)) => {
                 format!("system-{}.slice", crate::escape::escape(self.name.prefix()))
             }
-            (UnitKind::Service | UnitKind::Socket | UnitKind::Mount | UnitKind::Swap, _) => "system.slice".into(),
+            (UnitKind::Service | UnitKind::Socket | UnitKind::Mount | UnitKind::Swap | UnitKind::Scope, _) => {
+                "system.slice".into()
+            }
             _ => return written,
         };
         written.or_else(|| UnitName::parse(&default).ok())
@@ -327,9 +368,10 @@ impl Unit {
             "Install" => directive::find(install::TABLE, &entry.key).map(|apply| apply(&mut self.install, &value)),
             "Service" => self.apply_service(&entry.key, &value),
             "Mount" => self.apply_mount(&entry.key, &value),
+            "Slice" | "Socket" | "Timer" | "Path" | "Swap" | "Automount" | "Scope" => {
+                self.apply_kind(&entry.section, &entry.key, &value)
+            }
             section if section.starts_with("X-") => return,
-            // Settings of slices and of kinds that cannot run yet are known to their later parsers.
-            "Slice" | "Socket" | "Timer" | "Path" | "Swap" | "Automount" | "Scope" => return,
             section => {
                 self.fault(entry, format!("unknown section [{section}], ignoring {}=", entry.key));
                 return;
@@ -403,6 +445,44 @@ impl Unit {
             return Some(apply(&mut mount.exec, value));
         }
         directive::find(kill::TABLE, key).map(|apply| apply(&mut mount.kill, value))
+    }
+
+    /// The sections of the kinds beside service and mount; a section that is not the unit's own is not for it.
+    fn apply_kind(&mut self, section: &str, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
+        let (exec, kill) = match (&mut self.config, section) {
+            (Config::Socket(socket), "Socket") => {
+                if let Some(apply) = directive::find(crate::socket_table::TABLE, key) {
+                    return Some(apply(socket, value));
+                }
+                (Some(&mut socket.exec), Some(&mut socket.kill))
+            }
+            (Config::Swap(swap), "Swap") => {
+                if let Some(apply) = directive::find(swap::TABLE, key) {
+                    return Some(apply(swap, value));
+                }
+                (Some(&mut swap.exec), Some(&mut swap.kill))
+            }
+            (Config::Scope(scope), "Scope") => {
+                if let Some(apply) = directive::find(scope::TABLE, key) {
+                    return Some(apply(scope, value));
+                }
+                (None, Some(&mut scope.kill))
+            }
+            (Config::Slice(slice), "Slice") => {
+                return (key == "Slice").then(|| value.optional().map(|written| slice.slice = written));
+            }
+            (Config::Timer(timer), "Timer") => return directive::find(timer::TABLE, key).map(|f| f(timer, value)),
+            (Config::Path(path), "Path") => return directive::find(path::TABLE, key).map(|f| f(path, value)),
+            (Config::Automount(automount), "Automount") => {
+                return directive::find(automount::TABLE, key).map(|f| f(automount, value));
+            }
+            _ => return None,
+        };
+        if let (Some(exec), Some(apply)) = (exec, directive::find(exec::TABLE, key)) {
+            return Some(apply(exec, value));
+        }
+        let (kill, apply) = (kill?, directive::find(kill::TABLE, key)?);
+        Some(apply(kill, value))
     }
 
     fn fault(&mut self, entry: &Entry, message: String) {

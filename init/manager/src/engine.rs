@@ -18,6 +18,7 @@ use crate::jobs::{JobId, JobKind, JobResult, UnitId};
 use crate::log::Log;
 use crate::machine::Event;
 use crate::mounts::MountEvent;
+use crate::reexec::Reexec;
 use crate::server::{ClientId, Server};
 use crate::timers::{TimerKey, Timers};
 use crate::units::Table;
@@ -38,6 +39,10 @@ pub struct Settings {
     pub notify_socket: String,
     /// The kernel command line.
     pub command_line: String,
+    /// The program of PID 1, to execute it again.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// A job in the queue.
@@ -68,6 +73,8 @@ pub enum Role {
     Command(ClientId),
     /// A helper of PID 1 itself, whose end means nothing.
     Helper,
+    /// The trial of the next image of PID 1.
+    Trial,
 }
 
 /// A child of ours.
@@ -163,6 +170,8 @@ pub struct Engine {
     pub began_us: u64,
     /// When the first transaction was over.
     pub booted_us: Option<u64>,
+    /// A wish to execute PID 1 again.
+    pub reexec: Option<Reexec>,
 }
 
 /// Clients are served for so long before timers and processes have their turn.
@@ -186,6 +195,7 @@ impl Engine {
             if let Some(end) = self.finished {
                 return end;
             }
+            self.reexec_if_wished();
             let busy = !self.events.is_empty() || !self.ready.is_empty();
             let wait = match busy {
                 true if self.is_crowded() => Some(CROWDED),
@@ -269,6 +279,7 @@ impl Engine {
             TimerKey::BootDeadline => self.boot_deadline(),
             TimerKey::Hardware => self.ping_hardware(),
             TimerKey::Emergency => self.emergency_over(),
+            TimerKey::Trial => self.trial_timed_out(),
             TimerKey::Shutdown => {
                 if let Phase::Stopping(end) = self.phase {
                     self.log.error("stopping all units takes too long, ending the system without them");

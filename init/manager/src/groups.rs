@@ -74,6 +74,12 @@ impl Groups {
                 _ => {}
             }
         }
+        self.watch(id, group)
+    }
+
+    /// Watches a group that is there.
+    pub fn watch(&mut self, id: UnitId, group: &str) -> io::Result<()> {
+        let Some(place) = self.absolute(group) else { return Ok(()) };
         if let Some(inotify) = &self.inotify
             && !self.paths.contains_key(&id)
         {

@@ -11,11 +11,16 @@ pub mod timers;
 pub mod transaction;
 mod transitions;
 
+mod state;
+
 mod engine;
+mod keeping;
 mod lifecycle;
 mod loading;
 mod notifications;
 mod queue;
+mod reexec;
+mod restoring;
 mod signals;
 mod spawn;
 mod units;
@@ -43,4 +48,4 @@ mod boot;
 mod shutdown;
 mod start;
 
-pub use start::{Options, run};
+pub use start::{Options, run, try_state};

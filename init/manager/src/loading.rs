@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// The number of a name, loading its unit but not what it names; that is queued in `open`.
-    fn intern(&mut self, name: &UnitName, open: &mut VecDeque<UnitId>) -> Option<UnitId> {
+    pub fn intern(&mut self, name: &UnitName, open: &mut VecDeque<UnitId>) -> Option<UnitId> {
         let mut wanted = name.clone();
         let mut aliases = Vec::new();
         for _ in 0..ALIASES_MAX {
@@ -97,7 +97,7 @@ impl Engine {
     }
 
     /// Links the units of a queue, and whatever that brings in, to what they name.
-    fn link_all(&mut self, mut open: VecDeque<UnitId>) {
+    pub fn link_all(&mut self, mut open: VecDeque<UnitId>) {
         let mut mounts: BTreeMap<UnitName, bool> = BTreeMap::new();
         while let Some(id) = open.pop_front() {
             let Some(runtime) = self.units.get(id) else { continue };

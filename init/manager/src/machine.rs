@@ -7,9 +7,11 @@ use std::time::Duration;
 use ferrite_unit::command::Command;
 use ferrite_unit::service::Service;
 use ferrite_unit::value::Span;
+use serde::{Deserialize, Serialize};
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Exit {
     /// By itself, with this status.
     Code(u8),
@@ -66,8 +68,9 @@ impl ControlKind {
     }
 }
 
-/// Where a service stands. The number is the command that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a service stands. The number is the command that runs. These names are kept when PID 1 executes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum State {
     Dead,
@@ -117,7 +120,8 @@ impl State {
 }
 
 /// Why a service ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum Outcome {
     #[default]
@@ -152,7 +156,8 @@ impl Outcome {
 }
 
 /// What is known of the main process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MainProcess {
     /// There is none, or nobody knows which it is.
     #[default]
@@ -164,7 +169,8 @@ pub enum MainProcess {
 }
 
 /// A service: its state and what the state alone does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
 pub struct Machine {
     /// Where it stands.
     pub state: State,

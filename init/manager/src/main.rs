@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ferrite_init::{Options, run};
+use ferrite_init::{Options, run, try_state};
 
 const HELP: &str = "\
 usage: ferrite-init [--unit UNIT]
@@ -19,18 +19,27 @@ SYSTEMD_UNIT_PATH names the directories of unit files, with colons between.
 ";
 
 fn main() -> ExitCode {
-    let mut options = Options { unit_path: std::env::var("SYSTEMD_UNIT_PATH").ok(), unit: None };
+    let mut options = Options { unit_path: std::env::var("SYSTEMD_UNIT_PATH").ok(), ..Options::default() };
     let first = std::process::id() == 1;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--unit" => options.unit = arguments.next(),
+            "--unit" => {
+                options.unit = arguments.next();
+                options.arguments.push(argument);
+                options.arguments.extend(options.unit.clone());
+            }
+            "--state" => options.state = arguments.next().and_then(|number| number.parse().ok()),
+            "--try-state" => {
+                let number = arguments.next().and_then(|number| number.parse().ok());
+                return ferrite_cli::exit_with(number.map_or(Ok(()), try_state));
+            }
             "--version" => {
                 println!("ferrite-init {}", env!("CARGO_PKG_VERSION"));
                 return ExitCode::SUCCESS;
             }
             // The kernel gives words of its command line that it does not know to process 1.
-            _ if first => {}
+            _ if first => options.arguments.push(argument),
             _ => {
                 print!("{HELP}");
                 return ExitCode::from(if argument == "--help" {

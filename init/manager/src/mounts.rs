@@ -1,9 +1,12 @@
 //! The life of a mount as a state machine. Pure.
 
+use serde::{Deserialize, Serialize};
+
 use crate::machine::Exit;
 
 /// Where a mount stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum MountState {
     #[default]

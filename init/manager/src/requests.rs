@@ -37,6 +37,10 @@ impl Engine {
                 self.reload();
                 Reply::Done
             }
+            Request::DaemonReexec => {
+                self.request_reexec(Some(client));
+                return None;
+            }
             Request::IsSystemRunning { wait } => {
                 let state = self.system_state();
                 if wait && state == "starting" {

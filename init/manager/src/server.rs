@@ -12,8 +12,12 @@ use ferrite_control::{
     encode,
 };
 
+use ferrite_sys::inherit::Inherited;
+
 use crate::accounts::Accounts;
 use crate::engine::{Engine, keys};
+use crate::keeping::{Bag, saved_file};
+use crate::state::{SavedClient, SavedFile};
 
 /// Clients at once.
 pub const CLIENTS_MAX: usize = 128;
@@ -49,6 +53,23 @@ pub struct Client {
     pub waits_for_boot: bool,
 }
 
+impl Client {
+    fn new(stream: UnixStream, uid: u32, privileged: bool) -> Client {
+        Client {
+            stream,
+            lines: LineBuffer::new(MAX_REQUEST_BYTES),
+            output: Vec::new(),
+            closing: false,
+            privileged,
+            uid,
+            descriptors: Vec::new(),
+            pending: None,
+            command: None,
+            waits_for_boot: false,
+        }
+    }
+}
+
 /// An answer that is not complete yet.
 #[derive(Debug)]
 pub struct Pending {
@@ -65,6 +86,18 @@ pub struct Server {
     /// The clients by number.
     pub clients: BTreeMap<ClientId, Client>,
     next: u64,
+}
+
+impl Server {
+    /// The control socket for the next image.
+    pub fn saved_listener(&self) -> Option<SavedFile> {
+        self.listener.as_ref().map(|listener| saved_file("control", listener))
+    }
+
+    /// The number of the next client.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
 }
 
 impl Engine {
@@ -121,20 +154,60 @@ impl Engine {
         let id = ClientId(self.server.next);
         self.server.next = (self.server.next + 1) % (keys::REPORTS - keys::CLIENTS);
         self.epoll.add(&stream, keys::CLIENTS + id.0)?;
-        let client = Client {
-            stream,
-            lines: LineBuffer::new(MAX_REQUEST_BYTES),
-            output: Vec::new(),
-            closing: false,
-            privileged,
-            uid,
-            descriptors: Vec::new(),
-            pending: None,
-            command: None,
-            waits_for_boot: false,
-        };
-        self.server.clients.insert(id, client);
+        self.server.clients.insert(id, Client::new(stream, uid, privileged));
         Ok(())
+    }
+
+    /// The clients for the next image.
+    pub fn save_clients(&self) -> Vec<SavedClient> {
+        let save = |(id, client): (&ClientId, &Client)| SavedClient {
+            id: id.0,
+            uid: client.uid,
+            privileged: client.privileged,
+            closing: client.closing,
+            files: std::iter::once(saved_file("stream", &client.stream))
+                .chain(client.descriptors.iter().map(|file| saved_file("descriptor", file)))
+                .collect(),
+            input: client.lines.rest().to_vec(),
+            output: client.output.clone(),
+            command: client.command,
+            waits_for_boot: client.waits_for_boot,
+            reports: client.pending.as_ref().map(|pending| pending.reports.clone()),
+            open_reports: client.pending.as_ref().map_or(0, |pending| pending.open),
+        };
+        self.server.clients.iter().map(save).collect()
+    }
+
+    /// Takes a client over from the image before this one.
+    pub fn restore_client(&mut self, saved: &SavedClient, inherited: &mut Inherited) {
+        let mut files = Bag::new(inherited, &saved.files);
+        let Some(stream) = files.take("stream").map(UnixStream::from) else { return };
+        let id = ClientId(saved.id);
+        if self.epoll.add(&stream, keys::CLIENTS + id.0).is_err() {
+            // It sees the end of the connection and asks again.
+            return;
+        }
+        let mut client = Client::new(stream, saved.uid, saved.privileged);
+        client.lines.push(&saved.input);
+        client.output.clone_from(&saved.output);
+        client.closing = saved.closing;
+        client.descriptors = files.take_all("descriptor").into_iter().map(|(_, file)| file).collect();
+        client.command = saved.command;
+        client.waits_for_boot = saved.waits_for_boot;
+        client.pending = saved.reports.clone().map(|reports| Pending { reports, open: saved.open_reports });
+        self.server.clients.insert(id, client);
+        self.flush(id);
+    }
+
+    /// Takes the control socket over, or makes a new one.
+    pub fn restore_listener(&mut self, listener: Option<OwnedFd>, next: u64) {
+        self.server.next = next;
+        match listener.map(UnixListener::from) {
+            Some(listener) if self.epoll.add(&listener, keys::CONTROL).is_ok() => {
+                self.server.listener = Some(listener);
+            }
+            _ => self.open_control_socket(),
+        }
     }
 
     /// A client sent something, went away, or takes bytes again.

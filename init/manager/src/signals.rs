@@ -61,7 +61,7 @@ impl Engine {
             1 => self.reload(),
             2 if self.settings.real_boot => self.ctrl_alt_del(),
             2 | 15 if !self.settings.real_boot => self.begin_shutdown(End::Poweroff, 0),
-            15 => self.log.warning("SIGTERM asks to execute PID 1 again, which this version cannot, ignoring"),
+            15 => self.request_reexec(None),
             10 => self.open_control_socket(),
             12 => self.dump(),
             30 => self.begin_shutdown(End::Poweroff, 0),

@@ -164,7 +164,8 @@ impl Engine {
         self.idle.as_ref().map(|(reader, _)| reader.as_fd())
     }
 
-    fn watch_report(&mut self, pid: i32, reader: OwnedFd) {
+    /// Waits for the report of a child that was just made.
+    pub fn watch_report(&mut self, pid: i32, reader: OwnedFd) {
         let key = keys::REPORTS + u64::try_from(pid).unwrap_or(0);
         if rustix::io::ioctl_fionbio(&reader, true).is_ok() && self.epoll.add(&reader, key).is_ok() {
             self.reports.insert(pid, reader);
@@ -303,6 +304,9 @@ impl Engine {
             self.take_report(keys::REPORTS + u64::try_from(pid).unwrap_or(0));
         }
         let Some(process) = self.processes.remove(&pid) else { return };
+        if process.role == Role::Trial {
+            return self.trial_ended(exit == Exit::Code(0));
+        }
         if let Role::Command(client) = process.role {
             self.command_ended(client, exit);
             return;
@@ -332,7 +336,9 @@ impl Engine {
                 self.timers.disarm(TimerKey::Watchdog(id));
                 UnitEvent::Service(Event::MainExited(exit))
             }
-            (_, Role::Control | Role::Command(_) | Role::Helper) => UnitEvent::Service(Event::ControlExited(exit)),
+            (_, Role::Control | Role::Command(_) | Role::Helper | Role::Trial) => {
+                UnitEvent::Service(Event::ControlExited(exit))
+            }
         };
         self.events.push_back((id, event));
     }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use std::os::fd::OwnedFd;
+
 use ferrite_sys::epoll::Epoll;
+use ferrite_sys::inherit::Inherited;
 use ferrite_sys::reboot::End;
 use ferrite_unit::LoadPath;
 
@@ -14,7 +17,7 @@ use crate::server::Server;
 use crate::timers::Timers;
 use crate::units::Table;
 use crate::watch::Watch;
-use crate::{boot, clock, host, shutdown};
+use crate::{boot, clock, host, reexec, shutdown};
 
 /// What the command line and the environment say.
 #[derive(Debug, Clone, Default)]
@@ -23,15 +26,22 @@ pub struct Options {
     pub unit_path: Option<String>,
     /// `--unit`: the unit to start instead of the default one.
     pub unit: Option<String>,
+    /// `--state`: the number of the file with the state of the image before this one.
+    pub state: Option<i32>,
+    /// All arguments but `--state`, for the next image.
+    pub arguments: Vec<String>,
 }
 
 /// Runs PID 1. Inside a namespace it returns when everything has stopped; on a machine it never does.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let began_us = clock::boot_us();
+    // First of all, as long as every open file is one of the image before this one.
+    let mut inherited = Inherited::find();
+    let saved = options.state.map(|number| reexec::read_state(&mut inherited, number));
     boot::own_process();
     let mut faults = Vec::new();
     let real_boot = boot::is_real_boot() || !std::path::Path::new("/proc/self").exists();
-    if real_boot {
+    if real_boot && saved.is_none() {
         boot::close_streams();
         boot::mount_apis(&mut faults);
         boot::close_streams();
@@ -39,7 +49,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let log = if real_boot { Log::kernel() } else { Log::plain() };
     set_panic_hook(real_boot);
     faults.iter().for_each(|fault| log.error(fault));
-    if real_boot {
+    if real_boot && saved.is_none() {
         prepare_machine(&log);
     }
     boot::raise_own_files();
@@ -49,10 +59,56 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     fault.iter().for_each(|fault| log.warning(fault));
     let mut engine = engine(settings, log, watch, began_us)?;
     engine.epoll.add(&signals, keys::SIGNALS)?;
-    engine.arm_deadlines();
-    engine.start_default();
+    match saved {
+        Some(Ok(saved)) => engine.restore(&saved, &mut inherited),
+        Some(Err(fault)) => {
+            engine.log.error(&format!("reading the state of the image before this one: {fault}, starting anew"));
+            engine.boot();
+        }
+        None => engine.boot(),
+    }
+    inherited.close_rest();
     let end = engine.run(&signals);
     leave(engine, end)
+}
+
+impl Engine {
+    /// The start of everything.
+    fn boot(&mut self) {
+        self.open_notify_socket();
+        self.open_control_socket();
+        self.idle = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok();
+        self.arm_deadlines();
+        self.start_default();
+    }
+
+    /// Makes the socket for what services say.
+    pub fn open_notify_socket(&mut self) {
+        if let Some((directory, _)) = self.settings.notify_socket.rsplit_once('/') {
+            // If it cannot be made, the sockets in it tell why.
+            let _ = std::fs::create_dir_all(directory);
+        }
+        match ferrite_sys::notify::listen(&self.settings.notify_socket) {
+            Ok(socket) => self.use_notify_socket(socket),
+            Err(error) => {
+                let path = &self.settings.notify_socket;
+                self.log.error(&format!("making {path}: {error}, services cannot notify"));
+            }
+        }
+    }
+
+    /// Listens at this socket.
+    pub fn use_notify_socket(&mut self, socket: OwnedFd) {
+        match self.epoll.add(&socket, keys::NOTIFY) {
+            Ok(()) => self.notify = Some(socket),
+            Err(error) => self.log.error(&format!("waiting for notifications: {error}, services cannot notify")),
+        }
+    }
+}
+
+/// Can this program take the state in the file of this number over?
+pub fn try_state(number: i32) -> anyhow::Result<()> {
+    reexec::read_state(&mut Inherited::find(), number).map(|_| ()).map_err(anyhow::Error::msg)
 }
 
 fn prepare_machine(log: &Log) {
@@ -85,7 +141,15 @@ fn settings(options: &Options, real_boot: bool) -> Settings {
         control_socket: ferrite_control::SOCKET_PATH.into(),
         notify_socket: "/run/ferrite/notify".into(),
         command_line,
+        program: own_program(),
+        arguments: options.arguments.clone(),
     }
+}
+
+/// The path of this program; an update may have put another file there.
+fn own_program() -> String {
+    let path = std::env::current_exe().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    path.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(path)
 }
 
 fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::Result<Engine> {
@@ -98,22 +162,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
     if let Some(file) = groups.file() {
         epoll.add(file, keys::GROUPS)?;
     }
-    if let Some((directory, _)) = settings.notify_socket.rsplit_once('/') {
-        // If it cannot be made, the sockets below tell why.
-        let _ = std::fs::create_dir_all(directory);
-    }
-    let notify = match ferrite_sys::notify::listen(&settings.notify_socket) {
-        Ok(socket) => {
-            epoll.add(&socket, keys::NOTIFY)?;
-            Some(socket)
-        }
-        Err(error) => {
-            log.error(&format!("making {}: {error}, services cannot notify", settings.notify_socket));
-            None
-        }
-    };
-    let idle = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok();
-    let mut engine = Engine {
+    Ok(Engine {
         settings,
         units: Table::default(),
         jobs: BTreeMap::new(),
@@ -128,18 +177,17 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         host: host::read(),
         log,
         epoll,
-        notify,
+        notify: None,
         server: Server::default(),
         phase: Phase::Starting,
         watch,
         finished: None,
         ctrl_alt_del: Vec::new(),
-        idle,
+        idle: None,
         began_us,
         booted_us: None,
-    };
-    engine.open_control_socket();
-    Ok(engine)
+        reexec: None,
+    })
 }
 
 /// The last phase. On a machine a failure of the last call leaves nothing but waiting for the watchdog.

@@ -24,6 +24,8 @@ pub enum TimerKey {
     Emergency,
     /// The whole shutdown takes too long.
     Shutdown,
+    /// The trial of the next image takes too long.
+    Trial,
 }
 
 /// All deadlines.
@@ -54,6 +56,11 @@ impl Timers {
     /// How long until the deadline of a key; `None`: there is none.
     pub fn left(&self, key: TimerKey, now: Instant) -> Option<Duration> {
         self.by_key.get(&key).map(|at| at.saturating_duration_since(now))
+    }
+
+    /// The deadline of a key.
+    pub fn at(&self, key: TimerKey) -> Option<Instant> {
+        self.by_key.get(&key).copied()
     }
 
     /// Is there a deadline for this key?

@@ -61,6 +61,26 @@ pub struct Times {
     pub condition: u64,
 }
 
+impl Times {
+    /// All but the last, in a fixed order.
+    pub fn list(&self) -> [(u64, u64); 5] {
+        [self.change, self.active_enter, self.active_exit, self.inactive_exit, self.inactive_enter]
+    }
+
+    /// The opposite; what is missing never happened.
+    pub fn of_list(list: &[(u64, u64)], condition: u64) -> Times {
+        let at = |place: usize| list.get(place).copied().unwrap_or_default();
+        Times {
+            change: at(0),
+            active_enter: at(1),
+            active_exit: at(2),
+            inactive_exit: at(3),
+            inactive_enter: at(4),
+            condition,
+        }
+    }
+}
+
 /// A unit and everything we know of it now.
 #[derive(Debug)]
 pub struct Runtime {

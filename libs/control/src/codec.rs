@@ -74,6 +74,11 @@ impl LineBuffer {
         }
     }
 
+    /// What was added and not taken out.
+    pub fn rest(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Whether a line has begun and is not complete.
     pub fn has_partial_line(&self) -> bool {
         !self.bytes.is_empty()

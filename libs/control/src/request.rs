@@ -50,6 +50,8 @@ pub enum Request {
     },
     /// Reads all unit files again. Answer: `Reply::Done`.
     DaemonReload,
+    /// Executes PID 1 again in place. Answer: `Reply::Done`, by the new image.
+    DaemonReexec,
     /// The state of the whole system. Answer: `Reply::SystemState`, with `wait` only when the boot is over.
     IsSystemRunning {
         /// Wait until the state is neither `initializing` nor `starting`.
@@ -87,6 +89,7 @@ impl Request {
             | Request::KillUnit { .. }
             | Request::ResetFailed { .. }
             | Request::DaemonReload
+            | Request::DaemonReexec
             | Request::Shutdown { .. }
             | Request::Run(_)
             | Request::Kill(_) => false,

@@ -6,6 +6,7 @@ pub mod block;
 pub mod console;
 pub mod dm;
 pub mod epoll;
+pub mod inherit;
 pub mod kmsg;
 pub mod module;
 pub mod notify;

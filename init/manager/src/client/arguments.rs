@@ -36,7 +36,7 @@ Unit files:
   get-default, set-default TARGET     The target of the boot
 
 System:
-  list-jobs, daemon-reload, is-system-running [--wait]
+  list-jobs, daemon-reload, daemon-reexec, is-system-running [--wait]
   reboot, poweroff, halt, rescue, emergency, default
 
 Options:

@@ -51,6 +51,10 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         "enable" | "reenable" | "disable" | "mask" | "unmask" => edit_links(arguments),
         "get-default" => get_default(arguments),
         "set-default" => set_default(arguments),
+        "daemon-reexec" => {
+            connect(arguments)?.ask(&Request::DaemonReexec)?;
+            Ok(0)
+        }
         "daemon-reload" => {
             connect(arguments)?.ask(&Request::DaemonReload)?;
             Ok(0)

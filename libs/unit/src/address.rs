@@ -81,7 +81,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// The type that an address itself asks for, which only vsock addresses can do.
+/// The type of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketType {
     /// Connections of bytes.
@@ -94,36 +94,35 @@ pub enum SocketType {
     Raw,
 }
 
-/// Reads the value of `ListenStream=` and its like; a vsock address may name a type of its own.
-pub fn parse(text: &str) -> Parsed<(Address, Option<SocketType>)> {
+/// Reads the value of `ListenStream=` and its like; the type in a vsock address gives way to that of the directive.
+pub fn parse(text: &str) -> Parsed<Address> {
     if text.starts_with('/') {
         if text.len() > UNIX_PATH_MAX {
             return Err(wrong(text, "short enough for a socket (107 bytes)"));
         }
         let plain = crate::escape::simplify_path(text).ok_or_else(|| wrong(text, "a path without '..'"))?;
-        return Ok((Address::Unix(format!("/{plain}")), None));
+        return Ok(Address::Unix(without_var(format!("/{plain}"))));
     }
     if let Some(name) = text.strip_prefix('@') {
         if name.is_empty() || name.len() > UNIX_PATH_MAX {
             return Err(wrong(text, "a name of 1 to 107 bytes after '@'"));
         }
-        return Ok((Address::Abstract(name.to_owned()), None));
+        return Ok(Address::Abstract(name.to_owned()));
     }
-    let kinds = [
-        ("vsock:", None),
-        ("vsock-dgram:", Some(SocketType::Datagram)),
-        ("vsock-seqpacket:", Some(SocketType::SequentialPacket)),
-        ("vsock-stream:", Some(SocketType::Stream)),
-    ];
-    for (prefix, kind) in kinds {
+    for prefix in ["vsock:", "vsock-dgram:", "vsock-seqpacket:", "vsock-stream:"] {
         if let Some(rest) = text.strip_prefix(prefix) {
-            return vsock(rest).map(|address| (address, kind)).ok_or_else(|| wrong(text, "vsock:CID:PORT"));
+            return vsock(rest).ok_or_else(|| wrong(text, "vsock:CID:PORT"));
         }
     }
     if let Some(port) = port(text) {
-        return Ok((Address::Port(port), None));
+        return Ok(Address::Port(port));
     }
-    internet(text).map(|address| (address, None)).ok_or_else(|| wrong(text, "an address to listen on"))
+    internet(text).ok_or_else(|| wrong(text, "an address to listen on"))
+}
+
+/// `/run/x` for the older `/var/run/x`.
+pub(crate) fn without_var(path: String) -> String {
+    path.strip_prefix("/var/run/").map(|rest| format!("/run/{rest}")).unwrap_or(path)
 }
 
 fn port(text: &str) -> Option<u16> {
@@ -182,6 +181,7 @@ mod tests {
         let cases = [
             ("/run/../x", None),
             ("/run//a/./b", Some("/run/a/b")),
+            ("/var/run/x", Some("/run/x")),
             ("@name", Some("@name")),
             ("@", None),
             ("127.0.0.1:11300", Some("127.0.0.1:11300")),
@@ -200,10 +200,10 @@ mod tests {
             ("name", None),
         ];
         for (text, want) in cases {
-            let got = parse(text).ok().map(|(address, _)| address.to_string());
+            let got = parse(text).ok().map(|address| address.to_string());
             assert_eq!(got.as_deref(), want, "{text}");
         }
-        assert_eq!(parse("vsock-dgram:1:2").unwrap().1, Some(SocketType::Datagram));
+        assert_eq!(parse("vsock-dgram:1:2"), Ok(Address::Vsock(1, 2)));
     }
 
     #[test]

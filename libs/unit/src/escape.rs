@@ -64,6 +64,12 @@ pub fn unescape_path(text: &str) -> Option<String> {
     (path == format!("/{plain}")).then_some(path)
 }
 
+/// Is a path this directory or something below it?
+pub fn is_below(path: &str, directory: &str) -> bool {
+    let directory = directory.trim_end_matches('/');
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,9 @@ mod defaults;
 mod directive;
 mod socket_table;
 
+#[cfg(test)]
+mod kinds_tests;
+
 pub use load::{Files, LoadPath, Loaded, Loader};
 pub use name::{UnitKind, UnitName};
 pub use unit::{Config, Dependency, LoadState, Unit};

@@ -3,7 +3,7 @@
 use crate::address::{Address, SocketType};
 use crate::command::Command;
 use crate::exec::Exec;
-use crate::kill::{Kill, KillMode};
+use crate::kill::Kill;
 use crate::name::{UnitKind, UnitName};
 use crate::value::Span;
 
@@ -372,17 +372,14 @@ impl Socket {
         if self.accept && !self.listen.iter().all(Listen::accepts) {
             return Err("Accept=yes, but one of the sockets takes no connections, refusing".into());
         }
-        if self.accept && self.connections_max == 0 {
-            return Err("Accept=yes with MaxConnections=0 could take no connection, refusing".into());
+        if self.connections_max == 0 {
+            return Err("MaxConnections=0 would take no connection, refusing".into());
         }
         if self.accept && self.service.is_some() {
             return Err("Service= cannot be set with Accept=yes, which starts instances of a template, refusing".into());
         }
         if !self.symlinks.is_empty() && self.link_target().is_none() {
             return Err("Symlinks= needs exactly one socket in the file system to lead to, refusing".into());
-        }
-        if self.kill.mode == KillMode::None && self.listen.iter().any(|l| matches!(l, Listen::UsbFunction(_))) {
-            return Err("ListenUSBFunction= does not go with KillMode=none, refusing".into());
         }
         Ok(())
     }

@@ -10,15 +10,13 @@ use crate::value::{Parsed, Span, ValueError, boolean, mode, number, size, span, 
 /// Sockets of one unit at most.
 const PORTS_MAX: usize = 1024;
 
-fn listen(socket: &mut Socket, value: &Value<'_>, want: SocketType) -> Parsed<()> {
+fn listen(socket: &mut Socket, value: &Value<'_>, kind: SocketType) -> Parsed<()> {
     let Some(text) = value.optional()? else {
         socket.listen.clear();
         return Ok(());
     };
-    let (address, own) = address::parse(&text)?;
-    let kind = own.unwrap_or(want);
-    let local = matches!(address, Address::Unix(_) | Address::Abstract(_) | Address::Vsock(..));
-    if kind == SocketType::SequentialPacket && !local && socket.protocol != Some(Protocol::Sctp) {
+    let address = address::parse(&text)?;
+    if kind == SocketType::SequentialPacket && !matches!(address, Address::Unix(_) | Address::Abstract(_)) {
         return Err(wrong(&text, "a local address, which packets in sequence need"));
     }
     push(socket, Listen::Socket(kind, address))
@@ -38,7 +36,14 @@ fn listen_path(socket: &mut Socket, value: &Value<'_>, make: fn(String) -> Liste
         socket.listen.clear();
         return Ok(());
     };
-    push(socket, make(absolute(&text)?))
+    let listen = make(absolute(&text)?);
+    let of_kernel = |path: &str| ["/dev", "/proc", "/sys"].iter().any(|d| crate::escape::is_below(path, d));
+    match listen {
+        Listen::Special(_) => push(socket, listen),
+        Listen::Fifo(path) if !of_kernel(&path) => push(socket, Listen::Fifo(address::without_var(path))),
+        other if !of_kernel(&other.target()) => push(socket, other),
+        _ => Err(wrong(&text, "a place where files can be made")),
+    }
 }
 
 fn push(socket: &mut Socket, listen: Listen) -> Parsed<()> {
@@ -89,6 +94,7 @@ fn tos(text: &str) -> Parsed<Option<i32>> {
     const NAMES: [(&str, i32); 4] = [("low-delay", 0x10), ("throughput", 0x08), ("reliability", 0x04), ("low-cost", 2)];
     match NAMES.iter().find(|(name, _)| *name == text) {
         Some((_, tos)) => Ok(Some(*tos)),
+        None if text.is_empty() => Ok(None),
         None => Ok(i32::try_from(number(text, 0, 255)?).ok()),
     }
 }

@@ -36,6 +36,7 @@ mod host;
 mod log;
 mod mounting;
 mod streams;
+mod totals;
 
 mod answers;
 mod commands;

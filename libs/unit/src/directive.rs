@@ -66,10 +66,12 @@ pub(crate) fn find<T>(table: Table<T>, key: &str) -> Option<Apply<T>> {
     table.iter().find(|(name, _)| *name == key).map(|(_, apply)| *apply)
 }
 
-/// Directives that loosen or tighten what a process may do. One that we do not implement is always reported.
-const SANDBOX: [&str; 58] = [
+/// Directives that loosen or tighten what a process may do and have no effect yet. Each use is reported.
+const SANDBOX: [&str; 71] = [
     "AmbientCapabilities",
     "AppArmorProfile",
+    "BPFProgram",
+    "BindLogSockets",
     "BindPaths",
     "BindReadOnlyPaths",
     "CapabilityBoundingSet",
@@ -77,15 +79,21 @@ const SANDBOX: [&str; 58] = [
     "DevicePolicy",
     "DynamicUser",
     "ExecPaths",
+    "ExtensionImagePolicy",
     "IPAddressAllow",
     "IPAddressDeny",
-    "InaccessiblePaths",
     "IPCNamespacePath",
+    "IPEgressFilterPath",
+    "IPIngressFilterPath",
+    "InaccessibleDirectories",
+    "InaccessiblePaths",
     "KeyringMode",
     "LockPersonality",
     "MemoryDenyWriteExecute",
     "MountAPIVFS",
     "MountFlags",
+    "MountImagePolicy",
+    "MountImages",
     "NetworkNamespacePath",
     "NoExecPaths",
     "NoNewPrivileges",
@@ -106,11 +114,10 @@ const SANDBOX: [&str; 58] = [
     "ProtectKernelTunables",
     "ProtectProc",
     "ProtectSystem",
-    "ReadOnlyPaths",
-    "ReadWritePaths",
-    "InaccessibleDirectories",
     "ReadOnlyDirectories",
+    "ReadOnlyPaths",
     "ReadWriteDirectories",
+    "ReadWritePaths",
     "RemoveIPC",
     "RestrictAddressFamilies",
     "RestrictFileSystems",
@@ -119,24 +126,32 @@ const SANDBOX: [&str; 58] = [
     "RestrictRealtime",
     "RestrictSUIDSGID",
     "RootDirectory",
+    "RootHashSignature",
     "RootImage",
+    "RootImageOptions",
+    "RootImagePolicy",
     "SELinuxContext",
     "SecureBits",
+    "SmackProcessLabel",
+    "SocketBindAllow",
+    "SocketBindDeny",
     "SystemCallArchitectures",
-    "SystemCallFilter",
     "SystemCallErrorNumber",
+    "SystemCallFilter",
     "TemporaryFileSystem",
 ];
 
-/// Directives of systemd 257 in the sections of units that are known and do nothing yet, apart from [`SANDBOX`].
-const KNOWN: [&str; 98] = [
+/// Directives of systemd 257 in the sections of units that have no effect yet, apart from [`SANDBOX`].
+const KNOWN: [&str; 121] = [
+    "AllowIsolate",
     "AllowedCPUs",
     "AllowedMemoryNodes",
-    "AllowIsolate",
     "BlockIOAccounting",
+    "BlockIODeviceWeight",
+    "BlockIOReadBandwidth",
     "BlockIOWeight",
+    "BlockIOWriteBandwidth",
     "BusName",
-    "CPUAccounting",
     "CPUAffinity",
     "CPUQuota",
     "CPUQuotaPeriodSec",
@@ -145,11 +160,15 @@ const KNOWN: [&str; 98] = [
     "CPUSchedulingResetOnFork",
     "CPUShares",
     "CPUWeight",
+    "Capabilities",
     "CoredumpFilter",
     "CoredumpReceive",
     "DefaultMemoryLow",
     "DefaultMemoryMin",
+    "DefaultStartupMemoryLow",
+    "DelegateSubgroup",
     "DisableControllers",
+    "ExecSearchPath",
     "ExitType",
     "ExtensionDirectories",
     "ExtensionImages",
@@ -157,12 +176,15 @@ const KNOWN: [&str; 98] = [
     "FileDescriptorStorePreserve",
     "FinalKillSignal",
     "IOAccounting",
+    "IODeviceLatencyTargetSec",
     "IODeviceWeight",
     "IOReadBandwidthMax",
+    "IOReadIOPSMax",
     "IOSchedulingClass",
     "IOSchedulingPriority",
     "IOWeight",
     "IOWriteBandwidthMax",
+    "IOWriteIOPSMax",
     "IPAccounting",
     "ImportCredential",
     "JobRunningTimeoutSec",
@@ -178,10 +200,10 @@ const KNOWN: [&str; 98] = [
     "LogRateLimitBurst",
     "LogRateLimitIntervalSec",
     "ManagedOOMMemoryPressure",
+    "ManagedOOMMemoryPressureDurationSec",
     "ManagedOOMMemoryPressureLimit",
     "ManagedOOMPreference",
     "ManagedOOMSwap",
-    "MemoryAccounting",
     "MemoryHigh",
     "MemoryKSM",
     "MemoryLimit",
@@ -193,11 +215,12 @@ const KNOWN: [&str; 98] = [
     "MemorySwapMax",
     "MemoryZSwapMax",
     "MemoryZSwapWriteback",
+    "NFTSet",
     "NUMAMask",
     "NUMAPolicy",
     "NonBlocking",
-    "OnFailureIsolate",
     "OOMPolicy",
+    "OnFailureIsolate",
     "OpenFile",
     "PAMName",
     "PassEnvironment",
@@ -218,30 +241,43 @@ const KNOWN: [&str; 98] = [
     "Sockets",
     "StandardInputData",
     "StandardInputText",
+    "StartupAllowedCPUs",
+    "StartupAllowedMemoryNodes",
+    "StartupBlockIOWeight",
+    "StartupCPUShares",
+    "StartupCPUWeight",
+    "StartupIOWeight",
+    "StartupMemoryHigh",
+    "StartupMemoryLow",
+    "StartupMemoryMax",
+    "StartupMemorySwapMax",
+    "StartupMemoryZSwapMax",
     "SurviveFinalKillSignal",
     "SyslogFacility",
     "SystemCallLog",
+    "TTYColumns",
+    "TTYRows",
+    "TimeoutCleanSec",
     "TimerSlackNSec",
     "USBFunctionDescriptors",
     "USBFunctionStrings",
     "UtmpIdentifier",
     "UtmpMode",
     "WatchdogSignal",
-    "TimeoutCleanSec",
 ];
 
-/// What we know of a directive that no table holds.
+/// What we know of a directive without effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     /// Limits what the process may do; leaving it out is a risk that is shown.
     Sandbox,
     /// Known, does nothing yet.
     Other,
-    /// Not a directive of systemd.
+    /// Nothing: it has its effect, or it is none of systemd's.
     Unknown,
 }
 
-/// Looks a directive up that no table holds.
+/// Looks a directive up among those without effect.
 pub(crate) fn known(key: &str) -> Known {
     if SANDBOX.contains(&key) {
         Known::Sandbox

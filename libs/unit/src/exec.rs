@@ -2,6 +2,7 @@
 
 use crate::directive::{Apply, Table, Value};
 use crate::environment::{Environment, assignment};
+use crate::sandbox::Sandbox;
 use crate::value::{Parsed, boolean, mode, number, size, span, wrong};
 
 /// Where a standard stream leads.
@@ -161,12 +162,8 @@ pub struct Exec {
     pub oom_score_adjust: Option<i32>,
     /// `IgnoreSIGPIPE=`.
     pub ignore_sigpipe: bool,
-    /// `Slice=`.
-    pub slice: Option<String>,
-    /// `Delegate=`.
-    pub delegate: bool,
-    /// `TasksMax=`; outer `None`: not set, inner: infinity.
-    pub tasks_max: Option<Option<u64>>,
+    /// What the processes may see and do.
+    pub sandbox: Sandbox,
 }
 
 impl Default for Exec {
@@ -201,9 +198,7 @@ impl Default for Exec {
             nice: None,
             oom_score_adjust: None,
             ignore_sigpipe: true,
-            slice: None,
-            delegate: false,
-            tasks_max: None,
+            sandbox: Sandbox::default(),
         }
     }
 }
@@ -426,17 +421,6 @@ pub(crate) const TABLE: Table<Exec> = &[
     ("Nice", set!(nice, |v: &Value<'_>| Ok(i32::try_from(number(v.raw, -20, 19)?).ok()))),
     ("OOMScoreAdjust", set!(oom_score_adjust, |v: &Value<'_>| Ok(i32::try_from(number(v.raw, -1000, 1000)?).ok()))),
     ("IgnoreSIGPIPE", set!(ignore_sigpipe, flag)),
-    ("Slice", set!(slice, |v: &Value<'_>| v.optional())),
-    ("Delegate", |exec, value| {
-        // A list of controllers delegates as well; all available ones are given.
-        exec.delegate = value.is_empty() || boolean(value.raw).unwrap_or(true);
-        Ok(())
-    }),
-    ("TasksMax", |exec, value| {
-        let text = value.text()?;
-        exec.tasks_max = if text.ends_with('%') { None } else { Some(size(&text)?) };
-        Ok(())
-    }),
     ("LimitCPU", |exec, value| set_limit(exec, Resource::Cpu, value)),
     ("LimitFSIZE", |exec, value| set_limit(exec, Resource::Fsize, value)),
     ("LimitDATA", |exec, value| set_limit(exec, Resource::Data, value)),

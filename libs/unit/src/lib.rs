@@ -3,11 +3,15 @@
 //! Whoever loads units hands in the files through [`load::Files`] and the machine's facts through [`condition::Facts`].
 
 pub mod address;
+pub mod amount;
 pub mod automount;
+pub mod capability;
 pub mod command;
 pub mod condition;
+pub mod cpu_set;
 pub mod device;
 pub mod environment;
+pub mod errno;
 pub mod escape;
 pub mod exec;
 pub mod file;
@@ -17,12 +21,15 @@ pub mod load;
 pub mod mount;
 pub mod name;
 pub mod path;
+pub mod resources;
+pub mod sandbox;
 pub mod scope;
 pub mod service;
 pub mod slice;
 pub mod socket;
 pub mod specifier;
 pub mod swap;
+pub mod syscall;
 pub mod timer;
 pub mod unit;
 pub mod value;
@@ -30,7 +37,11 @@ pub mod words;
 
 mod defaults;
 mod directive;
+mod lists;
+mod resources_table;
 mod socket_table;
+mod syscall_groups;
+mod syscall_numbers;
 
 #[cfg(test)]
 mod kinds_tests;

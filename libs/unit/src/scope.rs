@@ -43,10 +43,6 @@ pub struct Scope {
     pub timeout_stop: Span,
     /// `OOMPolicy=`.
     pub oom_policy: OomPolicy,
-    /// `Slice=`.
-    pub slice: Option<String>,
-    /// `Delegate=`.
-    pub delegate: bool,
     /// How its processes are stopped.
     pub kill: Kill,
 }
@@ -58,8 +54,6 @@ impl Default for Scope {
             runtime_extra: Span::seconds(0),
             timeout_stop: Span::seconds(90),
             oom_policy: OomPolicy::Stop,
-            slice: None,
-            delegate: false,
             kill: Kill::default(),
         }
     }
@@ -73,5 +67,4 @@ pub(crate) const TABLE: Table<Scope> = &[
         scope.oom_policy = OomPolicy::parse(value.raw).ok_or_else(|| wrong(value.raw, "continue, stop or kill"))?;
         Ok(())
     }),
-    ("Slice", |scope, value| value.optional().map(|slice| scope.slice = slice)),
 ];

@@ -10,6 +10,7 @@ use crate::kill::Kill;
 use crate::mount::{self, Mount};
 use crate::name::{UnitKind, UnitName};
 use crate::path::{self, PathUnit};
+use crate::resources::Resources;
 use crate::scope::{self, Scope};
 use crate::service::{self, Service};
 use crate::slice::Slice;
@@ -18,7 +19,7 @@ use crate::specifier::{Host, Specifiers};
 use crate::swap::{self, Swap};
 use crate::timer::{self, Timer};
 use crate::value::{Parsed, Span, boolean, number, span, wrong};
-use crate::{exec, kill};
+use crate::{exec, kill, resources_table};
 
 /// Units that one unit may name.
 pub const DEPENDENCIES_MAX: usize = 4096;
@@ -214,6 +215,8 @@ pub struct Unit {
     pub on_failure_job_mode: String,
     /// `[Install]`.
     pub install: Install,
+    /// What its control group may use.
+    pub resources: Resources,
     /// The part of its kind.
     pub config: Config,
     /// Directives that this version does not carry out.
@@ -264,6 +267,7 @@ impl Unit {
             success_action: EmergencyAction::None,
             on_failure_job_mode: "replace".into(),
             install: Install::default(),
+            resources: Resources::default(),
             config,
             unsupported: Vec::new(),
             problems: Vec::new(),
@@ -340,11 +344,7 @@ impl Unit {
 
     /// The slice it belongs to.
     pub fn slice(&self) -> Option<UnitName> {
-        let written = match &self.config {
-            Config::Scope(scope) => scope.slice.as_deref(),
-            _ => self.exec().and_then(|exec| exec.slice.as_deref()),
-        };
-        let written = written.and_then(|s| UnitName::parse(s).ok());
+        let written = self.resources.slice.as_deref().and_then(|s| UnitName::parse(s).ok());
         let default = match (self.name.kind(), self.name.at()) {
             (UnitKind::Service, Some(_)) => {
                 format!("system-{}.slice", crate::escape::escape(self.name.prefix()))
@@ -377,11 +377,19 @@ impl Unit {
                 return;
             }
         };
-        match outcome {
-            Some(Ok(())) => {}
+        match outcome.or_else(|| self.apply_resources(entry, &value)) {
+            Some(Ok(())) => self.without_effect(entry),
             Some(Err(error)) => self.fault(entry, format!("{}=: {error}, ignoring it", entry.key)),
             None => self.unknown(entry),
         }
+    }
+
+    /// Takes a setting of the control group.
+    fn apply_resources(&mut self, entry: &Entry, value: &Value<'_>) -> Option<Parsed<()>> {
+        if !matches!(entry.section.as_ref(), "Service" | "Socket" | "Mount" | "Swap" | "Slice" | "Scope") {
+            return None;
+        }
+        directive::find(resources_table::TABLE, &entry.key).map(|apply| apply(&mut self.resources, value))
     }
 
     fn apply_unit(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
@@ -496,13 +504,19 @@ impl Unit {
         if entry.key.starts_with("X-") {
             return;
         }
+        if directive::known(&entry.key) == Known::Unknown {
+            self.fault(entry, format!("unknown key {}= in section [{}], ignoring it", entry.key, entry.section));
+            return;
+        }
+        self.without_effect(entry);
+    }
+
+    /// Notes a directive that this version does not carry out.
+    fn without_effect(&mut self, entry: &Entry) {
         let sandbox = match directive::known(&entry.key) {
             Known::Sandbox => true,
             Known::Other => false,
-            Known::Unknown => {
-                self.fault(entry, format!("unknown key {}= in section [{}], ignoring it", entry.key, entry.section));
-                return;
-            }
+            Known::Unknown => return,
         };
         if entry.value.is_empty() || (sandbox && boolean(&entry.value) == Ok(false)) {
             return;

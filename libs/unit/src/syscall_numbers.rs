@@ -1,4 +1,4 @@
-//! System calls by name: their numbers in the kernels of five architectures, facts of Linux 6.13; -1 where there is none.
+//! System calls by name: their numbers on five architectures, facts of Linux 6.13; -1 where there is none.
 //!
 //! Names without a number anywhere here belong to other architectures: filters may name them, and nothing comes of it.
 

@@ -6,6 +6,8 @@ pub mod address;
 pub mod amount;
 pub mod automount;
 pub mod capability;
+pub mod calendar;
+pub mod civil;
 pub mod command;
 pub mod condition;
 pub mod cpu_set;
@@ -31,9 +33,12 @@ pub mod specifier;
 pub mod swap;
 pub mod syscall;
 pub mod timer;
+pub mod timespan;
+pub mod timestamp;
 pub mod unit;
 pub mod value;
 pub mod words;
+pub mod zone;
 
 mod defaults;
 mod directive;
@@ -45,6 +50,7 @@ mod syscall_numbers;
 
 #[cfg(test)]
 mod kinds_tests;
+mod elapse;
 
 pub use load::{Files, LoadPath, Loaded, Loader};
 pub use name::{UnitKind, UnitName};

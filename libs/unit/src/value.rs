@@ -53,90 +53,12 @@ impl Span {
     }
 }
 
-const MICROSECONDS: [(&str, u64); 33] = [
-    ("seconds", 1_000_000),
-    ("second", 1_000_000),
-    ("sec", 1_000_000),
-    ("s", 1_000_000),
-    ("minutes", 60_000_000),
-    ("minute", 60_000_000),
-    ("min", 60_000_000),
-    ("months", 2_629_800_000_000),
-    ("month", 2_629_800_000_000),
-    ("M", 2_629_800_000_000),
-    ("msec", 1_000),
-    ("ms", 1_000),
-    ("m", 60_000_000),
-    ("hours", 3_600_000_000),
-    ("hour", 3_600_000_000),
-    ("hr", 3_600_000_000),
-    ("h", 3_600_000_000),
-    ("days", 86_400_000_000),
-    ("day", 86_400_000_000),
-    ("d", 86_400_000_000),
-    ("weeks", 604_800_000_000),
-    ("week", 604_800_000_000),
-    ("w", 604_800_000_000),
-    ("years", 31_557_600_000_000),
-    ("year", 31_557_600_000_000),
-    ("y", 31_557_600_000_000),
-    ("usec", 1),
-    ("us", 1),
-    ("µs", 1),
-    ("μs", 1),
-    ("nsec", 0),
-    ("ns", 0),
-    ("", 1_000_000),
-];
-
 /// A time span such as `90`, `1min 30s`, `2.5h`, `infinity`; a bare number is in seconds.
 pub fn span(text: &str) -> Parsed<Span> {
-    let fault = || wrong(text, "a time span such as 90, 1min 30s or infinity");
-    let mut rest = text.trim();
-    if rest == "infinity" {
-        return Ok(Span::Infinite);
+    match crate::timespan::parse(text)? {
+        crate::timespan::INFINITE_US => Ok(Span::Infinite),
+        micros => Ok(Span::Finite(Duration::from_micros(micros))),
     }
-    if rest.is_empty() {
-        return Err(fault());
-    }
-    let mut total: u64 = 0;
-    while !rest.is_empty() {
-        let digits_end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (digits, mut after) = rest.split_at(digits_end);
-        let mut fraction = "";
-        if let Some(tail) = after.strip_prefix('.') {
-            let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-            (fraction, after) = tail.split_at(end);
-            if fraction.is_empty() {
-                return Err(fault());
-            }
-        }
-        if digits.is_empty() && fraction.is_empty() {
-            return Err(fault());
-        }
-        let unit_text = after.trim_start();
-        let end =
-            unit_text.find(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).unwrap_or(unit_text.len());
-        let (unit, tail) = unit_text.split_at(end);
-        let (_, scale) = MICROSECONDS.iter().find(|(name, _)| *name == unit).ok_or_else(fault)?;
-        let whole: u64 = if digits.is_empty() { 0 } else { digits.parse().map_err(|_| fault())? };
-        let part = whole.checked_mul(*scale).ok_or_else(fault)?;
-        total = total.checked_add(part).and_then(|t| t.checked_add(fraction_of(fraction, *scale))).ok_or_else(fault)?;
-        rest = tail.trim_start();
-    }
-    Ok(Span::Finite(Duration::from_micros(total)))
-}
-
-fn fraction_of(digits: &str, scale: u64) -> u64 {
-    let mut place = scale;
-    digits
-        .chars()
-        .filter_map(|d| d.to_digit(10))
-        .map(|digit| {
-            place /= 10;
-            place * u64::from(digit)
-        })
-        .sum()
 }
 
 /// A size in bytes with an optional suffix K M G T P E (powers of 1024), or `infinity` as `None`.
@@ -306,41 +228,8 @@ impl ExitSet {
 
 /// A span as systemd prints it: `1min 30s`.
 pub fn span_text(span: Span) -> String {
-    let Span::Finite(duration) = span else { return "infinity".into() };
-    let mut left = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    if left == 0 {
-        return "0".into();
-    }
-    let table: [(&str, u64); 9] = [
-        ("y", 31_557_600_000_000),
-        ("month", 2_629_800_000_000),
-        ("w", 604_800_000_000),
-        ("d", 86_400_000_000),
-        ("h", 3_600_000_000),
-        ("min", 60_000_000),
-        ("s", 1_000_000),
-        ("ms", 1_000),
-        ("us", 1),
-    ];
-    let mut parts = Vec::new();
-    for (name, scale) in table {
-        if left < scale {
-            continue;
-        }
-        // Below a minute the rest is printed as a fraction of this unit.
-        if left < 60_000_000 && scale > 1 && left % scale != 0 && scale <= 1_000_000 {
-            let width = if scale == 1_000_000 { 6 } else { 3 };
-            let fraction = format!("{:0width$}", left % scale);
-            parts.push(format!("{}.{}{name}", left / scale, fraction.trim_end_matches('0')));
-            left = 0;
-            break;
-        }
-        let plural = if name == "month" && left / scale > 1 { "s" } else { "" };
-        parts.push(format!("{}{name}{plural}", left / scale));
-        left %= scale;
-    }
-    debug_assert_eq!(left, 0);
-    parts.join(" ")
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(crate::timespan::INFINITE_US);
+    crate::timespan::text(span.finite().map_or(crate::timespan::INFINITE_US, micros), 1)
 }
 
 #[cfg(test)]
@@ -370,9 +259,13 @@ mod tests {
 
     #[test]
     fn spans_are_printed_as_systemd_prints_them() {
-        for (micros, text) in
-            [(90_000_000, "1min 30s"), (220_000, "220ms"), (1_500_000, "1.5s"), (100, "100us"), (86_400_000_000, "1d")]
-        {
+        for (micros, text) in [
+            (90_000_000, "1min 30s"),
+            (220_000, "220ms"),
+            (1_500_000, "1.500000s"),
+            (100, "100us"),
+            (86_400_000_000, "1d"),
+        ] {
             assert_eq!(span_text(Span::Finite(Duration::from_micros(micros))), text);
         }
     }

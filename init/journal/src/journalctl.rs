@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use ferrite_control::log_files::LogFiles;
 use ferrite_control::log_line::LogEntry;
+use ferrite_unit::zone::Zones;
 
 use filter::Filter;
 use options::{Boot, Options};
@@ -26,7 +27,9 @@ use picture::{Colour, Picture};
 /// Runs the command and gives its exit code.
 pub fn main() -> ExitCode {
     let options = Options::parse();
-    match run(&options) {
+    let variable = if options.utc { Some("UTC".to_owned()) } else { std::env::var("TZ").ok() };
+    let zones = Zones::new(variable.as_deref(), |path| std::fs::read(path).ok());
+    match run(&options, &zones) {
         Ok(code) => ExitCode::from(code),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,19 +45,19 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     source.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn run(options: &Options) -> Result<u8> {
+fn run(options: &Options, zones: &Zones) -> Result<u8> {
     let now_us = now_us();
     let boot_id = match options.boot() {
         None => None,
         Some(boot) => Some(find_boot(options, &boot)?),
     };
-    let filter = Filter::new(options, boot_id, now_us)?;
+    let filter = Filter::new(options, boot_id, now_us, zones)?;
     let files = open(options)?;
     let mut from = files.newest();
     let stdout = io::stdout();
     let colour = if stdout.is_terminal() { Colour::On } else { Colour::Off };
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut picture = Picture::new(options.output, colour, host);
+    let mut picture = Picture::new(options.output, colour, host, zones.local().clone());
     let mut out = BufWriter::new(stdout.lock());
     let mut shown: u64 = 0;
     {

@@ -3,6 +3,8 @@
 //! Decides in pure modules (`machine`, `transitions`, `mounts`, `jobs`, `transaction`, `timers`), acts in the others.
 //! One thread, one loop (`engine`); it never panics, never blocks and never exits while the machine runs.
 
+pub mod client;
+
 mod endings;
 pub mod jobs;
 pub mod machine;

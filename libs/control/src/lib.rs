@@ -5,7 +5,6 @@
 //!
 //! The format of the log has its home here too, because journald writes it and both journalctl and systemctl read it.
 
-pub mod calendar;
 mod client;
 mod codec;
 mod descriptors;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use anyhow::{Result, anyhow, bail};
 use ferrite_control::log_line::{LogEntry, LogSource};
 use ferrite_control::pattern::matches;
+use ferrite_unit::zone::Zones;
 
 use super::options::Options;
 use super::when;
@@ -43,9 +44,9 @@ enum Case {
 
 impl Filter {
     /// The conditions of the options; the boot was looked up already.
-    pub fn new(options: &Options, boot_id: Option<String>, now_us: u64) -> Result<Self> {
+    pub fn new(options: &Options, boot_id: Option<String>, now_us: u64, zones: &Zones) -> Result<Self> {
         let moment = |text: &Option<String>, otherwise: u64| match text {
-            Some(text) => when::parse(text, now_us),
+            Some(text) => when::parse(text, now_us, zones),
             None => Ok(otherwise),
         };
         let grep = match &options.grep {
@@ -116,7 +117,7 @@ mod tests {
     use clap::Parser;
 
     fn filter(line: &str) -> Result<Filter> {
-        Filter::new(&Options::try_parse_from(line.split(' ')).expect("valid"), None, 100_000_000)
+        Filter::new(&Options::try_parse_from(line.split(' ')).expect("valid"), None, 100_000_000, &Zones::utc())
     }
 
     fn entry() -> LogEntry {

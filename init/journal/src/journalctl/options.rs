@@ -81,7 +81,7 @@ pub struct Options {
     pub dmesg: bool,
     /// Only messages from this time on.
     ///
-    /// '2026-11-25 15:04:05' (UTC; the time or its seconds may be missing), '15:04', today, yesterday, now, '1h ago',
+    /// '2026-11-25 15:04:05' (a zone may follow; the time or its seconds may be missing), '15:04', today, yesterday, now, '1h ago',
     /// -30min, @1795619045.
     #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<String>,
@@ -105,6 +105,9 @@ pub struct Options {
     /// How messages are printed.
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     pub output: Output,
+    /// Times in universal time, not in the zone of the machine.
+    #[arg(long)]
+    pub utc: bool,
     /// The end of the log: the last 1000 messages.
     #[arg(short = 'e', long)]
     pager_end: bool,

@@ -1,7 +1,8 @@
 //! How an entry looks. Pure but for remembering the boot of the entry before.
 
-use ferrite_control::calendar::{iso_stamp, short_precise_stamp, short_stamp};
 use ferrite_control::log_line::{LogEntry, LogSource};
+use ferrite_unit::timestamp::{iso_stamp, short_precise_stamp, short_stamp};
+use ferrite_unit::zone::Zone;
 
 use super::options::Output;
 
@@ -26,13 +27,14 @@ pub struct Picture {
     output: Output,
     colour: Colour,
     host: String,
+    zone: Zone,
     boot_id: Option<String>,
 }
 
 impl Picture {
-    /// A picture of entries of this host.
-    pub fn new(output: Output, colour: Colour, host: String) -> Self {
-        Self { output, colour, host, boot_id: None }
+    /// A picture of entries of this host, with times of this zone.
+    pub fn new(output: Output, colour: Colour, host: String, zone: Zone) -> Self {
+        Self { output, colour, host, zone, boot_id: None }
     }
 
     /// The text of an entry with its newline; a line above it when another boot begins.
@@ -40,9 +42,9 @@ impl Picture {
         let stamp = match self.output {
             Output::Cat => return format!("{}\n", self.paint(&self.body(entry), entry.priority)),
             Output::Json => return json(entry, &self.host),
-            Output::Short => short_stamp(entry.realtime_us),
-            Output::ShortIso => iso_stamp(entry.realtime_us),
-            Output::ShortPrecise => short_precise_stamp(entry.realtime_us),
+            Output::Short => short_stamp(entry.realtime_us, &self.zone),
+            Output::ShortIso => iso_stamp(entry.realtime_us, &self.zone),
+            Output::ShortPrecise => short_precise_stamp(entry.realtime_us, &self.zone),
             Output::ShortMonotonic => {
                 format!("[{:>5}.{:06}]", entry.monotonic_us / 1_000_000, entry.monotonic_us % 1_000_000)
             }
@@ -151,7 +153,7 @@ mod tests {
     }
 
     fn shown(output: Output, entry: &LogEntry) -> String {
-        Picture::new(output, Colour::Off, "box".into()).entry(entry)
+        Picture::new(output, Colour::Off, "box".into(), Zone::utc()).entry(entry)
     }
 
     #[test]
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn another_boot_has_a_line_above_it() {
-        let mut picture = Picture::new(Output::Short, Colour::Off, "box".into());
+        let mut picture = Picture::new(Output::Short, Colour::Off, "box".into(), Zone::utc());
         assert!(!picture.entry(&entry()).contains("-- Boot"));
         let next = LogEntry { boot_id: "b".repeat(32), ..entry() };
         assert!(picture.entry(&next).starts_with(&format!("-- Boot {} --\nNov 25", "b".repeat(32))));
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn priorities_have_colours_on_a_terminal() {
-        let mut picture = Picture::new(Output::Cat, Colour::On, String::new());
+        let mut picture = Picture::new(Output::Cat, Colour::On, String::new(), Zone::utc());
         let text = picture.entry(&LogEntry { priority: 3, message: "bad".into(), ..entry() });
         assert_eq!(text, format!("{RED}bad{RESET}\n"));
     }

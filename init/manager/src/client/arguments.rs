@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
+use ferrite_unit::zone::Zones;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -69,6 +70,8 @@ Options:
 pub struct Arguments {
     /// Where PID 1 listens; not part of the command line.
     pub socket: PathBuf,
+    /// `TZ` of the environment.
+    pub zone: Option<String>,
     pub verb: String,
     pub operands: Vec<String>,
     pub all: bool,
@@ -125,6 +128,11 @@ pub fn parse(words: &[String]) -> Result<Arguments> {
 }
 
 impl Arguments {
+    /// The time zones of the caller.
+    pub fn zones(&self) -> Zones {
+        Zones::new(self.zone.as_deref(), |path| std::fs::read(path).ok())
+    }
+
     fn operand(&mut self, word: &str) {
         if self.verb.is_empty() {
             self.verb = word.to_owned();

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use ferrite_control::UnitDetails;
-use ferrite_control::calendar::short_stamp;
 use ferrite_control::log_files::{LOG_DIRECTORY, LogFiles};
 use ferrite_control::log_line::LogEntry;
+use ferrite_unit::timestamp::short_stamp;
+use ferrite_unit::zone::Zone;
 
 use super::arguments::Arguments;
 use super::style::{Colour, RED, YELLOW, paint, visible};
@@ -37,7 +38,7 @@ pub fn recent(unit: &UnitDetails, arguments: &Arguments, colour: Colour) -> Stri
         .collect();
     entries.reverse();
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    render(&entries, &host, colour)
+    render(&entries, &host, colour, arguments.zones().local())
 }
 
 fn boot_id() -> String {
@@ -45,14 +46,14 @@ fn boot_id() -> String {
 }
 
 /// The lines as `journalctl -o short` has them.
-pub fn render(entries: &[LogEntry], host: &str, colour: Colour) -> String {
+pub fn render(entries: &[LogEntry], host: &str, colour: Colour, zone: &Zone) -> String {
     let mut out = String::new();
     for (number, entry) in entries.iter().enumerate() {
         if number == 0 {
             out.push('\n');
         }
         let pid = if entry.pid > 0 { format!("[{}]", entry.pid) } else { String::new() };
-        let prefix = format!("{} {host} {}{pid}: ", short_stamp(entry.realtime_us), visible(&entry.identifier));
+        let prefix = format!("{} {host} {}{pid}: ", short_stamp(entry.realtime_us, zone), visible(&entry.identifier));
         let shade = match entry.priority {
             0..=3 => RED,
             4 => YELLOW,
@@ -85,9 +86,9 @@ mod tests {
             ..LogEntry::default()
         };
         assert_eq!(
-            render(&[entry], "box", Colour::Off),
+            render(&[entry], "box", Colour::Off, &Zone::utc()),
             "\nNov 25 15:04:05 box sshd[7]: one\\x1b[2J\n                             two\n"
         );
-        assert_eq!(render(&[], "box", Colour::Off), "");
+        assert_eq!(render(&[], "box", Colour::Off, &Zone::utc()), "");
     }
 }

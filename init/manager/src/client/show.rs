@@ -5,17 +5,20 @@
 use std::collections::BTreeMap;
 
 use ferrite_control::UnitDetails;
+use ferrite_unit::timestamp::Style;
+use ferrite_unit::zone::Zone;
 
 use super::arguments::Arguments;
 
 /// The properties of a unit.
-pub fn properties(details: &UnitDetails) -> BTreeMap<String, String> {
+pub fn properties(details: &UnitDetails, zone: &Zone) -> BTreeMap<String, String> {
     let summary = &details.summary;
     let group = details.control_group.as_ref();
     let mut map = BTreeMap::new();
     let mut put = |name: &str, value: String| {
         map.insert(name.to_owned(), value);
     };
+    let stamp = |us: u64| Style::Pretty.print(us, zone).unwrap_or_default();
     let yes_no = |value: bool| if value { "yes" } else { "no" }.to_owned();
     let number = |value: Option<u64>| value.map_or_else(|| "[not set]".to_owned(), |value| value.to_string());
     put("Id", summary.name.clone());
@@ -69,10 +72,6 @@ pub fn properties(details: &UnitDetails) -> BTreeMap<String, String> {
     map
 }
 
-fn stamp(us: u64) -> String {
-    if us == 0 { String::new() } else { ferrite_control::calendar::weekday_stamp(us) }
-}
-
 /// Prints the asked properties, or all that are not empty.
 pub fn render(properties: &BTreeMap<String, String>, arguments: &Arguments) -> String {
     let mut out = String::new();
@@ -107,7 +106,7 @@ mod tests {
         details.summary.name = "a.service".into();
         details.properties.insert("Result".into(), "timeout".into());
         details.properties.insert("Type".into(), "notify".into());
-        let map = properties(&details);
+        let map = properties(&details, &Zone::utc());
         let asked = Arguments {
             properties: ["Type", "Nonsense", "MainPID", "Result", "StatusText"].map(str::to_owned).into(),
             ..Arguments::default()

@@ -1,25 +1,28 @@
 //! `systemctl status`: everything about a unit on one screen. Pure: details, processes, log lines and time come in.
 
-use ferrite_control::calendar::weekday_stamp;
 use ferrite_control::{CommandStatus, ControlGroup, UnitDetails};
+use ferrite_unit::timespan;
+use ferrite_unit::timestamp::weekday_stamp;
+use ferrite_unit::zone::Zone;
 
 use super::listing::shorten;
-use super::spans::{bytes, relative, span};
+use super::sizes::bytes;
 use super::style::{Colour, GREY, RED, YELLOW, dot, enablement_colour, paint, state_colour, visible};
 
 /// What the picture depends on besides the unit.
 #[derive(Debug, Clone, Copy)]
-pub struct View {
+pub struct View<'a> {
     pub now_us: u64,
     pub colour: Colour,
     /// Columns for the command lines of processes; `None`: do not shorten.
     pub width: Option<usize>,
+    pub zone: &'a Zone,
 }
 
 const LABEL_WIDTH: usize = 11;
 
 /// The block of one unit, without log lines.
-pub fn unit(details: &UnitDetails, view: View) -> String {
+pub fn unit(details: &UnitDetails, view: View<'_>) -> String {
     let mut out = String::new();
     heading(details, view, &mut out);
     loaded(details, view, &mut out);
@@ -70,7 +73,7 @@ fn list(out: &mut String, label: &str, values: &[String]) {
     }
 }
 
-fn heading(details: &UnitDetails, view: View, out: &mut String) {
+fn heading(details: &UnitDetails, view: View<'_>, out: &mut String) {
     let summary = &details.summary;
     let mark = paint(dot(&summary.active), state_colour(&summary.active), view.colour);
     out.push_str(&format!("{mark} {}", visible(&summary.name)));
@@ -80,7 +83,7 @@ fn heading(details: &UnitDetails, view: View, out: &mut String) {
     out.push('\n');
 }
 
-fn loaded(details: &UnitDetails, view: View, out: &mut String) {
+fn loaded(details: &UnitDetails, view: View<'_>, out: &mut String) {
     let load = details.summary.load.as_str();
     let load_colour = if matches!(load, "error" | "not-found" | "bad-setting") { RED } else { "" };
     let word = paint(load, load_colour, view.colour);
@@ -105,7 +108,7 @@ fn loaded(details: &UnitDetails, view: View, out: &mut String) {
     line(out, "Loaded", &value);
 }
 
-fn drop_in(details: &UnitDetails, number: usize, path: &str, view: View, out: &mut String) {
+fn drop_in(details: &UnitDetails, number: usize, path: &str, view: View<'_>, out: &mut String) {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let folder_of = |index: usize| details.drop_in_paths.get(index)?.rsplit_once('/').map(|(folder, _)| folder);
     let starts_folder = number == 0 || folder_of(number - 1) != Some(folder);
@@ -120,7 +123,7 @@ fn drop_in(details: &UnitDetails, number: usize, path: &str, view: View, out: &m
     out.push_str(&format!("{}{branch}{}\n", " ".repeat(LABEL_WIDTH + 2), visible(file)));
 }
 
-fn active(details: &UnitDetails, view: View, out: &mut String) {
+fn active(details: &UnitDetails, view: View<'_>, out: &mut String) {
     let summary = &details.summary;
     let states = if summary.sub.is_empty() || summary.sub == summary.active {
         summary.active.clone()
@@ -140,16 +143,20 @@ fn active(details: &UnitDetails, view: View, out: &mut String) {
     };
     let since = match if moment == 0 { details.state_change_us } else { moment } {
         0 => String::new(),
-        us => format!(" since {}; {}", weekday_stamp(us), relative(us, view.now_us)),
+        us => format!(" since {}; {}", weekday_stamp(us, view.zone), timespan::distance(us, view.now_us)),
     };
     line(out, "Active", &format!("{states}{result}{since}"));
 }
 
-fn failed_conditions(details: &UnitDetails, view: View, out: &mut String) {
+fn failed_conditions(details: &UnitDetails, view: View<'_>, out: &mut String) {
     if details.condition_met || details.condition_us == 0 {
         return;
     }
-    let when = format!("{}; {}", weekday_stamp(details.condition_us), relative(details.condition_us, view.now_us));
+    let when = format!(
+        "{}; {}",
+        weekday_stamp(details.condition_us, view.zone),
+        timespan::distance(details.condition_us, view.now_us)
+    );
     line(out, "Condition", &format!("start condition {} at {when}", paint("unmet", YELLOW, view.colour)));
     let unmet: Vec<_> = details.conditions.iter().filter(|condition| !condition.met).collect();
     for (number, condition) in unmet.iter().enumerate() {
@@ -159,7 +166,7 @@ fn failed_conditions(details: &UnitDetails, view: View, out: &mut String) {
     }
 }
 
-fn processes(details: &UnitDetails, view: View, out: &mut String) {
+fn processes(details: &UnitDetails, view: View<'_>, out: &mut String) {
     for command in details.commands.iter().filter(|command| command.exit_us != 0) {
         let is_main = command.directive == "ExecStart" && Some(command.pid) == last_main_pid(details);
         let argv = visible(&command.argv.join(" "));
@@ -187,7 +194,7 @@ fn named(pid: i32, comm: &str) -> String {
     if comm.is_empty() { pid.to_string() } else { format!("{pid} ({})", visible(comm)) }
 }
 
-fn outcome(command: &CommandStatus, view: View) -> String {
+fn outcome(command: &CommandStatus, view: View<'_>) -> String {
     let is_good = command.code == "exited" && command.status == 0;
     let status = if command.code == "exited" {
         match exit_word(command.status) {
@@ -254,7 +261,7 @@ fn signal_word(number: i32) -> String {
     }
 }
 
-fn resources(group: &ControlGroup, view: View, out: &mut String) {
+fn resources(group: &ControlGroup, view: View<'_>, out: &mut String) {
     if let Some(tasks) = group.tasks {
         let limit = match group.tasks_max {
             Some(limit) => paint(&format!(" (limit: {limit})"), GREY, view.colour),
@@ -270,11 +277,11 @@ fn resources(group: &ControlGroup, view: View, out: &mut String) {
         line(out, "Memory", &format!("{}{peak}", bytes(memory)));
     }
     if let Some(cpu) = group.cpu_us {
-        line(out, "CPU", &span(cpu));
+        line(out, "CPU", &timespan::text(cpu, 1000));
     }
 }
 
-fn control_group(group: &ControlGroup, details: &UnitDetails, view: View, out: &mut String) {
+fn control_group(group: &ControlGroup, details: &UnitDetails, view: View<'_>, out: &mut String) {
     if group.path.is_empty() || group.processes.is_empty() {
         return;
     }
@@ -312,7 +319,7 @@ fn control_group(group: &ControlGroup, details: &UnitDetails, view: View, out: &
 }
 
 /// `systemctl status` without a unit: the machine as a whole.
-pub fn machine(host: &str, state: &str, jobs: u64, failed: u64, since_us: u64, view: View) -> String {
+pub fn machine(host: &str, state: &str, jobs: u64, failed: u64, since_us: u64, view: View<'_>) -> String {
     let colour = match state {
         "running" => super::style::GREEN,
         "degraded" | "maintenance" => RED,
@@ -324,7 +331,7 @@ pub fn machine(host: &str, state: &str, jobs: u64, failed: u64, since_us: u64, v
     field(&mut out, "Jobs", &format!("{jobs} queued"));
     field(&mut out, "Failed", &format!("{failed} units"));
     if since_us > 0 {
-        let since = format!("{}; {}", weekday_stamp(since_us), relative(since_us, view.now_us));
+        let since = format!("{}; {}", weekday_stamp(since_us, view.zone), timespan::distance(since_us, view.now_us));
         field(&mut out, "Since", &since);
     }
     out
@@ -336,7 +343,9 @@ mod tests {
     use ferrite_control::{ConditionResult, Enablement, GroupProcess, UnitSummary};
 
     const NOW: u64 = 1_795_619_045_000_000;
-    const VIEW: View = View { now_us: NOW, colour: Colour::Off, width: None };
+    fn view(zone: &Zone) -> View<'_> {
+        View { now_us: NOW, colour: Colour::Off, width: None, zone }
+    }
 
     fn service() -> UnitDetails {
         UnitDetails {
@@ -397,7 +406,7 @@ mod tests {
             ..service()
         };
         assert_eq!(
-            unit(&details, VIEW),
+            unit(&details, view(&Zone::utc())),
             "● ssh.service - OpenBSD Secure Shell server
      Loaded: loaded (/usr/lib/systemd/system/ssh.service; enabled; preset: enabled)
     Drop-In: /etc/systemd/system/ssh.service.d
@@ -440,7 +449,7 @@ TriggeredBy: ssh.socket
         }];
         details.unsupported = vec!["/a.service:3: PrivateTmp=".into()];
         assert_eq!(
-            unit(&details, VIEW),
+            unit(&details, view(&Zone::utc())),
             "× ssh.service - OpenBSD Secure Shell server
      Loaded: loaded (/usr/lib/systemd/system/ssh.service; enabled; preset: enabled)
      Active: failed (Result: exit-code) since Wed 2026-11-25 15:03:00 UTC; 1min 5s ago
@@ -451,7 +460,7 @@ Not supported: /a.service:3: PrivateTmp=
         );
         details.commands[0].code = "killed".into();
         details.commands[0].status = 9;
-        assert!(unit(&details, VIEW).contains("   Main PID: 9 (code=killed, signal=KILL)\n"));
+        assert!(unit(&details, view(&Zone::utc())).contains("   Main PID: 9 (code=killed, signal=KILL)\n"));
     }
 
     #[test]
@@ -463,7 +472,7 @@ Not supported: /a.service:3: PrivateTmp=
         details.condition_us = NOW - 1_000_000;
         details.conditions = vec![ConditionResult { text: "ConditionPathExists=/x".into(), met: false }];
         assert_eq!(
-            unit(&details, VIEW),
+            unit(&details, view(&Zone::utc())),
             "○ ssh.service - OpenBSD Secure Shell server
      Loaded: loaded (/usr/lib/systemd/system/ssh.service; enabled; preset: enabled)
      Active: inactive (dead)
@@ -474,14 +483,16 @@ Not supported: /a.service:3: PrivateTmp=
         details.summary.load = "masked".into();
         details.condition_us = 0;
         details.fragment_path = None;
-        assert!(unit(&details, VIEW).contains("     Loaded: masked (Reason: Unit ssh.service is masked.)\n"));
+        assert!(
+            unit(&details, view(&Zone::utc())).contains("     Loaded: masked (Reason: Unit ssh.service is masked.)\n")
+        );
     }
 
     #[test]
     fn a_terminal_gets_colours_and_no_surprises() {
         let mut details = service();
         details.summary.description = "evil\x1b[2J".into();
-        let text = unit(&details, View { colour: Colour::On, ..VIEW });
+        let text = unit(&details, View { colour: Colour::On, ..view(&Zone::utc()) });
         assert!(text.starts_with("\x1b[0;1;32m●\x1b[0m ssh.service - evil\\x1b[2J\n"), "{text}");
         assert!(text.contains("\x1b[0;1;32mactive (running)\x1b[0m since"), "{text}");
     }
@@ -489,7 +500,7 @@ Not supported: /a.service:3: PrivateTmp=
     #[test]
     fn the_machine_as_a_whole_fits_five_lines() {
         assert_eq!(
-            machine("box", "degraded", 0, 1, NOW - 60_000_000, VIEW),
+            machine("box", "degraded", 0, 1, NOW - 60_000_000, view(&Zone::utc())),
             "● box\n    State: degraded\n     Jobs: 0 queued\n   Failed: 1 units\n    Since: \
              Wed 2026-11-25 15:03:05 UTC; 1min 0s ago\n"
         );

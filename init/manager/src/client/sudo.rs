@@ -3,31 +3,21 @@
 //! The command gets the caller's three descriptors. If standard input is a terminal it gets a terminal of its own that
 //! this program relays, so that it never shares one with the unprivileged caller.
 
-mod accounts;
-mod relay;
-mod sudo_options;
-mod terminal;
-
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use ferrite_control::{Client, ClientError, ErrorKind, SOCKET_PATH};
+use ferrite_control::{Client, ClientError, ErrorKind};
 
-use accounts::{Account, account};
-use relay::Ended;
-use sudo_options::{Action, Options};
+use super::Caller;
+use super::accounts::{Account, account};
+use super::relay::{self, Ended};
+use super::sudo_options::{self, Action, Options};
 
 /// Runs the command and gives its exit code.
-pub fn main(words: impl Iterator<Item = OsString>, socket: Option<OsString>) -> ExitCode {
-    let socket = socket.map_or_else(|| PathBuf::from(SOCKET_PATH), PathBuf::from);
-    let words: Result<Vec<String>, OsString> = words.skip(1).map(OsString::into_string).collect();
-    let options = match words {
-        Ok(words) => sudo_options::parse(&words),
-        Err(word) => Err(anyhow!("argument '{}' is not valid UTF-8", word.to_string_lossy())),
-    };
-    match options.and_then(|options| run(options, &socket)) {
+pub fn main(caller: &Caller) -> ExitCode {
+    let options = caller.words().and_then(|words| sudo_options::parse(words.get(1..).unwrap_or_default()));
+    match options.and_then(|options| run(options, caller)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
@@ -37,7 +27,7 @@ pub fn main(words: impl Iterator<Item = OsString>, socket: Option<OsString>) -> 
     }
 }
 
-fn run(options: Options, socket: &Path) -> Result<u8> {
+fn run(options: Options, caller: &Caller) -> Result<u8> {
     match options.action {
         Action::Help => {
             println!("{}", sudo_options::USAGE);
@@ -50,15 +40,14 @@ fn run(options: Options, socket: &Path) -> Result<u8> {
         Action::Forget => return Ok(0),
         Action::Validate | Action::Run => {}
     }
-    let caller = account(&nix::unistd::getuid().to_string()).context("finding out who is calling")?;
+    let who = account(&nix::unistd::getuid().to_string()).context("finding out who is calling")?;
     let target = account(&options.user)?;
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let text = |(name, value): (&OsString, &OsString)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
+    let environment: Vec<(String, String)> = caller.variables.iter().filter_map(text).collect();
     let cwd = std::env::current_dir().ok().and_then(|path| path.into_os_string().into_string().ok());
-    let request = sudo_options::request(&options, &caller, &target, &environment, cwd);
-    let mut client = Client::connect(socket)?;
-    let ended = relay::run(&mut client, request).map_err(|error| explain(error, &caller))?;
+    let request = sudo_options::request(&options, &who, &target, &environment, cwd);
+    let mut client = Client::connect(&caller.socket())?;
+    let ended = relay::run(&mut client, request).map_err(|error| explain(error, &who))?;
     Ok(match ended {
         Ended::Exit(code) => u8::try_from(code & 0xff).unwrap_or(1),
         Ended::Signal(number) => u8::try_from(128 + (number & 0x7f)).unwrap_or(1),

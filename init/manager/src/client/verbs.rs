@@ -161,7 +161,8 @@ fn list_jobs(arguments: &Arguments) -> Result<u8> {
 fn show_status(arguments: &Arguments) -> Result<u8> {
     let mut client = connect(arguments)?;
     let look = look(arguments);
-    let view = status::View { now_us: now_us(), colour: look.colour, width: look.width };
+    let zones = arguments.zones();
+    let view = status::View { now_us: now_us(), colour: look.colour, width: look.width, zone: zones.local() };
     if arguments.operands.is_empty() && !arguments.all && arguments.types.is_empty() && arguments.states.is_empty() {
         return machine_status(&mut client, view);
     }
@@ -195,7 +196,7 @@ fn show_status(arguments: &Arguments) -> Result<u8> {
     Ok(code)
 }
 
-fn machine_status(client: &mut Client, view: status::View) -> Result<u8> {
+fn machine_status(client: &mut Client, view: status::View<'_>) -> Result<u8> {
     let state = system_state(client, false)?;
     let units = all_units(client)?;
     let failed = units.iter().filter(|unit| unit.active == "failed").count() as u64;
@@ -219,7 +220,7 @@ fn show_properties(arguments: &Arguments) -> Result<u8> {
     for (number, name) in names.iter().enumerate() {
         let unit = details(&mut client, name)?;
         let gap = if number > 0 { "\n" } else { "" };
-        print(&format!("{gap}{}", show::render(&show::properties(&unit), arguments)))?;
+        print(&format!("{gap}{}", show::render(&show::properties(&unit, arguments.zones().local()), arguments)))?;
     }
     Ok(0)
 }

@@ -5,8 +5,8 @@
 pub mod address;
 pub mod amount;
 pub mod automount;
-pub mod capability;
 pub mod calendar;
+pub mod capability;
 pub mod civil;
 pub mod command;
 pub mod condition;
@@ -48,9 +48,9 @@ mod socket_table;
 mod syscall_groups;
 mod syscall_numbers;
 
+mod elapse;
 #[cfg(test)]
 mod kinds_tests;
-mod elapse;
 
 pub use load::{Files, LoadPath, Loaded, Loader};
 pub use name::{UnitKind, UnitName};

@@ -81,8 +81,8 @@ pub struct Options {
     pub dmesg: bool,
     /// Only messages from this time on.
     ///
-    /// '2026-11-25 15:04:05' (a zone may follow; the time or its seconds may be missing), '15:04', today, yesterday, now, '1h ago',
-    /// -30min, @1795619045.
+    /// '2026-11-25 15:04:05' (a zone may follow; the time or its seconds may be missing), '15:04', today, yesterday,
+    /// now, '1h ago', -30min, @1795619045.
     #[arg(short = 'S', long, value_name = "TIME", allow_hyphen_values = true)]
     pub since: Option<String>,
     /// Only messages up to this time.

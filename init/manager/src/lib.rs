@@ -47,8 +47,11 @@ mod properties;
 mod requests;
 mod server;
 
+mod dump;
+
 mod boot;
 mod shutdown;
 mod start;
 
+pub use dump::dump;
 pub use start::{Options, run, try_state};

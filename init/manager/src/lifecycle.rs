@@ -351,16 +351,23 @@ impl Engine {
     }
 
     /// `FailureAction=` and its like.
-    fn act(&mut self, action: ferrite_unit::unit::EmergencyAction, title: &str) {
+    fn act(&mut self, action: ferrite_unit::action::EmergencyAction, title: &str) {
         use ferrite_sys::reboot::End;
-        use ferrite_unit::unit::EmergencyAction;
+        use ferrite_unit::action::EmergencyAction;
         let (end, force) = match action {
             EmergencyAction::None => return,
-            EmergencyAction::Reboot => (End::Reboot, 0),
-            EmergencyAction::RebootForce => (End::Reboot, 1),
+            // A machine that is not a container has nowhere to exit to; without kexec or a second root it starts again.
+            EmergencyAction::Reboot | EmergencyAction::SoftReboot | EmergencyAction::Kexec => (End::Reboot, 0),
+            EmergencyAction::RebootForce | EmergencyAction::SoftRebootForce | EmergencyAction::KexecForce => {
+                (End::Reboot, 1)
+            }
             EmergencyAction::RebootImmediate => (End::Reboot, 2),
             EmergencyAction::Poweroff | EmergencyAction::Exit => (End::Poweroff, 0),
-            EmergencyAction::PoweroffForce => (End::Poweroff, 1),
+            EmergencyAction::PoweroffForce | EmergencyAction::ExitForce => (End::Poweroff, 1),
+            EmergencyAction::PoweroffImmediate => (End::Poweroff, 2),
+            EmergencyAction::Halt => (End::Halt, 0),
+            EmergencyAction::HaltForce => (End::Halt, 1),
+            EmergencyAction::HaltImmediate => (End::Halt, 2),
         };
         if matches!(self.phase, crate::engine::Phase::Stopping(_)) {
             // A second wish would force the end, with units that still stop in order.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ferrite_unit::unit::Origin;
+use ferrite_unit::dependency::Origin;
+use ferrite_unit::unit::MountNeed;
 use ferrite_unit::{Dependency, LoadState, Loaded, Loader, Unit, UnitKind, UnitName};
 
 use crate::engine::Engine;
@@ -102,8 +103,7 @@ impl Engine {
         while let Some(id) = open.pop_front() {
             let Some(runtime) = self.units.get(id) else { continue };
             let dependencies = runtime.unit.dependencies.clone();
-            let needed = runtime.unit.requires_mounts_for.clone();
-            let wanted = runtime.unit.wants_mounts_for.clone();
+            let needs = runtime.unit.mounts_for.clone();
             let own = runtime.unit.name.clone();
             for (dependency, other, origin) in dependencies {
                 if let Some(to) = self.intern(&other, &mut open) {
@@ -119,10 +119,12 @@ impl Engine {
                     }
                 }
             }
-            for (paths, dependency) in [(needed, Dependency::Requires), (wanted, Dependency::Wants)] {
-                for path in paths {
-                    self.link_mounts(id, &own, &path, dependency, &mut mounts, &mut open);
-                }
+            for (need, path, _) in needs {
+                let dependency = match need {
+                    MountNeed::Requires => Dependency::Requires,
+                    MountNeed::Wants => Dependency::Wants,
+                };
+                self.link_mounts(id, &own, &path, dependency, &mut mounts, &mut open);
             }
         }
     }

@@ -6,10 +6,19 @@ use ferrite_init::{Options, run, try_state};
 
 const HELP: &str = "\
 usage: ferrite-init [--unit UNIT]
+       ferrite-init dump [--root DIR] [--json] [UNIT...]
 
 The first process of the machine; also runs as process 1 of a namespace:
     unshare --pid --fork --mount-proc ferrite-init --unit x.target
 
+  dump
+        load all units below DIR and print everything that is known of them, or
+        of the units that are named; needs no running system
+
+  --root DIR
+        the root whose unit files are read, instead of /
+  --json
+        one JSON object a line
   --unit UNIT
         start UNIT instead of default.target
   --version
@@ -21,7 +30,10 @@ SYSTEMD_UNIT_PATH names the directories of unit files, with colons between.
 fn main() -> ExitCode {
     let mut options = Options { unit_path: std::env::var("SYSTEMD_UNIT_PATH").ok(), ..Options::default() };
     let first = std::process::id() == 1;
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if !first && arguments.next_if(|argument| argument == "dump").is_some() {
+        return ferrite_cli::exit_with(ferrite_init::dump(arguments, options.unit_path.as_deref()));
+    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--unit" => {

@@ -2,6 +2,7 @@
 
 use ferrite_unit::LoadState;
 use ferrite_unit::condition::{Strength, check};
+use ferrite_unit::service::ServiceType;
 use std::time::Instant;
 
 use crate::engine::{Engine, Job, Phase, UnitEvent};
@@ -36,6 +37,10 @@ impl Graph for Engine {
         match &runtime.unit.load {
             LoadState::Loaded => match runtime.kind {
                 Kind::Inert => Some(format!("{name}: this version cannot run {} units", name.kind().suffix())),
+                // Nobody would tell that the name was taken.
+                _ if runtime.unit.service().is_some_and(|s| s.kind == ServiceType::Dbus) => {
+                    Some(format!("{name}: Type=dbus needs a message bus, which this version does not have"))
+                }
                 _ => None,
             },
             LoadState::NotFound => Some(format!("unit {name} not found")),

@@ -297,11 +297,10 @@ impl Table {
         if from == to {
             return;
         }
-        let (there, back) = relations(dependency);
-        if let Some(runtime) = self.entries.get_mut(from.0) {
+        if let (Some(there), Some(runtime)) = (relation(dependency), self.entries.get_mut(from.0)) {
             runtime.links.entry(there).or_default().insert(to);
         }
-        if let Some(runtime) = self.entries.get_mut(to.0) {
+        if let (Some(back), Some(runtime)) = (relation(dependency.inverse()), self.entries.get_mut(to.0)) {
             runtime.links.entry(back).or_default().insert(from);
         }
     }
@@ -322,21 +321,37 @@ impl Table {
     }
 }
 
-fn relations(dependency: Dependency) -> (Relation, Relation) {
-    match dependency {
-        Dependency::Requires => (Relation::Requires, Relation::RequiredBy),
-        Dependency::Requisite => (Relation::Requisite, Relation::RequisiteOf),
-        Dependency::Wants => (Relation::Wants, Relation::WantedBy),
-        Dependency::BindsTo => (Relation::BindsTo, Relation::BoundBy),
-        Dependency::PartOf => (Relation::PartOf, Relation::ConsistsOf),
-        Dependency::Upholds => (Relation::Upholds, Relation::UpheldBy),
-        Dependency::Conflicts => (Relation::Conflicts, Relation::ConflictedBy),
-        Dependency::Before => (Relation::Before, Relation::After),
-        Dependency::After => (Relation::After, Relation::Before),
-        Dependency::OnFailure => (Relation::OnFailure, Relation::OnFailureOf),
-        Dependency::OnSuccess => (Relation::OnSuccess, Relation::OnSuccessOf),
-        Dependency::PropagatesReloadTo => (Relation::PropagatesReloadTo, Relation::ReloadPropagatedFrom),
-        Dependency::PropagatesStopTo => (Relation::PropagatesStopTo, Relation::StopPropagatedFrom),
-        Dependency::StopPropagatedFrom => (Relation::StopPropagatedFrom, Relation::PropagatesStopTo),
-    }
+/// The relation as transactions know it; `None` for those that have no part in them.
+fn relation(dependency: Dependency) -> Option<Relation> {
+    Some(match dependency {
+        Dependency::Requires => Relation::Requires,
+        Dependency::Requisite => Relation::Requisite,
+        Dependency::Wants => Relation::Wants,
+        Dependency::BindsTo => Relation::BindsTo,
+        Dependency::PartOf => Relation::PartOf,
+        Dependency::Upholds => Relation::Upholds,
+        Dependency::RequiredBy => Relation::RequiredBy,
+        Dependency::RequisiteOf => Relation::RequisiteOf,
+        Dependency::WantedBy => Relation::WantedBy,
+        Dependency::BoundBy => Relation::BoundBy,
+        Dependency::ConsistsOf => Relation::ConsistsOf,
+        Dependency::UpheldBy => Relation::UpheldBy,
+        Dependency::Conflicts => Relation::Conflicts,
+        Dependency::ConflictedBy => Relation::ConflictedBy,
+        Dependency::Before => Relation::Before,
+        Dependency::After => Relation::After,
+        Dependency::OnSuccess => Relation::OnSuccess,
+        Dependency::OnSuccessOf => Relation::OnSuccessOf,
+        Dependency::OnFailure => Relation::OnFailure,
+        Dependency::OnFailureOf => Relation::OnFailureOf,
+        Dependency::PropagatesReloadTo => Relation::PropagatesReloadTo,
+        Dependency::ReloadPropagatedFrom => Relation::ReloadPropagatedFrom,
+        Dependency::PropagatesStopTo => Relation::PropagatesStopTo,
+        Dependency::StopPropagatedFrom => Relation::StopPropagatedFrom,
+        Dependency::Triggers
+        | Dependency::TriggeredBy
+        | Dependency::JoinsNamespaceOf
+        | Dependency::InSlice
+        | Dependency::SliceOf => return None,
+    })
 }

@@ -108,6 +108,20 @@ impl Root {
         Ok(Some(Entry { kind, mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) }))
     }
 
+    /// Where the symbolic link at `path` leads, as it is written; `None` when there is none.
+    pub fn link(&self, path: &str) -> Result<Option<String>, FileError> {
+        let fail = |error: rustix::io::Errno| FileError::new("reading link", Path::new(path), error);
+        let target = match self.parent(path) {
+            Ok((parent, name)) => rustix::fs::readlinkat(&parent, name, Vec::new()),
+            Err(error) => Err(error),
+        };
+        match target {
+            Ok(target) => Ok(target.into_string().ok()),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::INVAL) => Ok(None),
+            Err(error) => Err(fail(error)),
+        }
+    }
+
     /// The names in a folder, sorted; empty when there is no such folder.
     pub fn list(&self, path: &str) -> Result<Vec<String>, FileError> {
         let fail = |error: rustix::io::Errno| FileError::new("listing", Path::new(path), error);

@@ -1,9 +1,10 @@
 //! Dependencies that a unit has by its kind and by its other settings, as systemd adds them. Pure.
 
+use crate::dependency::{Dependency, Origin};
 use crate::exec::Stream;
 use crate::name::{UnitKind, UnitName};
 use crate::service::ServiceType;
-use crate::unit::{Config, Dependency, Origin, Unit};
+use crate::unit::{Config, MountNeed, Unit};
 
 fn add(unit: &mut Unit, dependencies: &[Dependency], other: &str, origin: Origin) {
     // The names here are ours and well formed.
@@ -79,7 +80,9 @@ fn process(unit: &mut Unit) {
     }
     let directories = mounts.len() > usize::from(exec.working_directory.is_some());
     let journal = exec.uses_journal();
-    unit.requires_mounts_for.extend(mounts);
+    for path in mounts {
+        unit.need_mounts(MountNeed::Requires, &path, Origin::File);
+    }
     if journal {
         add(unit, &[Dependency::After], "systemd-journald.socket", Origin::File);
     }
@@ -122,9 +125,11 @@ fn mount(unit: &mut Unit) {
     let parent = mount.where_.rsplit_once('/').map(|(parent, _)| parent.to_owned()).filter(|p| !p.is_empty());
     let what = mount.what.clone();
     let extrinsic = matches!(mount.where_.as_str(), "/" | "/usr") || mount.where_.starts_with("/run/initramfs");
-    unit.requires_mounts_for.extend(parent);
+    if let Some(parent) = parent {
+        unit.need_mounts(MountNeed::Requires, &parent, Origin::Implicit);
+    }
     if what.starts_with('/') && !what.starts_with("/dev/") {
-        unit.requires_mounts_for.push(what);
+        unit.need_mounts(MountNeed::Requires, &what, Origin::File);
     }
     if !unit.default_dependencies || extrinsic {
         return;

@@ -70,6 +70,24 @@ pub enum Preserve {
     Restart,
 }
 
+impl Preserve {
+    /// The word in the unit file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Preserve::No => "no",
+            Preserve::Yes => "yes",
+            Preserve::Restart => "restart",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Parsed<Preserve> {
+        if text == "restart" {
+            return Ok(Preserve::Restart);
+        }
+        Ok(if boolean(text)? { Preserve::Yes } else { Preserve::No })
+    }
+}
+
 /// A resource limit; `None` is infinity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
@@ -381,13 +399,6 @@ fn file_mode(value: &Value<'_>) -> Parsed<Option<u32>> {
     mode(value.raw).map(Some)
 }
 
-fn preserve(value: &Value<'_>) -> Parsed<Preserve> {
-    if value.raw == "restart" {
-        return Ok(Preserve::Restart);
-    }
-    Ok(if boolean(value.raw)? { Preserve::Yes } else { Preserve::No })
-}
-
 pub(crate) const TABLE: Table<Exec> = &[
     ("User", set!(user, user_name)),
     ("Group", set!(group, user_name)),
@@ -407,7 +418,7 @@ pub(crate) const TABLE: Table<Exec> = &[
     ("CacheDirectoryMode", |exec, value| file_mode(value).map(|m| exec.cache.mode = m)),
     ("LogsDirectoryMode", |exec, value| file_mode(value).map(|m| exec.logs.mode = m)),
     ("ConfigurationDirectoryMode", |exec, value| file_mode(value).map(|m| exec.configuration.mode = m)),
-    ("RuntimeDirectoryPreserve", set!(runtime_preserve, preserve)),
+    ("RuntimeDirectoryPreserve", set!(runtime_preserve, |v: &Value<'_>| Preserve::parse(v.raw))),
     ("StandardInput", set!(input, |v: &Value<'_>| stream(v, true))),
     ("StandardOutput", set!(output, |v: &Value<'_>| stream(v, false).map(Some))),
     ("StandardError", set!(error, |v: &Value<'_>| stream(v, false).map(Some))),

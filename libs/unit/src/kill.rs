@@ -26,6 +26,8 @@ pub struct Kill {
     pub signal: i32,
     /// `RestartKillSignal=`.
     pub restart_signal: Option<i32>,
+    /// `FinalKillSignal=`.
+    pub final_signal: i32,
     /// `SendSIGKILL=`.
     pub send_sigkill: bool,
     /// `SendSIGHUP=`.
@@ -34,7 +36,14 @@ pub struct Kill {
 
 impl Default for Kill {
     fn default() -> Self {
-        Kill { mode: KillMode::default(), signal: 15, restart_signal: None, send_sigkill: true, send_sighup: false }
+        Kill {
+            mode: KillMode::default(),
+            signal: 15,
+            restart_signal: None,
+            final_signal: 9,
+            send_sigkill: true,
+            send_sighup: false,
+        }
     }
 }
 
@@ -55,6 +64,10 @@ pub(crate) const TABLE: Table<Kill> = &[
     }),
     ("RestartKillSignal", |kill, value| {
         kill.restart_signal = Some(signal(value.raw)?);
+        Ok(())
+    }),
+    ("FinalKillSignal", |kill, value| {
+        kill.final_signal = signal(value.raw)?;
         Ok(())
     }),
     ("SendSIGKILL", |kill, value| {

@@ -2,21 +2,25 @@
 //!
 //! Whoever loads units hands in the files through [`load::Files`] and the machine's facts through [`condition::Facts`].
 
+pub mod action;
 pub mod address;
 pub mod amount;
 pub mod automount;
 pub mod calendar;
 pub mod capability;
+pub mod choice;
 pub mod civil;
 pub mod command;
 pub mod condition;
 pub mod cpu_set;
+pub mod dependency;
 pub mod device;
 pub mod environment;
 pub mod errno;
 pub mod escape;
 pub mod exec;
 pub mod file;
+pub mod graph;
 pub mod install;
 pub mod kill;
 pub mod load;
@@ -27,6 +31,7 @@ pub mod resources;
 pub mod sandbox;
 pub mod scope;
 pub mod service;
+pub mod show;
 pub mod slice;
 pub mod socket;
 pub mod specifier;
@@ -44,6 +49,10 @@ mod defaults;
 mod directive;
 mod lists;
 mod resources_table;
+mod show_exec;
+mod show_mount;
+mod show_resources;
+mod show_service;
 mod socket_table;
 mod syscall_groups;
 mod syscall_numbers;
@@ -52,6 +61,7 @@ mod elapse;
 #[cfg(test)]
 mod kinds_tests;
 
+pub use dependency::Dependency;
 pub use load::{Files, LoadPath, Loaded, Loader};
 pub use name::{UnitKind, UnitName};
-pub use unit::{Config, Dependency, LoadState, Unit};
+pub use unit::{Config, LoadState, Unit};

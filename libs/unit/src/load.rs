@@ -3,15 +3,16 @@
 //! Pure: files are read by whoever implements [`Files`]. Links are followed by name only.
 
 use crate::defaults;
+use crate::dependency::{Dependency, Origin};
 use crate::file::{ParsedFile, parse};
 use crate::name::{UnitKind, UnitName};
 use crate::specifier::Host;
-use crate::unit::{Config, Dependency, LoadState, Origin, Unit};
+use crate::unit::{Config, LoadState, Unit};
 
 /// Drop-ins of one unit at most.
 pub const DROP_INS_MAX: usize = 512;
 /// Links followed from one name to its file.
-const LINKS_MAX: usize = 8;
+pub(crate) const LINKS_MAX: usize = 8;
 
 /// Reads files for the loader.
 pub trait Files {
@@ -132,8 +133,8 @@ impl Loader<'_> {
             return;
         }
         if let Config::Service(service) = &mut unit.config {
-            service.complete();
-            if let Err(fault) = service.verify() {
+            service.complete(unit.resources.delegate);
+            if let Err(fault) = service.verify(unit.success_action != crate::action::EmergencyAction::None) {
                 unit.load = LoadState::BadSetting(fault);
             }
         }

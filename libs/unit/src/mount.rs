@@ -53,6 +53,25 @@ impl Default for Mount {
     }
 }
 
+impl Mount {
+    /// Is it there before and after everything that the manager starts and stops?
+    pub fn is_extrinsic(&self) -> bool {
+        let below = |directory: &str| {
+            let rest = self.where_.strip_prefix(directory);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        matches!(self.where_.as_str(), "/" | "/usr" | "/etc")
+            || ["/run/initramfs", "/run/nextroot", "/proc", "/sys", "/dev"].into_iter().any(below)
+            || self.has_option("x-initrd.mount")
+    }
+
+    /// Is this word among the options?
+    pub fn has_option(&self, option: &str) -> bool {
+        let options = self.options.as_deref().unwrap_or("");
+        options.split(',').any(|word| word == option || word.split_once('=').is_some_and(|(key, _)| key == option))
+    }
+}
+
 pub(crate) const TABLE: Table<Mount> = &[
     ("What", |mount, value| value.text().map(|text| mount.what = text)),
     ("Where", |mount, value| value.path().map(|path| mount.where_ = path.unwrap_or_default())),

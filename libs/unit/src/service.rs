@@ -1,118 +1,12 @@
 //! `[Service]`: how a service starts, is watched, restarted and stopped. Pure.
 
+use crate::choice::word;
+pub use crate::choice::{ExitType, NotifyAccess, OomPolicy, OpenFile, Restart, RestartMode, ServiceType, TimeoutMode};
 use crate::command::{Command, parse};
 use crate::directive::{Apply, Table, Value};
-use crate::exec::Exec;
+use crate::exec::{Exec, Preserve};
 use crate::kill::Kill;
 use crate::value::{ExitSet, Parsed, Span, boolean, number, span, wrong};
-
-/// `Type=`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ServiceType {
-    /// Started once the process exists.
-    #[default]
-    Simple,
-    /// Started once the program was executed.
-    Exec,
-    /// Started once the first process ended and left a daemon.
-    Forking,
-    /// Started once the process ended.
-    Oneshot,
-    /// Started once the process says so.
-    Notify,
-    /// The same, and reloads by a signal.
-    NotifyReload,
-    /// As simple, after the rush of the boot.
-    Idle,
-    /// Started once a bus name is taken.
-    Dbus,
-}
-
-impl ServiceType {
-    const NAMES: [(&'static str, ServiceType); 8] = [
-        ("simple", ServiceType::Simple),
-        ("exec", ServiceType::Exec),
-        ("forking", ServiceType::Forking),
-        ("oneshot", ServiceType::Oneshot),
-        ("notify", ServiceType::Notify),
-        ("notify-reload", ServiceType::NotifyReload),
-        ("idle", ServiceType::Idle),
-        ("dbus", ServiceType::Dbus),
-    ];
-
-    /// The word in the unit file.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-
-    /// Does the service tell by sd_notify that it is ready?
-    pub fn notifies(self) -> bool {
-        matches!(self, ServiceType::Notify | ServiceType::NotifyReload)
-    }
-}
-
-/// `Restart=`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Restart {
-    /// Never.
-    #[default]
-    No,
-    /// After a clean end.
-    OnSuccess,
-    /// After any unclean end.
-    OnFailure,
-    /// After a signal, a time-out or the watchdog.
-    OnAbnormal,
-    /// After the watchdog.
-    OnWatchdog,
-    /// After a signal.
-    OnAbort,
-    /// Always.
-    Always,
-}
-
-impl Restart {
-    const NAMES: [(&'static str, Restart); 7] = [
-        ("no", Restart::No),
-        ("on-success", Restart::OnSuccess),
-        ("on-failure", Restart::OnFailure),
-        ("on-abnormal", Restart::OnAbnormal),
-        ("on-watchdog", Restart::OnWatchdog),
-        ("on-abort", Restart::OnAbort),
-        ("always", Restart::Always),
-    ];
-
-    /// The word in the unit file.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-}
-
-/// Whose datagrams on the notify socket count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NotifyAccess {
-    /// Nobody's.
-    #[default]
-    None,
-    /// The main process's.
-    Main,
-    /// Main and control processes'.
-    Exec,
-    /// Every process of the control group.
-    All,
-}
-
-/// What happens to a service whose start or stop takes too long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TimeoutMode {
-    /// `KillSignal=`.
-    #[default]
-    Terminate,
-    /// `SIGABRT`.
-    Abort,
-    /// `SIGKILL`.
-    Kill,
-}
 
 /// The settings of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +65,34 @@ pub struct Service {
     pub permissions_start_only: bool,
     /// `ReloadSignal=`.
     pub reload_signal: i32,
+    /// `RootDirectoryStartOnly=`.
+    pub root_directory_start_only: bool,
+    /// `ExitType=`.
+    pub exit_type: ExitType,
+    /// `RestartMode=`.
+    pub restart_mode: RestartMode,
+    /// `RestartSteps=`.
+    pub restart_steps: u32,
+    /// `RestartMaxDelaySec=`.
+    pub restart_max_delay: Span,
+    /// `RuntimeRandomizedExtraSec=`.
+    pub runtime_random_extra: Span,
+    /// `BusName=`.
+    pub bus_name: Option<String>,
+    /// `OOMPolicy=` after defaults.
+    pub oom_policy: OomPolicy,
+    /// Was `OOMPolicy=` written?
+    pub oom_policy_written: bool,
+    /// `FileDescriptorStoreMax=`.
+    pub fd_store_max: u32,
+    /// `FileDescriptorStorePreserve=`.
+    pub fd_store_preserve: Preserve,
+    /// `OpenFile=`.
+    pub open_files: Vec<OpenFile>,
+    /// `USBFunctionDescriptors=`.
+    pub usb_descriptors: Option<String>,
+    /// `USBFunctionStrings=`.
+    pub usb_strings: Option<String>,
     /// Context of the processes.
     pub exec: Exec,
     /// How they are stopped.
@@ -207,6 +129,20 @@ impl Default for Service {
             notify_access: NotifyAccess::None,
             permissions_start_only: false,
             reload_signal: 1,
+            root_directory_start_only: false,
+            exit_type: ExitType::Main,
+            restart_mode: RestartMode::Normal,
+            restart_steps: 0,
+            restart_max_delay: Span::Infinite,
+            runtime_random_extra: Span::seconds(0),
+            bus_name: None,
+            oom_policy: OomPolicy::Stop,
+            oom_policy_written: false,
+            fd_store_max: 0,
+            fd_store_preserve: Preserve::Restart,
+            open_files: Vec::new(),
+            usb_descriptors: None,
+            usb_strings: None,
             exec: Exec::default(),
             kill: Kill::default(),
         }
@@ -222,27 +158,53 @@ impl Service {
         })
     }
 
+    /// Its commands by directive, in the order in which they run.
+    pub fn commands(&self) -> [(&'static str, &[Command]); 7] {
+        [
+            ("ExecCondition", &self.condition),
+            ("ExecStartPre", &self.start_pre),
+            ("ExecStart", &self.start),
+            ("ExecStartPost", &self.start_post),
+            ("ExecReload", &self.reload),
+            ("ExecStop", &self.stop),
+            ("ExecStopPost", &self.stop_post),
+        ]
+    }
+
     /// Fills in what other settings imply.
-    pub(crate) fn complete(&mut self) {
+    pub(crate) fn complete(&mut self, delegate: bool) {
         if !self.kind_written {
-            let oneshot = self.start.is_empty() && !self.stop.is_empty();
-            self.kind = if oneshot { ServiceType::Oneshot } else { ServiceType::Simple };
+            self.kind = match (&self.bus_name, self.start.is_empty()) {
+                (Some(_), _) => ServiceType::Dbus,
+                (None, false) => ServiceType::Simple,
+                (None, true) => ServiceType::Oneshot,
+            };
         }
-        let needs_notify = self.kind.notifies() || self.watchdog.is_some_and(|s| s != Span::seconds(0));
+        let watched = self.watchdog.is_some_and(|s| s != Span::seconds(0));
+        let needs_notify = self.kind.notifies() || watched || self.fd_store_max > 0;
         if needs_notify && self.notify_access == NotifyAccess::None {
             self.notify_access = NotifyAccess::Main;
         }
+        if !self.oom_policy_written {
+            self.oom_policy = if delegate { OomPolicy::Continue } else { OomPolicy::Stop };
+        }
+        if self.restart_max_delay < self.restart_delay {
+            self.restart_delay = self.restart_max_delay;
+        }
     }
 
-    /// Why this service cannot run, if it cannot.
-    pub(crate) fn verify(&self) -> Result<(), String> {
-        if self.start.is_empty() && self.stop.is_empty() {
-            return Err("service has neither ExecStart= nor ExecStop=, refusing".into());
+    /// Why this service cannot run, if it cannot. One that only ends the machine needs no command.
+    pub(crate) fn verify(&self, ends_machine: bool) -> Result<(), String> {
+        if let Some((directive, _)) = self.commands().iter().find(|(_, list)| list.iter().any(|c| c.words.is_empty())) {
+            return Err(format!("service has an empty command line in {directive}=, refusing"));
+        }
+        if self.start.is_empty() && self.stop.is_empty() && !ends_machine {
+            return Err("service has neither ExecStart= nor ExecStop= nor SuccessAction=, refusing".into());
         }
         if self.kind != ServiceType::Oneshot && self.start.is_empty() {
             return Err("service has no ExecStart=, which only Type=oneshot may leave out, refusing".into());
         }
-        if !self.remain_after_exit && self.start.is_empty() {
+        if !self.remain_after_exit && self.start.is_empty() && !ends_machine {
             return Err("service has no ExecStart= and not RemainAfterExit=yes, refusing".into());
         }
         if self.kind != ServiceType::Oneshot && self.start.len() > 1 {
@@ -251,8 +213,11 @@ impl Service {
         if self.kind == ServiceType::Oneshot && matches!(self.restart, Restart::Always | Restart::OnSuccess) {
             return Err(format!("Restart={} goes with no service of Type=oneshot, refusing", self.restart.as_str()));
         }
-        if self.kind == ServiceType::Dbus {
-            return Err("Type=dbus needs a message bus, which this version does not have, refusing".into());
+        if self.kind == ServiceType::Oneshot && self.exit_type == ExitType::Cgroup {
+            return Err("ExitType=cgroup goes with no service of Type=oneshot, refusing".into());
+        }
+        if self.kind == ServiceType::Dbus && self.bus_name.is_none() {
+            return Err("service of Type=dbus has no BusName=, refusing".into());
         }
         Ok(())
     }
@@ -267,13 +232,8 @@ fn commands(list: &mut Vec<Command>, value: &Value<'_>) -> Parsed<()> {
     Ok(())
 }
 
-fn timeout_mode(text: &str) -> Parsed<TimeoutMode> {
-    match text {
-        "terminate" => Ok(TimeoutMode::Terminate),
-        "abort" => Ok(TimeoutMode::Abort),
-        "kill" => Ok(TimeoutMode::Kill),
-        other => Err(wrong(other, "terminate, abort or kill")),
-    }
+fn unsigned(text: &str) -> Parsed<u32> {
+    Ok(u32::try_from(number(text, 0, i64::from(u32::MAX))?).unwrap_or(u32::MAX))
 }
 
 fn exit_set(set: &mut ExitSet, value: &Value<'_>) -> Parsed<()> {
@@ -294,6 +254,21 @@ fn pid_file(service: &mut Service, value: &Value<'_>) -> Parsed<()> {
     Ok(())
 }
 
+fn bus_name(service: &mut Service, value: &Value<'_>) -> Parsed<()> {
+    let name = value.optional()?;
+    if let Some(name) = &name {
+        let part = |part: &str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            !part.is_empty() && part.chars().all(allowed) && !part.starts_with(|c: char| c.is_ascii_digit())
+        };
+        if name.len() > 255 || !name.contains('.') || !name.split('.').all(part) {
+            return Err(wrong(name, "a bus name such as org.example.Name"));
+        }
+    }
+    service.bus_name = name;
+    Ok(())
+}
+
 macro_rules! set {
     ($field:ident, $read:expr) => {{
         let apply: Apply<Service> = |service, value| {
@@ -310,8 +285,7 @@ fn timeout(text: &str) -> Parsed<Span> {
 
 pub(crate) const TABLE: Table<Service> = &[
     ("Type", |service, value| {
-        let found = ServiceType::NAMES.iter().find(|(name, _)| *name == value.raw);
-        service.kind = found.map(|(_, kind)| *kind).ok_or_else(|| wrong(value.raw, "a type of service"))?;
+        service.kind = word(&ServiceType::NAMES, value.raw)?;
         service.kind_written = true;
         Ok(())
     }),
@@ -322,11 +296,11 @@ pub(crate) const TABLE: Table<Service> = &[
     ("ExecReload", |service, value| commands(&mut service.reload, value)),
     ("ExecStop", |service, value| commands(&mut service.stop, value)),
     ("ExecStopPost", |service, value| commands(&mut service.stop_post, value)),
-    ("Restart", |service, value| {
-        let found = Restart::NAMES.iter().find(|(name, _)| *name == value.raw);
-        service.restart = found.map(|(_, restart)| *restart).ok_or_else(|| wrong(value.raw, "a Restart= setting"))?;
-        Ok(())
-    }),
+    ("Restart", set!(restart, |t| word(&Restart::NAMES, t))),
+    ("RestartMode", set!(restart_mode, |t| word(&RestartMode::NAMES, t))),
+    ("RestartSteps", set!(restart_steps, |t| unsigned(t))),
+    ("RestartMaxDelaySec", set!(restart_max_delay, span)),
+    ("ExitType", set!(exit_type, |t| word(&ExitType::NAMES, t))),
     ("RestartSec", set!(restart_delay, span)),
     ("TimeoutStartSec", set!(timeout_start_written, |t| timeout(t).map(Some))),
     ("TimeoutStopSec", set!(timeout_stop, timeout)),
@@ -337,8 +311,8 @@ pub(crate) const TABLE: Table<Service> = &[
         service.timeout_stop = both;
         Ok(())
     }),
-    ("TimeoutStartFailureMode", set!(timeout_start_mode, timeout_mode)),
-    ("TimeoutStopFailureMode", set!(timeout_stop_mode, timeout_mode)),
+    ("TimeoutStartFailureMode", set!(timeout_start_mode, |t| word(&TimeoutMode::NAMES, t))),
+    ("TimeoutStopFailureMode", set!(timeout_stop_mode, |t| word(&TimeoutMode::NAMES, t))),
     ("RuntimeMaxSec", set!(runtime_max, timeout)),
     ("WatchdogSec", set!(watchdog, |t| span(t).map(|s| Some(s).filter(|s| *s != Span::seconds(0))))),
     ("RemainAfterExit", set!(remain_after_exit, boolean)),
@@ -347,16 +321,30 @@ pub(crate) const TABLE: Table<Service> = &[
     ("SuccessExitStatus", |service, value| exit_set(&mut service.success_status, value)),
     ("RestartPreventExitStatus", |service, value| exit_set(&mut service.restart_prevent, value)),
     ("RestartForceExitStatus", |service, value| exit_set(&mut service.restart_force, value)),
-    ("NotifyAccess", |service, value| {
-        service.notify_access = match value.raw {
-            "none" => NotifyAccess::None,
-            "main" => NotifyAccess::Main,
-            "exec" => NotifyAccess::Exec,
-            "all" => NotifyAccess::All,
-            other => return Err(wrong(other, "none, main, exec or all")),
-        };
+    ("NotifyAccess", set!(notify_access, |t| word(&NotifyAccess::NAMES, t))),
+    ("RuntimeRandomizedExtraSec", set!(runtime_random_extra, span)),
+    ("RootDirectoryStartOnly", set!(root_directory_start_only, boolean)),
+    ("BusName", |service, value| bus_name(service, value)),
+    ("BusPolicy", |_, _| Ok(())),
+    ("OOMPolicy", |service, value| {
+        service.oom_policy = word(&OomPolicy::NAMES, value.raw)?;
+        service.oom_policy_written = true;
         Ok(())
     }),
+    ("FileDescriptorStoreMax", set!(fd_store_max, unsigned)),
+    ("FileDescriptorStorePreserve", |service, value| {
+        service.fd_store_preserve = Preserve::parse(value.raw)?;
+        Ok(())
+    }),
+    ("OpenFile", |service, value| {
+        match value.optional()? {
+            Some(text) => service.open_files.push(OpenFile::parse(&text)?),
+            None => service.open_files.clear(),
+        }
+        Ok(())
+    }),
+    ("USBFunctionDescriptors", |service, value| value.path().map(|path| service.usb_descriptors = path)),
+    ("USBFunctionStrings", |service, value| value.path().map(|path| service.usb_strings = path)),
     ("PermissionsStartOnly", set!(permissions_start_only, boolean)),
     ("ReloadSignal", set!(reload_signal, crate::value::signal)),
     ("SysVStartPriority", |_, value| number(value.raw, 0, i64::MAX).map(|_| ())),

@@ -1,7 +1,10 @@
 //! A typed unit and the `[Unit]` section. Pure: made from the entries of its files.
 
+use crate::action::{CollectMode, EmergencyAction, JobMode};
 use crate::automount::{self, Automount};
 use crate::condition::{Condition, Strength, subject};
+pub use crate::dependency::Dependency;
+use crate::dependency::Origin;
 use crate::directive::{self, Known, Table, Value};
 use crate::exec::Exec;
 use crate::file::{Entry, Problem};
@@ -25,60 +28,6 @@ use crate::{exec, kill, resources_table};
 pub const DEPENDENCIES_MAX: usize = 4096;
 /// Directives named at most that this version does not carry out.
 const UNSUPPORTED_MAX: usize = 512;
-
-/// A relation to another unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Dependency {
-    Requires,
-    Requisite,
-    Wants,
-    BindsTo,
-    PartOf,
-    Upholds,
-    Conflicts,
-    Before,
-    After,
-    OnFailure,
-    OnSuccess,
-    PropagatesReloadTo,
-    PropagatesStopTo,
-    StopPropagatedFrom,
-}
-
-impl Dependency {
-    /// All relations that a unit file can name.
-    pub const NAMES: [(&'static str, Dependency); 14] = [
-        ("Requires", Dependency::Requires),
-        ("Requisite", Dependency::Requisite),
-        ("Wants", Dependency::Wants),
-        ("BindsTo", Dependency::BindsTo),
-        ("PartOf", Dependency::PartOf),
-        ("Upholds", Dependency::Upholds),
-        ("Conflicts", Dependency::Conflicts),
-        ("Before", Dependency::Before),
-        ("After", Dependency::After),
-        ("OnFailure", Dependency::OnFailure),
-        ("OnSuccess", Dependency::OnSuccess),
-        ("PropagatesReloadTo", Dependency::PropagatesReloadTo),
-        ("PropagatesStopTo", Dependency::PropagatesStopTo),
-        ("StopPropagatedFrom", Dependency::StopPropagatedFrom),
-    ];
-
-    /// The word in unit files.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-}
-
-/// Where a dependency comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// The files of the unit, or its other settings.
-    File,
-    /// The defaults of its kind.
-    Default,
-}
 
 /// What became of loading a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +57,15 @@ impl LoadState {
     }
 }
 
+/// How much a unit needs the mounts of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MountNeed {
+    /// It cannot start without them.
+    Requires,
+    /// They are started along.
+    Wants,
+}
+
 /// A directive that this version does not carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported {
@@ -119,20 +77,6 @@ pub struct Unsupported {
     pub line: u32,
     /// Does leaving it out give the process more rights than its author wanted?
     pub sandbox: bool,
-}
-
-/// What the end of a unit does to the machine (`FailureAction=` and the like).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub enum EmergencyAction {
-    #[default]
-    None,
-    Reboot,
-    RebootForce,
-    RebootImmediate,
-    Poweroff,
-    PoweroffForce,
-    Exit,
 }
 
 /// The part of its kind.
@@ -179,12 +123,10 @@ pub struct Unit {
     pub description: Option<String>,
     /// `Documentation=`.
     pub documentation: Vec<String>,
-    /// Relations, each once.
+    /// Relations in the order they were made, each once for each origin.
     pub dependencies: Vec<(Dependency, UnitName, Origin)>,
-    /// `RequiresMountsFor=` and what other settings imply.
-    pub requires_mounts_for: Vec<String>,
-    /// `WantsMountsFor=`.
-    pub wants_mounts_for: Vec<String>,
+    /// Paths whose mounts it needs: `RequiresMountsFor=`, `WantsMountsFor=` and what other settings imply; canonical.
+    pub mounts_for: Vec<(MountNeed, String, Origin)>,
     /// Conditions and assertions.
     pub conditions: Vec<Condition>,
     /// `DefaultDependencies=`.
@@ -211,8 +153,28 @@ pub struct Unit {
     pub failure_action: EmergencyAction,
     /// `SuccessAction=`.
     pub success_action: EmergencyAction,
-    /// `OnFailureJobMode=` (kept as written).
-    pub on_failure_job_mode: String,
+    /// `FailureActionExitStatus=`.
+    pub failure_action_exit_status: Option<u8>,
+    /// `SuccessActionExitStatus=`.
+    pub success_action_exit_status: Option<u8>,
+    /// `JobRunningTimeoutSec=`.
+    pub job_running_timeout: Option<Span>,
+    /// `JobTimeoutAction=`.
+    pub job_timeout_action: EmergencyAction,
+    /// `JobTimeoutRebootArgument=`.
+    pub job_timeout_reboot_argument: Option<String>,
+    /// `RebootArgument=`.
+    pub reboot_argument: Option<String>,
+    /// `OnSuccessJobMode=`.
+    pub on_success_job_mode: JobMode,
+    /// `OnFailureJobMode=`.
+    pub on_failure_job_mode: JobMode,
+    /// `CollectMode=`.
+    pub collect_mode: CollectMode,
+    /// `SourcePath=`.
+    pub source_path: Option<String>,
+    /// `SurviveFinalKillSignal=`.
+    pub survive_final_kill_signal: bool,
     /// `[Install]`.
     pub install: Install,
     /// What its control group may use.
@@ -251,8 +213,7 @@ impl Unit {
             description: None,
             documentation: Vec::new(),
             dependencies: Vec::new(),
-            requires_mounts_for: Vec::new(),
-            wants_mounts_for: Vec::new(),
+            mounts_for: Vec::new(),
             conditions: Vec::new(),
             default_dependencies: true,
             stop_when_unneeded: false,
@@ -265,7 +226,17 @@ impl Unit {
             start_limit_action: EmergencyAction::None,
             failure_action: EmergencyAction::None,
             success_action: EmergencyAction::None,
-            on_failure_job_mode: "replace".into(),
+            failure_action_exit_status: None,
+            success_action_exit_status: None,
+            job_running_timeout: None,
+            job_timeout_action: EmergencyAction::None,
+            job_timeout_reboot_argument: None,
+            reboot_argument: None,
+            on_success_job_mode: JobMode::Fail,
+            on_failure_job_mode: JobMode::Replace,
+            collect_mode: CollectMode::Inactive,
+            source_path: None,
+            survive_final_kill_signal: false,
             install: Install::default(),
             resources: Resources::default(),
             config,
@@ -334,12 +305,23 @@ impl Unit {
         self.dependencies.iter().any(|(kind, name, _)| *kind == dependency && name.as_str() == other)
     }
 
-    /// Adds a relation once; a unit has none to itself.
+    /// Adds a relation once for each origin; a unit has none to itself.
     pub fn add(&mut self, dependency: Dependency, other: UnitName, origin: Origin) {
-        if other == self.name || self.dependencies.len() >= DEPENDENCIES_MAX || self.has(dependency, other.as_str()) {
-            return;
+        let entry = (dependency, other, origin);
+        if entry.1 != self.name && self.dependencies.len() < DEPENDENCIES_MAX && !self.dependencies.contains(&entry) {
+            self.dependencies.push(entry);
         }
-        self.dependencies.push((dependency, other, origin));
+    }
+
+    /// Notes a path that the unit needs, once; `false` when it is no plain absolute path.
+    pub(crate) fn need_mounts(&mut self, need: MountNeed, path: &str, origin: Origin) -> bool {
+        let Some(plain) = crate::escape::simplify_path(path).filter(|_| path.starts_with('/')) else { return false };
+        let plain = format!("/{plain}");
+        let known = self.mounts_for.iter().any(|(have, place, _)| *have == need && *place == plain);
+        if !known && self.mounts_for.len() < DEPENDENCIES_MAX {
+            self.mounts_for.push((need, plain, origin));
+        }
+        true
     }
 
     /// The slice it belongs to.
@@ -393,8 +375,8 @@ impl Unit {
     }
 
     fn apply_unit(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
-        if let Some((_, dependency)) = Dependency::NAMES.iter().find(|(name, _)| *name == key) {
-            return Some(self.depend(*dependency, value));
+        if let Some(dependency) = Dependency::of_directive(key) {
+            return Some(self.depend(dependency, value));
         }
         if let Some((strength, subject)) = subject(key) {
             if value.is_empty() {
@@ -408,7 +390,6 @@ impl Unit {
         }
         match key {
             "ConditionNull" | "AssertNull" => Some(Ok(())),
-            "BindTo" => Some(self.depend(Dependency::BindsTo, value)),
             _ => directive::find(TABLE, key).map(|apply| apply(self, value)),
         }
     }
@@ -528,32 +509,28 @@ impl Unit {
     }
 }
 
-fn action(text: &str) -> Parsed<EmergencyAction> {
-    match text {
-        "none" => Ok(EmergencyAction::None),
-        "reboot" => Ok(EmergencyAction::Reboot),
-        "reboot-force" => Ok(EmergencyAction::RebootForce),
-        "reboot-immediate" => Ok(EmergencyAction::RebootImmediate),
-        "poweroff" => Ok(EmergencyAction::Poweroff),
-        "poweroff-force" | "poweroff-immediate" => Ok(EmergencyAction::PoweroffForce),
-        "exit" | "exit-force" => Ok(EmergencyAction::Exit),
-        other => Err(wrong(other, "an action such as none or reboot")),
+fn exit_status(value: &Value<'_>) -> Parsed<Option<u8>> {
+    if value.is_empty() {
+        return Ok(None);
     }
+    Ok(u8::try_from(number(value.raw, 0, 255)?).ok())
 }
 
-fn paths(list: &mut Vec<String>, value: &Value<'_>) -> Parsed<()> {
+fn paths(unit: &mut Unit, need: MountNeed, value: &Value<'_>) -> Parsed<()> {
+    let mut fault = Ok(());
     for path in value.words()? {
-        let plain = crate::escape::simplify_path(&path).filter(|_| path.starts_with('/'));
-        list.push(format!("/{}", plain.ok_or_else(|| wrong(&path, "an absolute path without '..'"))?));
+        if !unit.need_mounts(need, &path, Origin::File) {
+            fault = Err(wrong(&path, "an absolute path without '..'"));
+        }
     }
-    Ok(())
+    fault
 }
 
 const TABLE: Table<Unit> = &[
     ("Description", |unit, value| value.optional().map(|text| unit.description = text)),
     ("Documentation", |unit, value| value.extend(&mut unit.documentation)),
-    ("RequiresMountsFor", |unit, value| paths(&mut unit.requires_mounts_for, value)),
-    ("WantsMountsFor", |unit, value| paths(&mut unit.wants_mounts_for, value)),
+    ("RequiresMountsFor", |unit, value| paths(unit, MountNeed::Requires, value)),
+    ("WantsMountsFor", |unit, value| paths(unit, MountNeed::Wants, value)),
     ("DefaultDependencies", |unit, value| boolean(value.raw).map(|flag| unit.default_dependencies = flag)),
     ("StopWhenUnneeded", |unit, value| boolean(value.raw).map(|flag| unit.stop_when_unneeded = flag)),
     ("RefuseManualStart", |unit, value| boolean(value.raw).map(|flag| unit.refuse_manual_start = flag)),
@@ -561,8 +538,9 @@ const TABLE: Table<Unit> = &[
     ("AllowIsolate", |unit, value| boolean(value.raw).map(|flag| unit.allow_isolate = flag)),
     ("IgnoreOnIsolate", |unit, value| boolean(value.raw).map(|flag| unit.ignore_on_isolate = flag)),
     ("IgnoreOnSnapshot", |_, _| Ok(())),
-    ("SourcePath", |_, _| Ok(())),
-    ("CollectMode", |_, _| Ok(())),
+    ("SourcePath", |unit, value| value.path().map(|path| unit.source_path = path)),
+    ("CollectMode", |unit, value| CollectMode::parse(value.raw).map(|mode| unit.collect_mode = mode)),
+    ("SurviveFinalKillSignal", |unit, value| boolean(value.raw).map(|flag| unit.survive_final_kill_signal = flag)),
     ("JobTimeoutSec", |unit, value| span(value.raw).map(|s| unit.job_timeout = s.zero_is_infinite())),
     ("StartLimitIntervalSec", |unit, value| span(value.raw).map(|s| unit.start_limit_interval = s)),
     ("StartLimitInterval", |unit, value| span(value.raw).map(|s| unit.start_limit_interval = s)),
@@ -570,10 +548,24 @@ const TABLE: Table<Unit> = &[
         unit.start_limit_burst = u32::try_from(number(value.raw, 0, i64::from(u32::MAX))?).unwrap_or(u32::MAX);
         Ok(())
     }),
-    ("StartLimitAction", |unit, value| action(value.raw).map(|a| unit.start_limit_action = a)),
-    ("FailureAction", |unit, value| action(value.raw).map(|a| unit.failure_action = a)),
-    ("SuccessAction", |unit, value| action(value.raw).map(|a| unit.success_action = a)),
-    ("OnFailureJobMode", |unit, value| value.text().map(|text| unit.on_failure_job_mode = text)),
+    ("StartLimitAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.start_limit_action = a)),
+    ("FailureAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.failure_action = a)),
+    ("SuccessAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.success_action = a)),
+    ("FailureActionExitStatus", |unit, value| exit_status(value).map(|s| unit.failure_action_exit_status = s)),
+    ("SuccessActionExitStatus", |unit, value| exit_status(value).map(|s| unit.success_action_exit_status = s)),
+    ("JobRunningTimeoutSec", |unit, value| {
+        span(value.raw).map(|s| unit.job_running_timeout = Some(s.zero_is_infinite()))
+    }),
+    ("JobTimeoutAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.job_timeout_action = a)),
+    ("JobTimeoutRebootArgument", |unit, value| value.optional().map(|t| unit.job_timeout_reboot_argument = t)),
+    ("RebootArgument", |unit, value| value.optional().map(|t| unit.reboot_argument = t)),
+    ("OnSuccessJobMode", |unit, value| JobMode::parse(value.raw).map(|mode| unit.on_success_job_mode = mode)),
+    ("OnFailureJobMode", |unit, value| JobMode::parse(value.raw).map(|mode| unit.on_failure_job_mode = mode)),
+    ("OnFailureIsolate", |unit, value| {
+        let isolate = boolean(value.raw)?;
+        unit.on_failure_job_mode = if isolate { JobMode::Isolate } else { JobMode::Replace };
+        Ok(())
+    }),
 ];
 
 /// Do the conditions of this strength exist at all?

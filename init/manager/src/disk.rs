@@ -16,6 +16,7 @@ const NAMES_MAX: usize = 20_000;
 #[derive(Debug, Default)]
 pub struct Disk {
     directories: RefCell<BTreeMap<String, Vec<String>>>,
+    link_names: RefCell<BTreeMap<String, Vec<String>>>,
     links: RefCell<BTreeMap<String, Option<String>>>,
 }
 
@@ -23,6 +24,7 @@ impl Disk {
     /// Forgets what was seen; call before loading what may have changed.
     pub fn forget(&self) {
         self.directories.borrow_mut().clear();
+        self.link_names.borrow_mut().clear();
         self.links.borrow_mut().clear();
     }
 
@@ -37,6 +39,9 @@ impl Disk {
         if let Some(known) = self.directories.borrow().get(directory) {
             return look(known);
         }
+        if self.is_missing(directory) {
+            return look(&[]);
+        }
         let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
         let mut names: Vec<String> =
             entries.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect();
@@ -44,6 +49,13 @@ impl Disk {
         let seen = look(&names);
         self.directories.borrow_mut().insert(directory.to_owned(), names);
         seen
+    }
+
+    /// Does the directory above, which is known, not hold this one? Most units have none of their own.
+    fn is_missing(&self, directory: &str) -> bool {
+        let Some((above, name)) = directory.rsplit_once('/') else { return false };
+        let known = self.directories.borrow();
+        known.get(above).is_some_and(|names| names.binary_search_by(|have| have.as_str().cmp(name)).is_err())
     }
 }
 
@@ -89,5 +101,15 @@ impl Files for Disk {
 
     fn list(&self, directory: &str) -> Vec<String> {
         self.names(directory, <[String]>::to_vec)
+    }
+
+    fn links(&self, directory: &str) -> Vec<String> {
+        if let Some(known) = self.link_names.borrow().get(directory) {
+            return known.clone();
+        }
+        let mut names = self.list(directory);
+        names.retain(|name| self.link(&format!("{directory}/{name}")).is_some());
+        self.link_names.borrow_mut().insert(directory.to_owned(), names.clone());
+        names
     }
 }

@@ -22,6 +22,12 @@ pub trait Files {
     fn link(&self, path: &str) -> Option<String>;
     /// The names in a directory, sorted; empty when there is none.
     fn list(&self, directory: &str) -> Vec<String>;
+    /// Those of them that are symbolic links. Asked for each unit: whoever reads many units remembers the answer.
+    fn links(&self, directory: &str) -> Vec<String> {
+        let mut names = self.list(directory);
+        names.retain(|name| self.link(&format!("{directory}/{name}")).is_some());
+        names
+    }
 }
 
 /// Directories that are searched, most important first.
@@ -202,10 +208,8 @@ impl Loader<'_> {
     fn aliases(&self, name: &UnitName) -> Vec<UnitName> {
         let mut aliases = Vec::new();
         for directory in &self.path.0 {
-            for entry in self.files.list(directory) {
-                let path = format!("{directory}/{entry}");
-                // Cheap first: nearly all names are files of their own.
-                if !entry.ends_with(name.kind().suffix()) || self.files.link(&path).is_none() {
+            for entry in self.files.links(directory) {
+                if !entry.ends_with(name.kind().suffix()) {
                     continue;
                 }
                 let Ok(alias) = UnitName::parse(&entry) else { continue };

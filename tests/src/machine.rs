@@ -96,6 +96,16 @@ impl Machine {
     /// Shuts the machine down in order, and fails unless it ends by itself.
     pub fn power_off(&mut self) -> anyhow::Result<()> {
         self.start_job("poweroff")?;
+        self.wait_until_off()
+    }
+
+    /// Presses the power button; fails unless the machine shuts down in order.
+    pub fn press_power_button(&mut self) -> anyhow::Result<()> {
+        self.on()?.press_power_button()?;
+        self.wait_until_off()
+    }
+
+    fn wait_until_off(&mut self) -> anyhow::Result<()> {
         let ended = self.on()?.wait_for_end(BOOT_DEADLINE);
         let status = self.or_console(ended.map_err(anyhow::Error::from))?;
         ensure!(status.success(), "QEMU ended with {status}");

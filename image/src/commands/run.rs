@@ -83,7 +83,18 @@ enum FirmwareChoice {
 enum News {
     Interrupted,
     GuestEnded,
-    SessionEnded,
+    SessionEnded(Ending),
+}
+
+/// How a session on the machine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The person left.
+    Left,
+    /// The connection broke: the machine restarts, or its ssh server was killed.
+    Lost,
+    /// The connection broke at once, so another would too.
+    Refused,
 }
 
 /// How waiting for the boot ended.
@@ -116,7 +127,7 @@ impl Run {
             // Nobody listens any more when the command is about to end.
             let _ = sender.send(News::GuestEnded);
         });
-        match wait_for_login(&guest, way.target.port, &news) {
+        match wait_for_login(&guest, way.target.port, &news, Mark::default()) {
             Ok(Login::Ready) => self.log_in(&mut guest, &way, (session_sender, news))?,
             Ok(Login::Interrupted) => {
                 eprintln!("interrupted while the machine started; it was cut off");
@@ -242,31 +253,66 @@ impl Run {
         })
     }
 
-    /// The session of the person; ends with the machine switched off.
+    /// The sessions of the person; end with the machine switched off.
     fn log_in(&self, guest: &mut Guest, way: &WayIn, channel: Channel) -> anyhow::Result<()> {
         let (sender, news) = channel;
-        let target = &way.target;
-        if way.throw_away_key && std::io::stdin().is_terminal() {
+        let has_session = way.throw_away_key && std::io::stdin().is_terminal();
+        if has_session {
             eprintln!("from another terminal: {}, or {}", ssh_command(&self.machine_name()), way.by_hand);
-            let mut command = target.command(60)?;
-            command.arg("-t");
-            std::thread::spawn(move || {
-                if let Err(error) = interrupt::with_signals(|| command.status()) {
-                    eprintln!("error: starting ssh: {error}");
-                }
-                // Nobody listens any more when the command is about to end.
-                let _ = sender.send(News::SessionEnded);
-            });
+            open_session(&way.target, &sender)?;
         } else {
             eprintln!("log in with: {}", way.by_hand);
             eprintln!("the machine runs until it is switched off or this command gets ctrl-c");
         }
-        match news.recv() {
-            Ok(News::GuestEnded) => eprintln!("the machine has switched itself off"),
-            Ok(News::Interrupted | News::SessionEnded) | Err(_) => switch_off(guest, target)?,
+        loop {
+            let mark = guest.console().mark();
+            match news.recv() {
+                Ok(News::GuestEnded) => {
+                    eprintln!("the machine has switched itself off");
+                    return Ok(());
+                }
+                Ok(News::SessionEnded(Ending::Lost)) if guest.ended().is_none() => {
+                    eprintln!("the connection broke; waiting for the machine to answer again (ctrl-c switches it off)");
+                    match wait_for_login(guest, way.target.port, &news, mark) {
+                        Ok(Login::Ready) => open_session(&way.target, &sender)?,
+                        Ok(Login::Interrupted) => return switch_off(guest, &way.target),
+                        Err(_) if guest.ended().is_some() => {
+                            eprintln!("the machine has switched itself off");
+                            return Ok(());
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(News::Interrupted | News::SessionEnded(_)) | Err(_) => return switch_off(guest, &way.target),
+            }
         }
-        Ok(())
     }
+}
+
+/// Opens a session on this terminal, and tells how it ended.
+fn open_session(target: &SshTarget, sender: &Sender<News>) -> anyhow::Result<()> {
+    /// What ssh itself ends with when the connection fails.
+    const CONNECTION_FAILED: i32 = 255;
+    /// A session that broke sooner was none.
+    const SHORTEST: Duration = Duration::from_secs(3);
+    let mut command = target.command(60)?;
+    command.arg("-t");
+    let sender = sender.clone();
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        let ending = match interrupt::with_signals(|| command.status()) {
+            Ok(status) if status.code() != Some(CONNECTION_FAILED) => Ending::Left,
+            Ok(_) if began.elapsed() < SHORTEST => Ending::Refused,
+            Ok(_) => Ending::Lost,
+            Err(error) => {
+                eprintln!("error: starting ssh: {error}");
+                Ending::Refused
+            }
+        };
+        // Nobody listens any more when the command is about to end.
+        let _ = sender.send(News::SessionEnded(ending));
+    });
+    Ok(())
 }
 
 /// Where the main thread hears what happened, and how others tell it.
@@ -311,10 +357,9 @@ fn ssh_command(board: &str) -> String {
 }
 
 /// Shows the boot until the guest's ssh server greets.
-fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>) -> anyhow::Result<Login> {
+fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>, mut mark: Mark) -> anyhow::Result<Login> {
     let started = Instant::now();
     let console = guest.console();
-    let mut mark = Mark::default();
     let mut next_probe = started;
     while started.elapsed() < BOOT_DEADLINE {
         for line in console.take_new(&mut mark) {
@@ -325,7 +370,7 @@ fn wait_for_login(guest: &Guest, port: u16, news: &Receiver<News>) -> anyhow::Re
         match news.try_recv() {
             Ok(News::GuestEnded) => bail!("the machine ended before it could be logged in to"),
             Ok(News::Interrupted) => return Ok(Login::Interrupted),
-            Ok(News::SessionEnded) | Err(_) => {}
+            Ok(News::SessionEnded(_)) | Err(_) => {}
         }
         if Instant::now() >= next_probe {
             if greets(port) {

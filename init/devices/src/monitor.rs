@@ -17,6 +17,7 @@ use nix::sys::socket::{
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::block::{self, BlockDevice};
+use crate::power_button::{self, Buttons};
 use crate::uevent::{self, Action, Uevent};
 use crate::{coldplug, disk_links, permissions};
 
@@ -47,19 +48,38 @@ pub fn monitor(root: &Path, notifier: &Notifier) -> anyhow::Result<()> {
     if let Err(error) = notifier.ready(&format!("{} block devices", disks.len())) {
         eprintln!("warning: telling PID 1 that the device manager is ready: {error}");
     }
+    let mut buttons = Buttons::open(root);
     loop {
-        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&socket, PollFlags::IN)], None))
-            .context("waiting for device messages")?;
+        wait(&socket, &buttons).context("waiting for device messages")?;
+        if let Some(wish) = buttons.read() {
+            power_button::ask(wish);
+        }
         match receive(&socket)? {
-            Some(events) => handle(root, &events, &mut disks, &mut loaded),
+            Some(events) => {
+                handle(root, &events, &mut disks, &mut loaded);
+                for event in events.iter().filter(|event| event.subsystem == "input") {
+                    if let Some(node) = &event.node {
+                        buttons.update(node, event.action);
+                    }
+                }
+            }
             None => {
                 eprintln!("warning: the kernel lost device messages, looking at all devices again");
                 load_new(coldplug::aliases(root), &mut loaded);
                 disks.scan_all();
                 disks.update_links();
+                buttons.scan();
             }
         }
     }
+}
+
+/// Until the kernel says something or a button is pressed.
+fn wait(socket: &OwnedFd, buttons: &Buttons) -> rustix::io::Result<()> {
+    let mut files = vec![PollFd::new(socket, PollFlags::IN)];
+    let pressed = buttons.descriptors().map(|button| PollFd::from_borrowed_fd(button, PollFlags::IN));
+    files.extend(pressed);
+    rustix::io::retry_on_intr(|| poll(&mut files, None)).map(|_| ())
 }
 
 fn open_socket() -> nix::Result<OwnedFd> {

@@ -18,11 +18,11 @@ fn a_fresh_machine_runs_and_lets_its_user_in() -> anyhow::Result<()> {
 }
 
 #[test]
-fn user_data_on_a_cidata_disk_names_the_machine_and_its_keys() -> anyhow::Result<()> {
+fn user_data_on_a_cidata_disk_names_the_machine_and_the_power_button_ends_it() -> anyhow::Result<()> {
     let document = "#cloud-config\nhostname: from-a-disk\nssh_authorized_keys:\n  - KEY\n";
     let mut machine = Setup::new(Board::Qemu)?.user_data(document)?.cidata()?.boot()?;
     assert_eq!(machine.ssh("hostname")?.trim(), "from-a-disk");
-    machine.power_off()
+    machine.press_power_button()
 }
 
 #[test]

@@ -276,7 +276,7 @@ impl Run {
                     match wait_for_login(guest, way.target.port, &news, mark) {
                         Ok(Login::Ready) => open_session(&way.target, &sender)?,
                         Ok(Login::Interrupted) => return switch_off(guest, &way.target),
-                        Err(_) if guest.ended().is_some() => {
+                        Err(_) if guest.wait_for_end(Duration::from_secs(5)).is_ok() => {
                             eprintln!("the machine has switched itself off");
                             return Ok(());
                         }

@@ -59,6 +59,10 @@ impl Engine {
                 self.begin_shutdown(end, force);
                 Reply::Done
             }
+            Request::StartTransient(_) | Request::SetProperty { .. } | Request::CancelJobs { .. } => {
+                error(ErrorKind::NotSupported, "this request is not supported yet".into())
+            }
+            Request::WaitInactive { .. } => error(ErrorKind::NotSupported, "waiting is not supported yet".into()),
             Request::Run(run) => return self.run_request(client, run),
             Request::Kill(signal) => {
                 let pid = self.server.clients.get(&client)?.command?;

@@ -67,6 +67,28 @@ pub enum Request {
         #[serde(default)]
         force: u8,
     },
+    /// Makes units that live until they end (`systemd-run`) and starts the first.
+    /// Answer: `Reply::Jobs` with one report, when the job is queued or, with `wait`, when it is finished.
+    StartTransient(TransientRequest),
+    /// Changes settings of a unit that may run already (`systemctl set-property`). Answer: `Reply::Done`.
+    SetProperty {
+        /// The unit's name.
+        unit: String,
+        /// Forget them at the next boot.
+        runtime: bool,
+        /// `NAME=value` as in a unit file, without section.
+        settings: Vec<String>,
+    },
+    /// Answer: `Reply::Unit`, as soon as the unit is inactive or failed and has no job.
+    WaitInactive {
+        /// The unit's name.
+        unit: String,
+    },
+    /// Takes jobs out of the queue; no numbers means all. Answer: `Reply::Done`.
+    CancelJobs {
+        /// Their numbers.
+        jobs: Vec<u32>,
+    },
     /// Runs a command as another user, with three descriptors in the same message.
     /// Answers: `Reply::Started`, later `Reply::Exit` or `Reply::Signal`.
     Run(RunRequest),
@@ -84,6 +106,7 @@ impl Request {
             | Request::Show { .. }
             | Request::ShowManager
             | Request::IsSystemRunning { .. }
+            | Request::WaitInactive { .. }
             | Request::GetDefault => true,
             Request::Job { .. }
             | Request::KillUnit { .. }
@@ -91,6 +114,9 @@ impl Request {
             | Request::DaemonReload
             | Request::DaemonReexec
             | Request::Shutdown { .. }
+            | Request::StartTransient(_)
+            | Request::SetProperty { .. }
+            | Request::CancelJobs { .. }
             | Request::Run(_)
             | Request::Kill(_) => false,
         }
@@ -186,6 +212,36 @@ pub enum ShutdownAction {
     Poweroff,
     /// Stop the processor.
     Halt,
+}
+
+/// Units that no file on disk describes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransientRequest {
+    /// The units, at least one; the first is started, the others are loaded for it to start (a timer's service).
+    pub units: Vec<TransientUnit>,
+    /// How the job goes together with queued jobs.
+    #[serde(default)]
+    pub mode: JobMode,
+    /// Answer only when the job is finished.
+    #[serde(default)]
+    pub wait: bool,
+    /// Three descriptors come with the message: standard input, output and error of the service's processes.
+    #[serde(default)]
+    pub descriptors: bool,
+}
+
+/// One unit of a [`TransientRequest`]. Its name must be free: a loaded unit that has no file and is down may be replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransientUnit {
+    /// Full name.
+    pub name: String,
+    /// A unit file, which PID 1 keeps below its transient directory until the unit is gone.
+    pub text: String,
+    /// For a scope: processes that move into it.
+    #[serde(default)]
+    pub pids: Vec<i32>,
 }
 
 /// A command to run as another user (`sudo`).

@@ -231,7 +231,7 @@ pub struct TransientRequest {
     pub descriptors: bool,
 }
 
-/// One unit of a [`TransientRequest`]. Its name must be free; a loaded unit without a file that is down may be replaced.
+/// One unit of a [`TransientRequest`]. A loaded unit of its name is replaced if it has no file and is down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransientUnit {

@@ -100,8 +100,8 @@ impl Boot {
         self.mount_state(&found).at(Stage::State)?;
         self.guard.ping();
         self.prepare_root()?;
-        root.arm().at(Stage::Root)?;
         self.hand_over(&found, &root).at(Stage::Switch)?;
+        root.check()?;
         self.guard.leave();
         switch::switch().at(Stage::Switch)
     }

@@ -1,7 +1,7 @@
 //! The root: checked against its hash, mounted read-only behind dm-verity.
 //!
-//! While early boot looks at it, a corrupt block is an error that can be told and written down; before the
-//! switch the device is changed so that the kernel restarts the machine rather than let anything run on one.
+//! A corrupt block is an I/O error for whoever reads it, here and later: never served, and PID 1 can still write down
+//! what happened, which it could not if the kernel restarted the machine on the spot.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use ferrite_layout::Part;
+use ferrite_layout::corruption::ROOT_MAPPING;
 use ferrite_layout::verity::{self, Superblock};
 use ferrite_sys::dm::{Mapper, Target};
 use rustix::io::Errno;
@@ -22,8 +23,7 @@ use crate::stage::{At, Failure, Stage, Verdict};
 /// The program that takes over.
 pub const INIT: &str = "/usr/lib/ferrite/ferrite-init";
 
-const NAME: &str = "root";
-const RESTART: &str = "restart_on_corruption";
+const CORRUPT: &str = "C";
 const CHUNK: usize = 128 << 10;
 
 /// A mounted root.
@@ -74,26 +74,22 @@ impl Root {
         &self.device
     }
 
-    /// From now on the kernel restarts the machine when it reads a corrupt block.
-    pub fn arm(&self) -> anyhow::Result<()> {
-        let parameters = self.parameters(&[RESTART]);
-        let mapper = Mapper::open().context("opening the device mapper")?;
-        mapper.replace(NAME, &self.target(&parameters)).context("changing the verity device to restart on corruption")
+    /// Fails if the kernel has seen a corrupt block, be it by reading ahead of what early boot wanted.
+    pub fn check(&self) -> Result<(), Failure> {
+        let status = Mapper::open().and_then(|mapper| mapper.status(ROOT_MAPPING));
+        let status = status.context("asking the verity device for its status").at(Stage::Root)?;
+        match status.starts_with(CORRUPT) {
+            true => Err(self.failure(Errno::IO, "reading ahead")),
+            false => Ok(()),
+        }
     }
 
     fn create(&self) -> anyhow::Result<PathBuf> {
-        let parameters = self.parameters(&[]);
+        let parameters = self.superblock.target_parameters(&self.device, &self.wanted.hash, &[]);
+        let target = Target { kind: "verity", sectors: self.superblock.target_sectors(), parameters: &parameters };
         let mapper = Mapper::open().context("opening the device mapper: is module dm-mod in this initrd?")?;
-        let made = mapper.create(NAME, &self.target(&parameters));
+        let made = mapper.create(ROOT_MAPPING, &target);
         made.with_context(|| format!("making a verity device over '{}'", self.device))
-    }
-
-    fn parameters(&self, options: &[&str]) -> String {
-        self.superblock.target_parameters(&self.device, &self.wanted.hash, options)
-    }
-
-    fn target<'a>(&self, parameters: &'a str) -> Target<'a> {
-        Target { kind: "verity", sectors: self.superblock.target_sectors(), parameters }
     }
 
     /// Reads the program that takes over to its end, so that a corrupt one is found while it can be told.

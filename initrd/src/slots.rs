@@ -50,6 +50,9 @@ impl Slots {
                 slots.flags = contents.flags();
                 slots.record =
                     contents.record.clone().unwrap_or_default().start(slots.flags.as_ref(), running, version);
+                if let Some(corruption) = slots.record.corruption.filter(|corruption| corruption.slot == running) {
+                    report.warn(Stage::Slots, &format!("{corruption}: install the release again"));
+                }
                 if contents.copies.iter().any(Option::is_none) {
                     let text = match slots.flags {
                         Some(_) => format!("one of the two copies of the slot flags on {path} is damaged"),

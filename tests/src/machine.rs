@@ -132,6 +132,15 @@ impl Machine {
         Ok(())
     }
 
+    /// Waits until the machine has restarted by itself. `events`: how many QEMU had told of before.
+    pub fn wait_for_reset(&mut self, events: usize) -> anyhow::Result<()> {
+        let seen = self.on()?.qmp().wait_for_event(events, "RESET", BOOT_DEADLINE);
+        self.or_console(seen.context("the machine did not restart by itself").map(drop))?;
+        self.booted_at = self.console.mark();
+        self.ssh_target().close();
+        Ok(())
+    }
+
     /// Presses the reset button.
     pub fn reset(&mut self) -> anyhow::Result<()> {
         self.booted_at = self.console.mark();

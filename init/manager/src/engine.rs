@@ -12,6 +12,7 @@ use ferrite_unit::LoadPath;
 use ferrite_unit::specifier::Host;
 
 use crate::clock;
+use crate::corruption::RootWatch;
 use crate::disk::Disk;
 use crate::groups::Groups;
 use crate::jobs::{JobId, JobKind, JobResult, UnitId};
@@ -116,6 +117,8 @@ pub mod keys {
     pub const GROUPS: u64 = 2;
     /// New clients.
     pub const CONTROL: u64 = 3;
+    /// The kernel's word on the device below the root.
+    pub const ROOT: u64 = 4;
     /// From here on: clients, by number.
     pub const CLIENTS: u64 = 1 << 32;
     /// From here on: reports of children before execution, by process id.
@@ -160,6 +163,8 @@ pub struct Engine {
     pub phase: Phase,
     /// Watchdog and boot deadline.
     pub watch: Watch,
+    /// Is the root still what its hash says?
+    pub root: RootWatch,
     /// Did the shutdown get far enough for its last phase?
     pub finished: Option<End>,
     /// Recent Ctrl-Alt-Del.
@@ -214,6 +219,9 @@ impl Engine {
     }
 
     fn files_ready(&mut self, ready: &[u64], signals: &nix::sys::signalfd::SignalFd) {
+        if ready.contains(&keys::ROOT) {
+            self.check_root();
+        }
         // A message of a process counts before the news of its end.
         if ready.contains(&keys::NOTIFY) || ready.contains(&keys::SIGNALS) {
             self.take_notifications();

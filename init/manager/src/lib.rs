@@ -15,6 +15,7 @@ mod transitions;
 
 mod state;
 
+mod corruption;
 mod engine;
 mod keeping;
 mod lifecycle;

@@ -68,24 +68,29 @@ fn next_child(deadline: Instant) {
     }
 }
 
-/// Runs something that may hang in a process of its own, for so long at most.
+/// Runs something that may hang in a process of its own, for so long at most. Did it end by itself?
 pub fn bounded(time: Duration, watch: &Watch, work: impl FnOnce() -> i32) -> bool {
-    let Ok(child) = ferrite_sys::process::fork_into(None, work) else { return false };
+    bounded_status(time, watch, work).is_some()
+}
+
+/// The same, with the status that the work returned; -1 if a signal ended it. `None`: it did not end in time.
+pub fn bounded_status(time: Duration, watch: &Watch, work: impl FnOnce() -> i32) -> Option<i32> {
+    let child = ferrite_sys::process::fork_into(None, work).ok()?;
     let deadline = Instant::now() + time;
     loop {
         watch.ping();
         let left = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
-        let Ok(limit) = rustix::event::Timespec::try_from(left) else { return false };
+        let limit = rustix::event::Timespec::try_from(left).ok()?;
         let mut files = [rustix::event::PollFd::new(&child.pidfd, rustix::event::PollFlags::IN)];
         if matches!(rustix::event::poll(&mut files, Some(&limit)), Ok(1..)) {
             // Its end is taken so that it does not count as a process that is left.
             let pid = rustix::process::Pid::from_raw(child.pid);
-            let _ = rustix::process::waitpid(pid, WaitOptions::NOHANG);
-            return true;
+            let ended = rustix::process::waitpid(pid, WaitOptions::NOHANG).ok().flatten();
+            return Some(ended.and_then(|(_, status)| status.exit_status()).unwrap_or(-1));
         }
         if Instant::now() >= deadline {
             let _ = ferrite_sys::signal::send(child.pid, 9);
-            return false;
+            return None;
         }
     }
 }

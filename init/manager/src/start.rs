@@ -9,6 +9,7 @@ use ferrite_sys::inherit::Inherited;
 use ferrite_sys::reboot::End;
 use ferrite_unit::LoadPath;
 
+use crate::corruption::RootWatch;
 use crate::disk::Disk;
 use crate::engine::{Engine, Phase, Settings, keys};
 use crate::groups::{Groups, find_root};
@@ -68,6 +69,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         None => engine.boot(),
     }
     inherited.close_rest();
+    engine.watch_root();
     let end = engine.run(&signals);
     leave(engine, end)
 }
@@ -181,6 +183,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         server: Server::default(),
         phase: Phase::Starting,
         watch,
+        root: RootWatch::default(),
         finished: None,
         ctrl_alt_del: Vec::new(),
         idle: None,

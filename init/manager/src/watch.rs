@@ -97,6 +97,8 @@ impl Engine {
     /// Pings the hardware watchdog and asks for the next time.
     pub fn ping_hardware(&mut self) {
         self.watch.ping();
+        // An announcement of the kernel can be lost; the device itself tells as well.
+        self.check_root();
         if let Some(interval) = self.watch.interval() {
             self.timers.arm(TimerKey::Hardware, Instant::now(), interval);
         }

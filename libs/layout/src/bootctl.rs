@@ -12,6 +12,7 @@ use crate::disk::SECTOR_BYTES;
 use crate::envblock::{self, ENV_BYTES, ENV_SIGNATURE};
 use crate::fat;
 use crate::gpt::Sector;
+use crate::pieces::{self, Sectors};
 use crate::record::{RECORD_SIGNATURE, Record};
 use crate::slots::SlotState;
 
@@ -148,9 +149,9 @@ pub fn flag_writes(partition: &[u8], locations: &Locations, flags: &SlotState) -
 
 /// An open boot control partition.
 #[derive(Debug)]
-pub struct Bootctl {
+pub struct Bootctl<D = DirectFile> {
     path: PathBuf,
-    device: DirectFile,
+    device: D,
     size_bytes: u64,
 }
 
@@ -162,20 +163,31 @@ impl Bootctl {
         let size_bytes = device.size_bytes().map_err(fail)?.min(LIMIT_BYTES);
         Ok(Self { path: path.to_path_buf(), device, size_bytes })
     }
+}
 
-    /// Reads everything.
+impl<D: Sectors> Bootctl<D> {
+    /// Reads flags and record. What lies in a bad sector is absent, as if it were torn; an error means that nothing of
+    /// the partition could be read.
     pub fn read(&mut self) -> Result<Contents, BootctlError> {
         Ok(Contents::parse(&self.read_partition()?))
     }
 
-    /// Writes the flags: second copy, then first, each read back.
+    /// Writes the flags: second copy, then first, each read back. A copy that cannot be written does not matter if the
+    /// boot loader goes by the other one afterwards.
     pub fn write_flags(&mut self, flags: &SlotState) -> Result<(), BootctlError> {
         let partition = self.read_partition()?;
         let writes = flag_writes(&partition, &locate(&partition), flags);
         if writes.is_empty() {
             return Err(BootctlError::NotFound { path: self.path.clone(), what: "slot flags" });
         }
-        writes.iter().try_for_each(|write| self.write_sector(write))
+        let mut fault = None;
+        for write in &writes {
+            fault = fault.or(self.write_sector(write).err());
+        }
+        match fault {
+            Some(fault) if self.read()?.flags() != Some(*flags) => Err(fault),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Writes the boot record and reads it back.
@@ -187,7 +199,8 @@ impl Bootctl {
 
     fn read_partition(&mut self) -> Result<Vec<u8>, BootctlError> {
         let size = usize::try_from(self.size_bytes).unwrap_or(0);
-        self.device.read(0, size).map_err(|source| BootctlError::Read { path: self.path.clone(), source })
+        let read = pieces::read_partition(&mut self.device, size);
+        read.map_err(|source| BootctlError::Read { path: self.path.clone(), source })
     }
 
     fn write_sector(&mut self, write: &SectorWrite) -> Result<(), BootctlError> {
@@ -351,8 +364,110 @@ mod tests {
     fn a_partition_opened_for_reading_is_not_written() {
         let file = device(&fresh());
         let mut bootctl = Bootctl::open(file.path(), Access::Read).expect("it opens");
-        assert!(matches!(bootctl.write_flags(&SlotState::fresh()), Err(BootctlError::Write { .. })));
+        let other = SlotState::fresh().demote(Slot::A);
+        assert!(matches!(bootctl.write_flags(&other), Err(BootctlError::Write { .. })));
         assert_eq!(std::fs::read(file.path()).expect("it can be read"), fresh());
+    }
+
+    /// A disk in memory with bad sectors.
+    #[derive(Debug, Default)]
+    struct Faulty {
+        bytes: Vec<u8>,
+        unreadable: Vec<usize>,
+        unwritable: Vec<usize>,
+        read: std::collections::BTreeSet<usize>,
+        reads_that_failed: usize,
+    }
+
+    impl Sectors for Faulty {
+        fn read(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+            let sectors = offset as usize / 512..(offset as usize + length).div_ceil(512);
+            self.read.extend(sectors.clone());
+            if self.unreadable.iter().any(|bad| sectors.contains(bad)) {
+                self.reads_that_failed += 1;
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            let end = offset as usize + length;
+            self.bytes.get(offset as usize..end).map(<[u8]>::to_vec).ok_or(io::ErrorKind::UnexpectedEof.into())
+        }
+
+        fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            let sector = offset as usize / 512;
+            if self.unwritable.contains(&sector) {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            // A disk puts a good sector in the place of a bad one that is written.
+            self.unreadable.retain(|bad| *bad != sector);
+            self.bytes[offset as usize..offset as usize + bytes.len()].copy_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    fn faulty(unreadable: &[usize], unwritable: &[usize]) -> Bootctl<Faulty> {
+        let (unreadable, unwritable) = (unreadable.to_vec(), unwritable.to_vec());
+        let record = Record::default().start(None, Slot::A, "1.0");
+        let bytes = partition(&SlotState::fresh(), &record);
+        let size_bytes = bytes.len() as u64;
+        let device = Faulty { bytes, unreadable, unwritable, ..Faulty::default() };
+        Bootctl { path: "disk".into(), device, size_bytes }
+    }
+
+    #[test]
+    fn only_the_folder_and_the_files_are_read() {
+        let mut bootctl = faulty(&[], &[]);
+        let contents = bootctl.read().expect("it can be read");
+        assert_eq!((contents.copies, contents.record.is_some()), ([Some(SlotState::fresh()); 2], true));
+        let wanted: Vec<usize> =
+            (0..8).chain([ENV0 / 512, ENV0 / 512 + 1, ENV1 / 512, ENV1 / 512 + 1, RECORD / 512]).collect();
+        assert_eq!(bootctl.device.read.into_iter().collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn a_bad_sector_anywhere_costs_what_lies_in_it_and_nothing_else() {
+        let new = SlotState::fresh().install_done(Slot::B);
+        for bad in (0..64).chain([100, 1000, 2047]) {
+            for unwritable in [&[][..], &[bad]] {
+                let mut bootctl = faulty(&[bad], unwritable);
+                let contents = bootctl.read().expect("it can be read");
+                assert_eq!(contents.flags(), Some(SlotState::fresh()), "sector {bad}");
+                let whole = contents.copies.iter().flatten().count();
+                assert_eq!(whole, if [35, 36, 43, 44].contains(&bad) { 1 } else { 2 }, "sector {bad}");
+                assert_eq!(contents.record.is_some(), bad != RECORD / 512, "sector {bad}");
+                bootctl.write_flags(&new).expect("flags can be written");
+                assert_eq!(bootctl.read().expect("it can be read").flags(), Some(new), "sector {bad}");
+                let recorded = bootctl.write_record(&Record::default());
+                assert_eq!(recorded.is_err(), bad == RECORD / 512 && !unwritable.is_empty(), "sector {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_bad_sectors_at_once_are_survived_if_a_copy_is_left() {
+        // The folder and one copy: the other one is found by its first line.
+        for copy in [ENV0 / 512, ENV1 / 512] {
+            let mut bootctl = faulty(&[3, copy], &[3]);
+            assert_eq!(bootctl.read().expect("it can be read").flags(), Some(SlotState::fresh()));
+        }
+        let mut bootctl = faulty(&[ENV0 / 512, ENV1 / 512], &[]);
+        assert_eq!(bootctl.read().expect("it can be read").flags(), None);
+        bootctl.write_flags(&SlotState::fresh()).expect("the folder says where");
+        assert_eq!(bootctl.read().expect("it can be read").copies, [Some(SlotState::fresh()); 2]);
+    }
+
+    #[test]
+    fn flags_that_the_boot_loader_would_not_see_are_an_error() {
+        let mut bootctl = faulty(&[], &[ENV0 / 512]);
+        let error = bootctl.write_flags(&SlotState::fresh().demote(Slot::A)).expect_err("the first copy stays old");
+        assert_eq!(error.to_string(), "writing boot control partition 'disk' at byte 17920");
+        faulty(&[], &[ENV1 / 512]).write_flags(&SlotState::fresh()).expect("the first copy is what counts");
+    }
+
+    #[test]
+    fn a_dead_disk_is_given_up_after_a_few_reads() {
+        let mut bootctl = faulty(&(0..2048).collect::<Vec<_>>(), &[]);
+        let error = bootctl.read().expect_err("nothing can be read");
+        assert_eq!(error.to_string(), "reading boot control partition 'disk'");
+        assert!(bootctl.device.reads_that_failed <= 24, "{} reads failed", bootctl.device.reads_that_failed);
     }
 
     proptest! {

@@ -18,9 +18,11 @@ pub mod record;
 pub mod slots;
 
 pub mod bootctl;
+pub mod corruption;
 pub mod direct;
 pub mod durable;
 pub mod facts;
+mod pieces;
 pub mod snapshot;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::corruption::Corruption;
 use crate::disk::SECTOR_BYTES;
 use crate::gpt::Sector;
 use crate::keyvalue;
@@ -86,9 +87,25 @@ pub struct Record {
     pub reason: Option<String>,
     /// The last fallback; kept until the slot that failed boots well again.
     pub fallback: Option<Fallback>,
+    /// A root that was found corrupt with no other slot to go to; kept until that slot is installed again.
+    pub corruption: Option<Corruption>,
 }
 
 impl Record {
+    /// The record of the start that runs now. If early boot could not write it, one is begun, and what is known of
+    /// earlier starts is kept.
+    #[must_use]
+    pub fn of_running(recorded: Option<&Record>, running: Slot, version: &str) -> Record {
+        match recorded {
+            Some(record) if record.slot == Some(running) => record.clone(),
+            Some(Record { fallback, corruption, .. }) => {
+                let kept = Record { fallback: fallback.clone(), corruption: *corruption, ..Record::default() };
+                kept.start(None, running, version)
+            }
+            None => Record::default().start(None, running, version),
+        }
+    }
+
     /// Early boot begins in this slot. Counts the start and finds out whether the boot loader fell back.
     #[must_use]
     pub fn start(&self, flags: Option<&SlotState>, running: Slot, version: &str) -> Record {
@@ -102,6 +119,7 @@ impl Record {
             stage: Some(Stage::Initrd),
             reason: if again { self.reason.clone() } else { None },
             fallback: found.or_else(|| self.fallback.clone()),
+            corruption: self.corruption,
         }
     }
 
@@ -128,6 +146,8 @@ impl Record {
             stage: Some(Stage::Complete),
             reason: None,
             fallback: self.fallback.clone().filter(|fallback| fallback.from != running),
+            // Starting well proves nothing about a block that is read later.
+            corruption: self.corruption,
         }
     }
 
@@ -151,7 +171,14 @@ impl Record {
     /// The slot that does not run is about to be overwritten.
     #[must_use]
     pub fn forget_other(&self) -> Record {
-        Record { other_version: None, ..self.clone() }
+        let corruption = self.corruption.filter(|corruption| Some(corruption.slot) == self.slot);
+        Record { other_version: None, corruption, ..self.clone() }
+    }
+
+    /// The root of the running slot is corrupt, and no other slot can take over.
+    #[must_use]
+    pub fn find_corrupt(&self, corruption: Corruption) -> Record {
+        Record { corruption: Some(corruption), ..self.clone() }
     }
 
     /// Whether the running slot is a fallback that has not been noted yet.
@@ -214,6 +241,7 @@ impl Record {
             line("fallback-version", version(&fallback.version).as_deref());
             line("fallback-reason", Some(&clean_reason(&fallback.reason)));
         }
+        line("corrupt", self.corruption.map(|corruption| corruption.value()).as_deref());
         text
     }
 
@@ -232,6 +260,7 @@ impl Record {
             stage: value("stage").and_then(Stage::parse),
             reason: value("reason").map(clean_reason),
             fallback,
+            corruption: value("corrupt").and_then(Corruption::from_value),
         }
     }
 
@@ -275,6 +304,7 @@ fn clean_version(version: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::corruption::{Area, BadBlock};
     use crate::slots::{Choice, SlotFlags, Trouble};
     use proptest::prelude::*;
 
@@ -482,6 +512,7 @@ mod tests {
             slot in any_slot(),
             from in any_slot(),
             starts in any::<u32>(),
+            number in any::<u64>(),
             version in "\\PC{0,80}",
             reason in "\\PC{0,300}",
         ) {
@@ -490,10 +521,12 @@ mod tests {
             let other_version = version.clone();
             let stage = Some(Stage::Complete);
             let reason = Some(reason);
-            let record = Record { slot: Some(slot), version, other_version, starts, stage, reason, fallback };
+            let block = Some(BadBlock { area: Area::Tree, number });
+            let corruption = Some(Corruption { slot, block });
+            let record = Record { slot: Some(slot), version, other_version, starts, stage, reason, fallback, corruption };
             let parsed = Record::parse(&record.render()).expect("what was rendered is read");
             prop_assert_eq!(Record::parse(&parsed.render()), Some(parsed.clone()));
-            prop_assert_eq!((parsed.slot, parsed.starts), (Some(slot), starts));
+            prop_assert_eq!((parsed.slot, parsed.starts, parsed.corruption), (Some(slot), starts, corruption));
         }
 
         #[test]

@@ -58,6 +58,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::corruption::Corruption;
     use crate::record::{Fallback, Stage};
 
     #[test]
@@ -70,6 +71,7 @@ mod tests {
             stage: Some(Stage::Init),
             reason: None,
             fallback: Some(Fallback { from: Slot::B, version: None, reason: "why".into() }),
+            corruption: Some(Corruption { slot: Slot::A, block: None }),
         };
         let full = Snapshot {
             running: Some(Slot::A),

@@ -83,12 +83,6 @@ impl Mapper {
         made
     }
 
-    /// Gives a device another target while it is in use.
-    pub fn replace(&self, name: &str, target: &Target) -> io::Result<()> {
-        self.load(name, target)?;
-        self.resume(name)
-    }
-
     /// Removes a device that nobody uses.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         let mut request = Request::new(name)?;

@@ -8,6 +8,8 @@ pub mod dm;
 pub mod epoll;
 pub mod inherit;
 pub mod kmsg;
+pub mod mapper_events;
+pub mod memory;
 pub mod module;
 pub mod notify;
 pub mod packet;

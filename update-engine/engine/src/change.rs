@@ -47,12 +47,7 @@ pub enum Outcome {
 
 /// Decides what a change of the running slot writes.
 pub fn plan(contents: &Contents, running: Slot, version: &str, change: &Change) -> Plan {
-    let present = contents.record.clone().filter(|record| record.slot == Some(running));
-    let base = present.unwrap_or_else(|| {
-        // Early boot could not write the record of this start: begin one, keep what is known of the last fallback.
-        let fallback = contents.record.as_ref().and_then(|record| record.fallback.clone());
-        Record { fallback, ..Record::default() }.start(None, running, version)
-    });
+    let base = Record::of_running(contents.record.as_ref(), running, version);
     let (flags, record) = match change {
         Change::MarkGood => {
             let lost =

@@ -92,6 +92,9 @@ pub fn text(snapshot: &Snapshot) -> String {
         let version = fallback.version.as_ref().map(|version| format!(" ({version})")).unwrap_or_default();
         text.push_str(&format!("\nlast fallback: from slot {}{version}: {}\n", fallback.from, fallback.reason));
     }
+    if let Some(corruption) = snapshot.record.as_ref().and_then(|record| record.corruption) {
+        text.push_str(&format!("\n{corruption}: install the release again\n"));
+    }
     text
 }
 
@@ -124,12 +127,14 @@ pub fn json(snapshot: &Snapshot) -> Value {
         "stage": record.and_then(|record| record.stage).map(|stage| stage.word()),
         "failure": record.and_then(|record| record.reason.clone()),
         "fallback": fallback,
+        "corrupt": record.and_then(|record| record.corruption).map(|corruption| corruption.slot.letter()),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ferrite_layout::corruption::{BadBlock, Corruption};
     use ferrite_layout::record::{Fallback, Stage};
     use ferrite_layout::{Record, SlotState};
 
@@ -171,6 +176,17 @@ mod tests {
         assert!(text(&last_try).contains("no slot is usable; the boot loader will try slot a, then b"));
         last_try.flags = None;
         assert!(text(&last_try).contains("no whole copy of the slot flags was found"));
+    }
+
+    #[test]
+    fn a_corrupt_root_that_nothing_can_replace_is_told() {
+        let mut snapshot = running_a(SlotState::fresh());
+        let block = BadBlock::from_announcement("0,4711");
+        let found = Corruption { slot: Slot::A, block };
+        snapshot.record = snapshot.record.map(|record| record.find_corrupt(found));
+        let told = "\nthe root of slot a is corrupt at data block 4711: install the release again\n";
+        assert!(text(&snapshot).ends_with(told), "{}", text(&snapshot));
+        assert_eq!(json(&snapshot)["corrupt"], "a");
     }
 
     #[test]

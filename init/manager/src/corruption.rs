@@ -2,8 +2,8 @@
 //! down for the slot and the machine goes where `ferrite_layout::corruption` says.
 //!
 //! Nothing here reads the root. The program itself was read to its end by early boot, what it has touched since is kept
-//! in memory, and writing down is rehearsed once so that it has been touched. If a page is lost all the same, PID 1 dies,
-//! the kernel restarts the machine, and early boot finds the corrupt program.
+//! in memory, and writing down is rehearsed once so that it has been touched. If a page is lost all the same, PID 1
+//! dies, the kernel restarts the machine, and early boot finds the corrupt program.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;

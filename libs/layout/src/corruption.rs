@@ -98,7 +98,7 @@ impl fmt::Display for Corruption {
 pub enum Then {
     /// Restarts; the boot loader is expected to start this slot.
     Restart(Option<Slot>),
-    /// Stays up and reachable, with I/O errors where the root is corrupt: restarting was tried and there is nothing else.
+    /// Stays up and reachable, with I/O errors where the root is corrupt: restarting was tried, there is nothing else.
     Stay,
 }
 

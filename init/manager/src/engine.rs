@@ -175,6 +175,8 @@ pub struct Engine {
     pub began_us: u64,
     /// When the first transaction was over.
     pub booted_us: Option<u64>,
+    /// Units that may not be needed any more.
+    pub idle_units: BTreeSet<UnitId>,
     /// A wish to execute PID 1 again.
     pub reexec: Option<Reexec>,
 }
@@ -270,6 +272,7 @@ impl Engine {
             }
         }
         self.check_phase();
+        self.collect();
     }
 
     fn due(&mut self, key: TimerKey) {

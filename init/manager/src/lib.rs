@@ -16,6 +16,7 @@ mod transitions;
 mod state;
 
 mod corruption;
+mod collect;
 mod engine;
 mod keeping;
 mod lifecycle;

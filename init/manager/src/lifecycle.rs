@@ -207,6 +207,7 @@ impl Engine {
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.group = None;
         }
+        self.idle_units.insert(id);
     }
 
     /// The control groups that changed: a service may have lost its last process.
@@ -305,6 +306,7 @@ impl Engine {
         }
         if new.is_down() {
             self.stop_unneeded(id);
+            self.idle_units.insert(id);
         }
         self.wake_related(id);
     }

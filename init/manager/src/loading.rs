@@ -88,6 +88,7 @@ impl Engine {
                     }
                     aliases.into_iter().chain(more).for_each(|alias| self.units.alias(alias, id));
                     self.warn_about(id);
+                    self.idle_units.insert(id);
                     open.push_back(id);
                     return Some(id);
                 }

@@ -337,6 +337,7 @@ impl Engine {
                 }
             }
             self.wake_related(job.unit);
+            self.idle_units.insert(job.unit);
         }
     }
 

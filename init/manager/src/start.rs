@@ -189,6 +189,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         idle: None,
         began_us,
         booted_us: None,
+        idle_units: BTreeSet::new(),
         reexec: None,
     })
 }

@@ -88,6 +88,12 @@ pub struct Runtime {
     pub unit: Unit,
     /// Its links to other units.
     pub links: BTreeMap<Relation, BTreeSet<UnitId>>,
+    /// The units whose files or settings name this one: as long as one of them stays, this one does.
+    pub named_by: BTreeSet<UnitId>,
+    /// The units that it names.
+    pub names: BTreeSet<UnitId>,
+    /// Further names under which it was asked for.
+    pub other_names: Vec<UnitName>,
     /// Its state.
     pub kind: Kind,
     /// Its job.
@@ -127,6 +133,9 @@ impl Runtime {
         Runtime {
             unit,
             links: BTreeMap::new(),
+            named_by: BTreeSet::new(),
+            names: BTreeSet::new(),
+            other_names: Vec::new(),
             kind,
             job: None,
             times: Times::default(),
@@ -201,8 +210,7 @@ fn idle(unit: &Unit) -> Kind {
         Config::Service(_) => Kind::Service(Machine::default()),
         Config::Mount(_) => Kind::Mount(MountState::default()),
         Config::Target => Kind::Passive(false),
-        // Slices exist as long as the system runs; they hold no process of their own.
-        Config::Slice(_) => Kind::Passive(true),
+        Config::Slice(_) => Kind::Passive(crate::collect::is_perpetual(unit.name.as_str())),
         Config::Socket(_)
         | Config::Timer(_)
         | Config::Path(_)
@@ -241,19 +249,21 @@ fn service_active(machine: &Machine, idle: bool) -> Active {
 /// All units by number and by name.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: Vec<Runtime>,
+    entries: Vec<Option<Runtime>>,
     names: BTreeMap<UnitName, UnitId>,
+    /// Places of units that were forgotten.
+    free: Vec<usize>,
 }
 
 impl Table {
-    /// The unit of a number. Numbers are never reused, so one that we gave out is always there.
+    /// The unit of a number, as long as it is not forgotten.
     pub fn get(&self, id: UnitId) -> Option<&Runtime> {
-        self.entries.get(id.0)
+        self.entries.get(id.0)?.as_ref()
     }
 
     /// The unit of a number, to change it.
     pub fn get_mut(&mut self, id: UnitId) -> Option<&mut Runtime> {
-        self.entries.get_mut(id.0)
+        self.entries.get_mut(id.0)?.as_mut()
     }
 
     /// The number of a name or alias.
@@ -263,33 +273,71 @@ impl Table {
 
     /// Adds a unit under its name; `None` when there are too many.
     pub fn add(&mut self, unit: Unit) -> Option<UnitId> {
-        if self.entries.len() >= UNITS_MAX {
-            return None;
-        }
-        let id = UnitId(self.entries.len());
-        self.names.insert(unit.name.clone(), id);
-        self.entries.push(Runtime::new(unit));
+        let name = unit.name.clone();
+        let id = match self.free.pop() {
+            Some(place) => UnitId(place),
+            None if self.entries.len() >= UNITS_MAX => return None,
+            None => {
+                self.entries.push(None);
+                UnitId(self.entries.len() - 1)
+            }
+        };
+        *self.entries.get_mut(id.0)? = Some(Runtime::new(unit));
+        self.names.insert(name, id);
         Some(id)
+    }
+
+    /// Forgets a unit with its names and links. Its number may be given to another one.
+    pub fn remove(&mut self, id: UnitId) {
+        let Some(runtime) = self.entries.get_mut(id.0).and_then(Option::take) else { return };
+        let linked: BTreeSet<UnitId> = runtime.links.into_values().flatten().collect();
+        for other in linked {
+            if let Some(other) = self.get_mut(other) {
+                other.links.values_mut().for_each(|links| {
+                    links.remove(&id);
+                });
+            }
+        }
+        for other in runtime.names {
+            if let Some(other) = self.get_mut(other) {
+                other.named_by.remove(&id);
+            }
+        }
+        for other in runtime.named_by {
+            if let Some(other) = self.get_mut(other) {
+                other.names.remove(&id);
+            }
+        }
+        for name in std::iter::once(runtime.unit.name).chain(runtime.unit.aliases).chain(runtime.other_names) {
+            if self.names.get(&name) == Some(&id) {
+                self.names.remove(&name);
+            }
+        }
+        self.free.push(id.0);
     }
 
     /// Is there still room for names that anybody may ask for?
     pub fn has_room_for_guests(&self) -> bool {
-        self.entries.len() < UNITS_MAX / 4
+        self.entries.len() - self.free.len() < UNITS_MAX / 4
     }
 
     /// Makes a further name known.
     pub fn alias(&mut self, name: UnitName, id: UnitId) {
+        if let Some(runtime) = self.get_mut(id) {
+            runtime.other_names.push(name.clone());
+        }
         self.names.insert(name, id);
     }
 
     /// All units.
     pub fn iter(&self) -> impl Iterator<Item = (UnitId, &Runtime)> {
-        self.entries.iter().enumerate().map(|(number, runtime)| (UnitId(number), runtime))
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(|(number, runtime)| Some((UnitId(number), runtime.as_ref()?)))
     }
 
     /// All numbers.
     pub fn ids(&self) -> Vec<UnitId> {
-        (0..self.entries.len()).map(UnitId).collect()
+        self.iter().map(|(id, _)| id).collect()
     }
 
     /// Links two units, both ways.
@@ -297,18 +345,35 @@ impl Table {
         if from == to {
             return;
         }
-        if let (Some(there), Some(runtime)) = (relation(dependency), self.entries.get_mut(from.0)) {
+        self.refer(from, to);
+        if matches!(dependency, Dependency::OnFailure | Dependency::OnSuccess) {
+            // What is started at the end of another unit may ask how that one ended.
+            self.refer(to, from);
+        }
+        if let (Some(there), Some(runtime)) = (relation(dependency), self.get_mut(from)) {
             runtime.links.entry(there).or_default().insert(to);
         }
-        if let (Some(back), Some(runtime)) = (relation(dependency.inverse()), self.entries.get_mut(to.0)) {
+        if let (Some(back), Some(runtime)) = (relation(dependency.inverse()), self.get_mut(to)) {
             runtime.links.entry(back).or_default().insert(from);
+        }
+    }
+
+    /// Notes that one unit names another, which is then kept as long as the first one is.
+    pub fn refer(&mut self, from: UnitId, to: UnitId) {
+        if let Some(runtime) = self.get_mut(from) {
+            runtime.names.insert(to);
+        }
+        if let Some(runtime) = self.get_mut(to) {
+            runtime.named_by.insert(from);
         }
     }
 
     /// Forgets all links, before they are made anew.
     pub fn unlink_all(&mut self) {
-        for runtime in &mut self.entries {
+        for runtime in self.entries.iter_mut().flatten() {
             runtime.links.clear();
+            runtime.names.clear();
+            runtime.named_by.clear();
         }
     }
 

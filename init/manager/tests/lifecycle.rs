@@ -244,7 +244,7 @@ fn services_live_as_they_were_seen_to_live() {
     for (unit, more) in each(&cases, |case| check_end(&machine, case)) {
         faults.entry(unit).or_default().extend(more);
     }
-    report(faults, &machine.log(), 140);
+    report(faults, &machine.log(), 6);
 }
 
 #[test]

@@ -15,8 +15,8 @@ mod transitions;
 
 mod state;
 
-mod corruption;
 mod collect;
+mod corruption;
 mod engine;
 mod keeping;
 mod lifecycle;

@@ -11,10 +11,10 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use ferrite_boards::Glob;
 use ferrite_modules::index::{self, Module};
+use ferrite_modules::kmod_index;
 use serde::{Deserialize, Serialize};
 
 use crate::depmod;
-use crate::kmod_index;
 use crate::tree::{Node, Origin, Tree};
 
 const MODULES: &str = "/usr/lib/modules";

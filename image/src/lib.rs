@@ -22,7 +22,6 @@ pub mod cpio;
 pub mod depmod;
 pub mod initrd;
 pub mod kernel;
-pub mod kmod_index;
 
 pub mod erofs;
 pub mod slot;

@@ -113,7 +113,11 @@ impl Entry {
 
 /// fnmatch(3) without flags: `*`, `?`, `[a-z]`, `[!a]`, `\x`.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let (mut pattern, mut text) = (pattern.as_bytes(), text.as_bytes());
+    matches_bytes(pattern.as_bytes(), text.as_bytes())
+}
+
+/// The same for text in pieces.
+pub(crate) fn matches_bytes(mut pattern: &[u8], mut text: &[u8]) -> bool {
     let mut retry: Option<(&[u8], &[u8])> = None;
     loop {
         if let [b'*', rest @ ..] = pattern {

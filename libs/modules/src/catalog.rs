@@ -1,4 +1,7 @@
 //! Everything that is known of one kernel's modules. Pure but `read`.
+//!
+//! A folder with the binary indexes is not read through: a look-up walks down a trie. Early boot carries the texts of
+//! a few modules instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,6 +10,7 @@ use std::path::Path;
 use crate::alias::AliasIndex;
 use crate::index::{self, Module};
 use crate::name::ModuleName;
+use crate::trie::Trie;
 
 /// Limit of one index file; the largest of a generic kernel has 1.4 MB.
 const FILE_BYTES: u64 = 16 << 20;
@@ -14,10 +18,19 @@ const FILE_BYTES: u64 = 16 << 20;
 /// The modules of one kernel and how they hang together.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
+    binary: Option<Binary>,
     modules: BTreeMap<ModuleName, Entry>,
     aliases: AliasIndex,
     softdeps: BTreeMap<ModuleName, Softdeps>,
     builtin: BTreeSet<ModuleName>,
+}
+
+/// The binary indexes, which stand for the texts of the same names.
+#[derive(Clone, Debug)]
+struct Binary {
+    dep: Trie,
+    alias: Trie,
+    builtin: Trie,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,15 +60,20 @@ pub struct IndexFiles<'a> {
 }
 
 impl Catalog {
-    /// Reads the index files of a folder like /lib/modules/6.12.1; only modules.dep must exist.
+    /// Reads the index files of a folder like /lib/modules/6.12.1; only modules.dep must exist, as text or binary.
     pub fn read(folder: &Path) -> io::Result<Catalog> {
         let optional = |name: &str| match read_text(&folder.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             other => other,
         };
+        let softdep = optional("modules.softdep")?;
+        if let Some(binary) = Binary::read(folder) {
+            let mut catalog = Catalog { binary: Some(binary), ..Catalog::default() };
+            softdep.lines().for_each(|line| catalog.add_softdep(line));
+            return Ok(catalog);
+        }
         let dep = read_text(&folder.join("modules.dep"))?;
-        let (alias, softdep) = (optional("modules.alias")?, optional("modules.softdep")?);
-        let builtin = optional("modules.builtin")?;
+        let (alias, builtin) = (optional("modules.alias")?, optional("modules.builtin")?);
         Ok(Catalog::parse(&IndexFiles { dep: &dep, alias: &alias, softdep: &softdep, builtin: &builtin }))
     }
 
@@ -80,37 +98,37 @@ impl Catalog {
         })
     }
 
-    /// Number of modules.
-    pub fn len(&self) -> usize {
-        self.modules.len()
-    }
-
-    /// Whether there is no module at all.
-    pub fn is_empty(&self) -> bool {
-        self.modules.is_empty()
-    }
-
     /// Path of a module below the folder.
-    pub fn path(&self, module: &ModuleName) -> Option<&str> {
-        self.modules.get(module).map(|entry| entry.path.as_str())
+    pub fn path(&self, module: &ModuleName) -> Option<String> {
+        self.entry(module).map(|entry| entry.path)
     }
 
     /// Whether the kernel contains the module.
     pub fn is_builtin(&self, module: &ModuleName) -> bool {
-        self.builtin.contains(module)
+        match &self.binary {
+            Some(binary) => binary.builtin.get(module.as_str()).is_some(),
+            None => self.builtin.contains(module),
+        }
     }
 
     /// The modules that a name, an alias or a modalias stands for; none if nothing is known of it.
     pub fn resolve(&self, wanted: &str) -> Vec<ModuleName> {
         let name = ModuleName::new(wanted);
-        if self.modules.contains_key(&name) || self.builtin.contains(&name) {
+        if self.entry(&name).is_some() || self.is_builtin(&name) {
             return vec![name];
         }
-        self.aliases.find(wanted).into_iter().map(ModuleName::new).collect()
+        let found = match &self.binary {
+            Some(binary) => binary.alias.find(wanted),
+            None => self.aliases.find(wanted),
+        };
+        found.into_iter().map(ModuleName::new).collect()
     }
 
-    pub(crate) fn entry(&self, module: &ModuleName) -> Option<&Entry> {
-        self.modules.get(module)
+    pub(crate) fn entry(&self, module: &ModuleName) -> Option<Entry> {
+        match &self.binary {
+            Some(binary) => binary.dep.get(module.as_str()).and_then(Entry::parse),
+            None => self.modules.get(module).cloned(),
+        }
     }
 
     pub(crate) fn softdeps(&self, module: &ModuleName) -> Option<&Softdeps> {
@@ -118,12 +136,9 @@ impl Catalog {
     }
 
     fn add_dependencies(&mut self, line: &str) {
-        let Some((path, dependencies)) = line.split_once(':') else { return };
-        let entry = Entry {
-            path: path.trim().to_owned(),
-            dependencies: dependencies.split_whitespace().map(ModuleName::of_path).collect(),
-        };
-        self.modules.insert(ModuleName::of_path(path.trim()), entry);
+        if let Some(entry) = Entry::parse(line) {
+            self.modules.insert(ModuleName::of_path(&entry.path), entry);
+        }
     }
 
     fn add_alias(&mut self, line: &str) {
@@ -149,16 +164,42 @@ impl Catalog {
     }
 }
 
+impl Entry {
+    /// Reads a line of modules.dep.
+    fn parse(line: &str) -> Option<Entry> {
+        let (path, dependencies) = line.split_once(':')?;
+        let dependencies = dependencies.split_whitespace().map(ModuleName::of_path).collect();
+        Some(Entry { path: path.trim().to_owned(), dependencies })
+    }
+}
+
+impl Binary {
+    /// `None` when one of the files is not there or has another format: then the texts are read.
+    fn read(folder: &Path) -> Option<Binary> {
+        let trie = |name: &str| Trie::parse(read_bytes(&folder.join(name)).ok()?);
+        Some(Binary {
+            dep: trie("modules.dep.bin")?,
+            alias: trie("modules.alias.bin")?,
+            builtin: trie("modules.builtin.bin")?,
+        })
+    }
+}
+
 fn read_text(path: &Path) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&read_bytes(path)?).into_owned())
+}
+
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     if std::fs::metadata(path)?.len() > FILE_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("'{}' is too large", path.display())));
     }
-    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+    std::fs::read(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kmod_index;
 
     const FILES: IndexFiles = IndexFiles {
         dep: "k/virtio_blk.ko: k/virtio.ko\nk/virtio.ko:\ngarbage\n",
@@ -170,13 +211,12 @@ mod tests {
     #[test]
     fn a_name_a_modalias_and_a_built_in_module_are_found() {
         let catalog = Catalog::parse(&FILES);
-        assert_eq!(catalog.len(), 2);
         assert_eq!(catalog.resolve("virtio-blk"), [ModuleName::new("virtio_blk")]);
         assert_eq!(catalog.resolve("virtio:d00000002v00001AF4"), [ModuleName::new("virtio_blk")]);
         assert_eq!(catalog.resolve("ext4"), [ModuleName::new("ext4")]);
         assert!(catalog.is_builtin(&ModuleName::new("ext4")));
         assert!(catalog.resolve("unknown").is_empty());
-        assert_eq!(catalog.path(&ModuleName::new("virtio")), Some("k/virtio.ko"));
+        assert_eq!(catalog.path(&ModuleName::new("virtio")), Some("k/virtio.ko".to_owned()));
     }
 
     #[test]
@@ -193,7 +233,37 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         assert_eq!(Catalog::read(&folder).unwrap_err().kind(), io::ErrorKind::NotFound);
         std::fs::write(folder.join("modules.dep"), FILES.dep).unwrap();
-        assert_eq!(Catalog::read(&folder).unwrap().len(), 2);
+        assert!(Catalog::read(&folder).unwrap().path(&ModuleName::new("virtio")).is_some());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn binary_indexes_say_what_the_texts_say() {
+        let folder = std::env::temp_dir().join(format!("ferrite-modules-binary-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let module = |path: &str, aliases: &[&str]| Module {
+            path: path.to_owned(),
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            ..Module::default()
+        };
+        let modules = [module("k/virtio_blk.ko", &["virtio:d00000002v*"]), module("k/virtio.ko", &[])];
+        for (name, bytes) in [
+            ("modules.dep.bin", kmod_index::dependencies(FILES.dep)),
+            ("modules.alias.bin", kmod_index::aliases(&modules)),
+            ("modules.builtin.bin", kmod_index::builtin(FILES.builtin)),
+            ("modules.softdep", FILES.softdep.as_bytes().to_vec()),
+        ] {
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+        let catalog = Catalog::read(&folder).unwrap();
+        assert!(catalog.binary.is_some());
+        for wanted in ["virtio-blk", "virtio:d00000002v00001AF4", "ext4", "unknown", "virtio"] {
+            assert_eq!(catalog.resolve(wanted), Catalog::parse(&FILES).resolve(wanted), "{wanted}");
+        }
+        assert_eq!(
+            catalog.plan("virtio-blk", &BTreeSet::new()),
+            Catalog::parse(&FILES).plan("virtio-blk", &BTreeSet::new())
+        );
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

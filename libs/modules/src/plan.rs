@@ -74,7 +74,7 @@ impl Catalog {
                     }
                 }
                 Work::Emit(name, need) => {
-                    let path = self.path(&name).unwrap_or_default().to_owned();
+                    let path = self.path(&name).unwrap_or_default();
                     steps.push(Step { name, path, need });
                 }
             }
@@ -94,7 +94,7 @@ impl Catalog {
         };
         let softdeps = self.softdeps(&name);
         let (pre, post) = softdeps.map(|soft| (wish(&soft.pre), wish(&soft.post))).unwrap_or_default();
-        let dependencies = self.entry(&name).map(|entry| entry.dependencies.clone()).unwrap_or_default();
+        let dependencies = self.entry(&name).map(|entry| entry.dependencies).unwrap_or_default();
         work.extend(post);
         work.push(Work::Emit(name, need));
         // modules.dep lists the nearest first and what must come first last: the stack turns it round.

@@ -1,13 +1,13 @@
-//! The binary index files that `modprobe` reads (modules.dep.bin and its like). Pure.
+//! Writes the binary index files that `modprobe` and `trie` read (modules.dep.bin and its like). Pure.
 //!
-//! The kernel runs modprobe by itself, for a file system or a protocol that a program asks for, and modprobe reads no
-//! text. A file is a trie of keys: each node holds what its keys have in common, a table of children by the next byte,
+//! A file is a trie of keys: each node holds what its keys have in common, a table of children by the next byte,
 //! and the values of the key that ends there. All numbers are big-endian; an offset carries in its upper bits what the
 //! node at it consists of.
 
 use std::collections::BTreeMap;
 
-use ferrite_modules::index::Module;
+use crate::index::Module;
+use crate::name::{ModuleName, normalise_alias};
 
 const MAGIC: u32 = 0xb007_f457;
 const VERSION: u32 = 0x0002_0001;
@@ -72,21 +72,14 @@ fn add(keys: &mut Keys, key: &str, rank: usize, value: &str) {
 }
 
 fn module_name(path: &str) -> String {
-    normalise(ferrite_modules::ModuleName::of_path(path).as_str())
+    normalise(ModuleName::of_path(path).as_str())
 }
 
 /// Dashes and underscores are one character, but for ranges in brackets.
 fn normalise(text: &str) -> String {
-    let mut in_brackets = false;
-    let one = |character: char| {
-        match character {
-            '[' => in_brackets = true,
-            ']' => in_brackets = false,
-            _ => {}
-        }
-        if character == '-' && !in_brackets { '_' } else { character }
-    };
-    text.chars().map(one).collect()
+    let mut output = String::with_capacity(text.len());
+    normalise_alias(text, &mut output);
+    output
 }
 
 fn write(keys: &Keys) -> Vec<u8> {

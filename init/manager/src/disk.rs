@@ -15,9 +15,48 @@ const NAMES_MAX: usize = 20_000;
 /// The file system as the loader sees it.
 #[derive(Debug, Default)]
 pub struct Disk {
-    directories: RefCell<BTreeMap<String, Vec<String>>>,
+    directories: RefCell<BTreeMap<String, Listing>>,
     link_names: RefCell<BTreeMap<String, Vec<String>>>,
     links: RefCell<BTreeMap<String, Option<String>>>,
+    /// The file that was read last: a unit is looked at before it is loaded.
+    last: RefCell<Option<(String, Vec<u8>)>>,
+}
+
+/// The names in a directory, sorted.
+#[derive(Debug, Default)]
+struct Listing {
+    names: Vec<String>,
+    /// A name that is not here is not there either.
+    whole: bool,
+}
+
+impl Listing {
+    fn read(directory: &str) -> Listing {
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let whole = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+                return Listing { names: Vec::new(), whole };
+            }
+        };
+        let mut listing = Listing { names: Vec::new(), whole: true };
+        for entry in entries {
+            match entry.map(|entry| entry.file_name().into_string()) {
+                Ok(Ok(name)) if listing.names.len() < NAMES_MAX => listing.names.push(name),
+                // No unit has a name that is no text.
+                Ok(Err(_)) => {}
+                Ok(Ok(_)) | Err(_) => listing.whole = false,
+            }
+        }
+        listing.names.sort();
+        listing
+    }
+
+    /// `None`: nobody knows.
+    fn has(&self, name: &str) -> Option<bool> {
+        let found = self.names.binary_search_by(|have| have.as_str().cmp(name)).is_ok();
+        (found || self.whole).then_some(found)
+    }
 }
 
 impl Disk {
@@ -26,36 +65,33 @@ impl Disk {
         self.directories.borrow_mut().clear();
         self.link_names.borrow_mut().clear();
         self.links.borrow_mut().clear();
+        *self.last.borrow_mut() = None;
     }
 
     /// Is this name in its directory? Known directories are not read again.
     fn exists(&self, path: &str) -> bool {
         let Some((directory, name)) = path.rsplit_once('/') else { return false };
-        self.names(directory, |names| names.binary_search_by(|have| have.as_str().cmp(name)).is_ok())
+        self.listing(directory, |listing| listing.has(name)).unwrap_or_else(|| std::path::Path::new(path).exists())
     }
 
-    /// Looks at the names in a directory, which is read if it is not known yet.
-    fn names<T>(&self, directory: &str, look: impl FnOnce(&[String]) -> T) -> T {
+    /// Looks at a directory, which is read if it is not known yet.
+    fn listing<T>(&self, directory: &str, look: impl FnOnce(&Listing) -> T) -> T {
         if let Some(known) = self.directories.borrow().get(directory) {
             return look(known);
         }
         if self.is_missing(directory) {
-            return look(&[]);
+            return look(&Listing { names: Vec::new(), whole: true });
         }
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect();
-        names.sort();
-        let seen = look(&names);
-        self.directories.borrow_mut().insert(directory.to_owned(), names);
+        let listing = Listing::read(directory);
+        let seen = look(&listing);
+        self.directories.borrow_mut().insert(directory.to_owned(), listing);
         seen
     }
 
     /// Does the directory above, which is known, not hold this one? Most units have none of their own.
     fn is_missing(&self, directory: &str) -> bool {
         let Some((above, name)) = directory.rsplit_once('/') else { return false };
-        let known = self.directories.borrow();
-        known.get(above).is_some_and(|names| names.binary_search_by(|have| have.as_str().cmp(name)).is_err())
+        self.directories.borrow().get(above).is_some_and(|listing| listing.has(name) == Some(false))
     }
 }
 
@@ -69,21 +105,33 @@ pub fn read_plain(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     plain(std::fs::metadata(path)?)?;
     let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
-    plain(file.metadata()?)?;
-    let mut bytes = Vec::new();
+    let metadata = file.metadata()?;
+    let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
+    plain(metadata)?;
+    // One byte more: the read that finds the end needs room.
+    let mut bytes = Vec::with_capacity(size.saturating_add(1));
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 impl Files for Disk {
     fn read(&self, path: &str) -> Option<Result<Vec<u8>, String>> {
-        if !self.exists(path) && !std::path::Path::new(path).exists() {
+        if !self.exists(path) {
             return None;
+        }
+        if let Some((last, bytes)) = &*self.last.borrow()
+            && last == path
+        {
+            return Some(Ok(bytes.clone()));
         }
         let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
         match read_plain(path, limit) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            outcome => Some(outcome.map_err(|error| error.to_string())),
+            Err(error) => Some(Err(error.to_string())),
+            Ok(bytes) => {
+                *self.last.borrow_mut() = Some((path.to_owned(), bytes.clone()));
+                Some(Ok(bytes))
+            }
         }
     }
 
@@ -100,7 +148,7 @@ impl Files for Disk {
     }
 
     fn list(&self, directory: &str) -> Vec<String> {
-        self.names(directory, <[String]>::to_vec)
+        self.listing(directory, |listing| listing.names.clone())
     }
 
     fn links(&self, directory: &str) -> Vec<String> {
@@ -111,5 +159,28 @@ impl Files for Disk {
         names.retain(|name| self.link(&format!("{directory}/{name}")).is_some());
         self.link_names.borrow_mut().insert(directory.to_owned(), names.clone());
         names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_its_parent_does_not_name_is_not_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::create_dir(at("a.service.d")).unwrap();
+        std::fs::write(at("a.service.d/x.conf"), "").unwrap();
+        let disk = Disk::default();
+        assert!(!disk.is_missing(&at("b.service.d")), "nothing is known yet");
+        assert_eq!(disk.read(&at("a.service")), None);
+        assert!(disk.is_missing(&at("b.service.d")));
+        assert_eq!(disk.list(&at("b.service.d")), Vec::<String>::new());
+        assert_eq!(disk.list(&at("a.service.d")), ["x.conf"]);
+        std::fs::create_dir(at("b.service.d")).unwrap();
+        disk.forget();
+        assert_eq!(disk.list(&at("b.service.d")), Vec::<String>::new());
+        assert!(!disk.is_missing(&at("b.service.d")));
     }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use ferrite_files::Root;
 use ferrite_unit::file::FILE_MAX;
 use ferrite_unit::graph::{Graph, Node};
+use ferrite_unit::load::DeviceUnits;
 use ferrite_unit::specifier::Host;
 use ferrite_unit::{Files, LoadPath, Loader, UnitName, show};
 
@@ -50,7 +51,7 @@ pub fn dump(arguments: impl Iterator<Item = String>, unit_path: Option<&str>) ->
     let path = unit_path.map_or_else(LoadPath::default, LoadPath::parse);
     let host = host(&root, options.root.is_some());
     let mut graph = Graph::default();
-    let loader = Loader { path: &path, files: &root, host: &host };
+    let loader = Loader { path: &path, files: &root, host: &host, devices: DeviceUnits::Present };
     load(&mut graph, &loader, &options.units);
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut missing = None;

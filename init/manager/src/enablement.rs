@@ -14,7 +14,7 @@ const LINES_MAX: usize = 10_000;
 
 /// The state of a unit file.
 pub fn of(name: &UnitName, path: &LoadPath, disk: &Disk, host: &Host) -> Enablement {
-    let loader = Loader { path, files: disk, host };
+    let loader = Loader { path, files: disk, host, devices: ferrite_unit::load::DeviceUnits::Absent };
     let unit = match loader.load(name) {
         Loaded::Alias(_) => return Enablement::Alias,
         Loaded::Unit(unit) => unit,

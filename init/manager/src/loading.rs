@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ferrite_unit::dependency::Origin;
+use ferrite_unit::load::DeviceUnits;
 use ferrite_unit::unit::MountNeed;
 use ferrite_unit::{Dependency, LoadState, Loaded, Loader, Unit, UnitKind, UnitName};
 
@@ -46,7 +47,7 @@ impl Engine {
     }
 
     fn loader(&self) -> Loader<'_> {
-        Loader { path: &self.settings.load_path, files: &self.disk, host: &self.host }
+        Loader { path: &self.settings.load_path, files: &self.disk, host: &self.host, devices: DeviceUnits::Absent }
     }
 
     /// Puts a fresh unit in the place of an older one; what runs stays as it is.

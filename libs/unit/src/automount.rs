@@ -13,13 +13,13 @@ pub struct Automount {
     pub extra_options: Option<String>,
     /// `DirectoryMode=`.
     pub directory_mode: u32,
-    /// `TimeoutIdleSec=`.
+    /// `TimeoutIdleSec=`; zero, the default, and infinity both mean that it stays mounted.
     pub timeout_idle: Span,
 }
 
 impl Default for Automount {
     fn default() -> Self {
-        Automount { where_: String::new(), extra_options: None, directory_mode: 0o755, timeout_idle: Span::Infinite }
+        Automount { where_: String::new(), extra_options: None, directory_mode: 0o755, timeout_idle: Span::seconds(0) }
     }
 }
 

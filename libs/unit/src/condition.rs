@@ -161,14 +161,20 @@ impl Condition {
                 | Subject::PathIsSymbolicLink
                 | Subject::PathIsMountPoint
                 | Subject::PathIsReadWrite
+                | Subject::PathIsEncrypted
                 | Subject::DirectoryNotEmpty
                 | Subject::FileNotEmpty
                 | Subject::FileIsExecutable
+                | Subject::NeedsUpdate
         );
-        if is_path && !argument.starts_with('/') {
-            return Err(wrong(argument, "an absolute path"));
-        }
-        Ok(Condition { strength, subject, argument: argument.to_owned(), negated, triggering })
+        let argument = match is_path {
+            true => {
+                let plain = crate::escape::simplify_path(argument).filter(|_| argument.starts_with('/'));
+                format!("/{}", plain.ok_or_else(|| wrong(argument, "an absolute path without '..'"))?)
+            }
+            false => argument.to_owned(),
+        };
+        Ok(Condition { strength, subject, argument, negated, triggering })
     }
 }
 

@@ -1,55 +1,76 @@
-//! Dependencies that a unit has by its kind and by its other settings, as systemd adds them. Pure.
+//! What a unit is linked to by its kind and by its other settings, as systemd does it. Pure.
+//!
+//! The order in which targets follow what they pull in is not here: it depends on the other units (`graph`).
 
 use crate::dependency::{Dependency, Origin};
-use crate::exec::Stream;
+use crate::exec::Exec;
+use crate::load::DeviceUnits;
 use crate::name::{UnitKind, UnitName};
+use crate::sandbox::PrivateTmp;
 use crate::service::ServiceType;
 use crate::unit::{Config, MountNeed, Unit};
 
-fn add(unit: &mut Unit, dependencies: &[Dependency], other: &str, origin: Origin) {
-    // The names here are ours and well formed.
-    if let Ok(name) = UnitName::parse(other) {
-        for dependency in dependencies {
-            unit.add(*dependency, name.clone(), origin);
+use Dependency::{After, Before, Conflicts, InSlice, Requires, Triggers, Wants};
+
+/// Adds relations to a unit.
+struct Linker<'a> {
+    unit: &'a mut Unit,
+    devices: DeviceUnits,
+}
+
+/// Adds what follows from the settings. Call once, after all entries were taken.
+pub(crate) fn extras(unit: &mut Unit, devices: DeviceUnits) {
+    let config = unit.config.clone();
+    let mut linker = Linker { unit, devices };
+    match &config {
+        Config::Service(service) => {
+            linker.exec(&service.exec, service.exec.uses_journal());
+            linker.default_slice();
+            linker.service_defaults();
+            if service.kind == ServiceType::Dbus && service.bus_name.is_some() {
+                linker.add(&[Requires, After], "dbus.socket", Origin::File);
+            }
         }
+        Config::Mount(mount) => {
+            linker.exec(&mount.exec, mount.exec.uses_journal() && linker.unit.name.as_str() != "-.mount");
+            linker.default_slice();
+            linker.mount(mount);
+        }
+        Config::Socket(socket) => linker.socket(socket),
+        Config::Swap(swap) => linker.swap(swap),
+        Config::Timer(timer) => linker.timer(timer),
+        Config::Path(path) => linker.path(path),
+        Config::Automount(automount) => linker.automount(automount),
+        Config::Slice(_) => {
+            if let Some(parent) = parent_slice(&linker.unit.name) {
+                linker.unit.add(InSlice, parent, Origin::Implicit);
+            }
+            linker.until_shutdown();
+        }
+        Config::Scope(_) => {
+            linker.default_slice();
+            linker.until_shutdown();
+        }
+        Config::Target => {
+            if linker.unit.name.as_str() != "shutdown.target" {
+                linker.until_shutdown();
+            }
+        }
+        Config::Device => {}
     }
 }
 
-/// Adds everything that the files leave unsaid. Call once, after all entries were taken.
-pub(crate) fn complete(unit: &mut Unit) {
-    slice(unit);
-    if unit.exec().is_some() {
-        process(unit);
-    }
-    match unit.name.kind() {
-        UnitKind::Service => service(unit),
-        UnitKind::Mount => mount(unit),
-        UnitKind::Target => target(unit),
-        UnitKind::Slice => {
-            // These two are there as long as the system is: stopping them would stop all services, journald among them.
-            let perpetual = matches!(unit.name.as_str(), "-.slice" | "system.slice");
-            if unit.default_dependencies && !perpetual {
-                add(unit, &[Dependency::Conflicts, Dependency::Before], "shutdown.target", Origin::Default);
-            }
-        }
-        UnitKind::Socket | UnitKind::Timer | UnitKind::Path => {
-            if unit.default_dependencies {
-                add(unit, &[Dependency::Requires, Dependency::After], "sysinit.target", Origin::Default);
-                add(unit, &[Dependency::Conflicts, Dependency::Before], "shutdown.target", Origin::Default);
-            }
-        }
-        UnitKind::Device | UnitKind::Automount | UnitKind::Swap | UnitKind::Scope => {}
-    }
-}
-
-fn slice(unit: &mut Unit) {
-    let parent = match unit.name.kind() {
-        UnitKind::Slice => parent_slice(&unit.name),
-        _ => unit.slice(),
+/// Adds the relations to the slice; for a unit without faults.
+pub(crate) fn slice(unit: &mut Unit) {
+    let is_slice = match unit.name.kind() {
+        UnitKind::Slice => true,
+        UnitKind::Service | UnitKind::Socket | UnitKind::Mount | UnitKind::Swap | UnitKind::Scope => false,
+        UnitKind::Target | UnitKind::Device | UnitKind::Automount | UnitKind::Timer | UnitKind::Path => return,
     };
-    if let Some(parent) = parent {
-        unit.add(Dependency::Requires, parent.clone(), Origin::File);
-        unit.add(Dependency::After, parent, Origin::File);
+    let origin = if is_slice { Origin::Implicit } else { Origin::File };
+    if let Some(parent) = unit.slice() {
+        unit.add(After, parent.clone(), origin);
+        unit.add(Requires, parent, origin);
     }
 }
 
@@ -64,116 +85,290 @@ pub(crate) fn parent_slice(name: &UnitName) -> Option<UnitName> {
     }
 }
 
-/// What the context of the processes needs.
-fn process(unit: &mut Unit) {
-    let Some(exec) = unit.exec() else { return };
-    let mut mounts: Vec<String> = exec.working_directory.iter().filter(|d| d.starts_with('/')).cloned().collect();
-    let bases = [
-        ("/run", &exec.runtime),
-        ("/var/lib", &exec.state),
-        ("/var/cache", &exec.cache),
-        ("/var/log", &exec.logs),
-        ("/etc", &exec.configuration),
-    ];
-    for (base, directories) in bases {
-        mounts.extend(directories.names.iter().map(|name| format!("{base}/{name}")));
-    }
-    let directories = mounts.len() > usize::from(exec.working_directory.is_some());
-    let journal = exec.uses_journal();
-    for path in mounts {
-        unit.need_mounts(MountNeed::Requires, &path, Origin::File);
-    }
-    if journal {
-        add(unit, &[Dependency::After], "systemd-journald.socket", Origin::File);
-    }
-    if directories && unit.default_dependencies {
-        add(unit, &[Dependency::After], "systemd-tmpfiles-setup.service", Origin::File);
-    }
+const NETWORK_FILE_SYSTEMS: [&str; 18] = [
+    "afs",
+    "ceph",
+    "cifs",
+    "gfs",
+    "gfs2",
+    "ncp",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "pvfs2",
+    "smb3",
+    "smbfs",
+    "davfs",
+    "glusterfs",
+    "lustre",
+    "sshfs",
+];
+
+/// Does a file system of this type come over the network?
+pub(crate) fn is_network_file_system(kind: &str) -> bool {
+    NETWORK_FILE_SYSTEMS.contains(&kind.strip_prefix("fuse.").unwrap_or(kind))
 }
 
-fn service(unit: &mut Unit) {
-    let Config::Service(service) = &unit.config else { return };
-    let activated = service.exec.input == Stream::Socket;
-    let idle = service.kind == ServiceType::Idle;
-    if activated && let Some(socket) = socket_of(&unit.name) {
-        unit.add(Dependency::Requires, socket.clone(), Origin::File);
-        unit.add(Dependency::After, socket, Origin::File);
-    }
-    if idle {
-        // The wait for the end of the boot's rush is the manager's; nothing is ordered by it.
-        add(unit, &[], "idle.target", Origin::Default);
-    }
-    if unit.default_dependencies {
-        add(unit, &[Dependency::Requires, Dependency::After], "sysinit.target", Origin::Default);
-        add(unit, &[Dependency::After], "basic.target", Origin::Default);
-        add(unit, &[Dependency::Conflicts, Dependency::Before], "shutdown.target", Origin::Default);
-    }
+/// Is it likely the path of a device?
+fn is_device_path(path: &str) -> bool {
+    let below = |directory| path.strip_prefix(directory).is_some_and(|rest: &str| !rest.trim_matches('/').is_empty());
+    below("/dev/") || below("/sys/")
 }
 
-fn socket_of(name: &UnitName) -> Option<UnitName> {
-    UnitName::parse(&format!("{}.socket", name.prefix())).ok()
-}
-
-const NETWORK_FILE_SYSTEMS: [&str; 12] =
-    ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "gfs2", "ocfs2", "9p", "sshfs", "afs", "pvfs2"];
-
-fn mount(unit: &mut Unit) {
-    let Config::Mount(mount) = &unit.config else { return };
-    let network = mount.kind.as_deref().is_some_and(|kind| NETWORK_FILE_SYSTEMS.contains(&kind))
-        || mount.options.as_deref().is_some_and(|o| o.split(',').any(|word| word == "_netdev"));
-    let nofail = mount.options.as_deref().is_some_and(|o| o.split(',').any(|word| word == "nofail"));
-    let parent = mount.where_.rsplit_once('/').map(|(parent, _)| parent.to_owned()).filter(|p| !p.is_empty());
-    let what = mount.what.clone();
-    let extrinsic = matches!(mount.where_.as_str(), "/" | "/usr") || mount.where_.starts_with("/run/initramfs");
-    if let Some(parent) = parent {
-        unit.need_mounts(MountNeed::Requires, &parent, Origin::Implicit);
-    }
-    if what.starts_with('/') && !what.starts_with("/dev/") {
-        unit.need_mounts(MountNeed::Requires, &what, Origin::File);
-    }
-    if !unit.default_dependencies || extrinsic {
-        return;
-    }
-    let (after, before) =
-        if network { ("remote-fs-pre.target", "remote-fs.target") } else { ("local-fs-pre.target", "local-fs.target") };
-    add(unit, &[Dependency::After], after, Origin::Default);
-    if network {
-        add(unit, &[Dependency::Wants, Dependency::After], "network-online.target", Origin::Default);
-        add(unit, &[Dependency::After], "network.target", Origin::Default);
-    }
-    if !nofail {
-        add(unit, &[Dependency::Before], before, Origin::Default);
-    }
-    add(unit, &[Dependency::Conflicts, Dependency::Before], "umount.target", Origin::Default);
-}
-
-/// A target comes after what it pulls in, unless one of both says otherwise.
-fn target(unit: &mut Unit) {
-    if !unit.default_dependencies {
-        return;
-    }
-    let pulled: Vec<UnitName> = unit
-        .dependencies
-        .iter()
-        .filter(|(kind, ..)| {
-            matches!(
-                kind,
-                Dependency::Wants
-                    | Dependency::Requires
-                    | Dependency::Requisite
-                    | Dependency::BindsTo
-                    | Dependency::PartOf
-                    | Dependency::Upholds
-            )
-        })
-        .map(|(_, name, _)| name.clone())
-        .collect();
-    for other in pulled {
-        if !unit.has(Dependency::Before, other.as_str()) {
-            unit.add(Dependency::After, other, Origin::Default);
+impl Linker<'_> {
+    fn add(&mut self, dependencies: &[Dependency], other: &str, origin: Origin) {
+        // The names here are ours and well formed, or too long to be a unit.
+        if let Ok(name) = UnitName::parse(other) {
+            for dependency in dependencies {
+                self.unit.add(*dependency, name.clone(), origin);
+            }
         }
     }
-    if unit.name.as_str() != "shutdown.target" {
-        add(unit, &[Dependency::Conflicts, Dependency::Before], "shutdown.target", Origin::Default);
+
+    fn requires_mounts(&mut self, path: &str, origin: Origin) {
+        self.unit.need_mounts(MountNeed::Requires, path, origin);
+    }
+
+    fn wants_mounts(&mut self, path: &str) {
+        self.unit.need_mounts(MountNeed::Wants, path, Origin::File);
+    }
+
+    fn until_shutdown(&mut self) {
+        if self.unit.default_dependencies {
+            self.add(&[Before, Conflicts], "shutdown.target", Origin::Default);
+        }
+    }
+
+    fn after_sysinit(&mut self) {
+        self.add(&[After, Requires], "sysinit.target", Origin::Default);
+    }
+
+    /// What the context of the processes needs.
+    fn exec(&mut self, exec: &Exec, journal: bool) {
+        if let Some(directory) = exec.working_directory.as_deref().filter(|d| d.starts_with('/')) {
+            match exec.working_directory_optional {
+                true => self.wants_mounts(directory),
+                false => self.requires_mounts(directory, Origin::File),
+            }
+        }
+        let mounts = &exec.sandbox.mounts;
+        for path in [&mounts.root_directory, &mounts.root_image].into_iter().flatten() {
+            self.wants_mounts(path);
+        }
+        let bases = [
+            ("/run", &exec.runtime),
+            ("/var/lib", &exec.state),
+            ("/var/cache", &exec.cache),
+            ("/var/log", &exec.logs),
+            ("/etc", &exec.configuration),
+        ];
+        for (base, directories) in bases {
+            for name in &directories.names {
+                self.requires_mounts(&format!("{base}/{name}"), Origin::File);
+            }
+        }
+        // /var may lie on the root, which is writable once it was remounted.
+        if [&exec.state, &exec.cache, &exec.logs].into_iter().any(|directories| !directories.names.is_empty()) {
+            self.add(&[After], "systemd-remount-fs.service", Origin::File);
+        }
+        if exec.sandbox.private_tmp == PrivateTmp::Connected {
+            self.wants_mounts("/tmp");
+            self.wants_mounts("/var/tmp");
+            self.add(&[After], "systemd-tmpfiles-setup.service", Origin::File);
+        }
+        if mounts.root_image.is_some() {
+            self.add(&[After], "systemd-udevd.service", Origin::File);
+        }
+        match &exec.sandbox.logging.namespace {
+            Some(namespace) => {
+                let units = ["systemd-journald@N.socket", "systemd-journald-varlink@N.socket"];
+                for unit in units.into_iter().chain(["systemd-journald-sync@N.service"]) {
+                    self.add(&[After, Requires], &unit.replacen('N', namespace, 1), Origin::File);
+                }
+            }
+            None if journal => self.add(&[After], "systemd-journald.socket", Origin::File),
+            None => {}
+        }
+    }
+
+    fn default_slice(&mut self) {
+        if let Some(slice) = self.unit.slice() {
+            self.unit.add(InSlice, slice, Origin::SliceProperty);
+        }
+    }
+
+    fn service_defaults(&mut self) {
+        if self.unit.default_dependencies {
+            self.after_sysinit();
+            self.add(&[After], "basic.target", Origin::Default);
+            self.until_shutdown();
+        }
+    }
+
+    /// The unit that this one starts.
+    fn triggers(&mut self, other: Option<UnitName>, origin: Origin) {
+        if let Some(other) = other {
+            self.unit.add(Before, other.clone(), origin);
+            self.unit.add(Triggers, other, origin);
+        }
+    }
+
+    fn socket(&mut self, socket: &crate::socket::Socket) {
+        let service = socket.activates(&self.unit.name);
+        self.triggers(service, Origin::Implicit);
+        for path in socket.listen.iter().filter_map(crate::socket::Listen::path) {
+            self.requires_mounts(path, Origin::File);
+        }
+        if let Some(device) = socket.bind_to_device.as_deref().filter(|device| *device != "lo") {
+            let path = format!("/sys/subsystem/net/devices/{device}");
+            self.device(&path, &[Dependency::BindsTo], Origin::File);
+        }
+        let lists = [&socket.start_pre, &socket.start_post, &socket.stop_pre, &socket.stop_post];
+        if lists.into_iter().any(|list| !list.is_empty()) {
+            self.exec(&socket.exec, socket.exec.uses_journal());
+        }
+        self.default_slice();
+        if self.unit.default_dependencies {
+            self.add(&[Before], "sockets.target", Origin::Default);
+            self.after_sysinit();
+            self.until_shutdown();
+        }
+    }
+
+    fn timer(&mut self, timer: &crate::timer::Timer) {
+        let origin = if timer.unit.is_some() { Origin::File } else { Origin::Implicit };
+        let other = timer.activates(&self.unit.name);
+        self.triggers(other, origin);
+        if timer.persistent {
+            self.requires_mounts("/var/lib/systemd/timers", Origin::File);
+        }
+        if self.unit.default_dependencies {
+            self.add(&[Before], "timers.target", Origin::Default);
+            self.after_sysinit();
+            if timer.has_calendar() {
+                self.add(&[After], "time-sync.target", Origin::Default);
+                self.add(&[After], "time-set.target", Origin::Default);
+            }
+            self.until_shutdown();
+        }
+    }
+
+    fn path(&mut self, path: &crate::path::PathUnit) {
+        let origin = if path.unit.is_some() { Origin::File } else { Origin::Implicit };
+        let other = path.activates(&self.unit.name);
+        self.triggers(other, origin);
+        for (_, place) in &path.watches {
+            self.requires_mounts(place, Origin::File);
+        }
+        if self.unit.default_dependencies {
+            self.add(&[Before], "paths.target", Origin::Default);
+            self.after_sysinit();
+            self.until_shutdown();
+        }
+    }
+
+    fn automount(&mut self, automount: &crate::automount::Automount) {
+        let other = automount.activates(&self.unit.name);
+        self.triggers(other, Origin::Implicit);
+        if let Some((parent, _)) = automount.where_.rsplit_once('/') {
+            self.requires_mounts(if parent.is_empty() { "/" } else { parent }, Origin::Implicit);
+        }
+        if self.unit.default_dependencies {
+            self.add(&[Before], "local-fs.target", Origin::Default);
+            self.add(&[After], "local-fs-pre.target", Origin::Default);
+            self.add(&[Before, Conflicts], "umount.target", Origin::Default);
+        }
+    }
+
+    /// Links the unit to a device, as far as there are device units.
+    fn device(&mut self, path: &str, dependencies: &[Dependency], origin: Origin) {
+        if self.devices == DeviceUnits::Present
+            && is_device_path(path)
+            && let Some(stem) = crate::escape::escape_path(path)
+        {
+            self.add(&[After], &format!("{stem}.device"), origin);
+            self.add(dependencies, &format!("{stem}.device"), origin);
+        }
+    }
+
+    fn block_device(&mut self, path: &str, origin: Origin) {
+        if self.devices == DeviceUnits::Present
+            && path.starts_with("/dev/")
+            && let Some(instance) = crate::escape::escape_path(path)
+        {
+            self.add(&[After], &format!("blockdev@{instance}.target"), origin);
+        }
+    }
+
+    fn mount(&mut self, mount: &crate::mount::Mount) {
+        // The root is there without a file; then nothing is known of it.
+        let from_file = self.unit.fragment.is_some();
+        if from_file && !mount.is_bind() && mount.where_ != "/" && !matches!(&*mount.what, "/dev/root" | "/dev/nfs") {
+            let bound = mount.option("x-systemd.device-bound").map(|value| match value {
+                None | Some("") => true,
+                Some(value) => crate::value::boolean(value).unwrap_or(false),
+            });
+            let dependencies: &[Dependency] = match bound {
+                Some(true) => &[Dependency::BindsTo],
+                Some(false) => &[Requires],
+                None => &[Requires, Dependency::StopPropagatedFrom],
+            };
+            if is_device_path(&mount.what) {
+                self.device(&mount.what, dependencies, Origin::MountFile);
+                self.block_device(&mount.what, Origin::MountFile);
+            }
+        }
+        if mount.where_ != "/"
+            && let Some((parent, _)) = mount.where_.rsplit_once('/')
+        {
+            self.requires_mounts(if parent.is_empty() { "/" } else { parent }, Origin::Implicit);
+        }
+        let network = mount.is_network();
+        if from_file && mount.what.starts_with('/') && (mount.is_bind() || mount.has_option("loop") || !network) {
+            self.requires_mounts(&mount.what, Origin::File);
+        }
+        if from_file && self.unit.default_dependencies && !mount.is_extrinsic() {
+            self.mount_defaults(mount, network);
+        }
+    }
+
+    fn mount_defaults(&mut self, mount: &crate::mount::Mount, network: bool) {
+        let origin = Origin::MountFile;
+        let (after, before) = match network {
+            true => ("remote-fs-pre.target", "remote-fs.target"),
+            false => ("local-fs-pre.target", "local-fs.target"),
+        };
+        if !mount.may_fail() {
+            self.add(&[Before], before, origin);
+        }
+        self.add(&[After], after, origin);
+        self.add(&[Before, Conflicts], "umount.target", origin);
+        if mount.kind.as_deref() == Some("tmpfs") {
+            // What lies in it may have been swapped out.
+            self.add(&[After], "swap.target", origin);
+        }
+        if network {
+            self.add(&[After], "network.target", origin);
+            self.add(&[Wants, After], "network-online.target", origin);
+        }
+    }
+
+    fn swap(&mut self, swap: &crate::swap::Swap) {
+        self.requires_mounts(&swap.what, Origin::Implicit);
+        if is_device_path(&swap.what) {
+            self.device(&swap.what, &[Requires], Origin::File);
+            self.block_device(&swap.what, Origin::File);
+        } else {
+            self.add(&[After], "systemd-remount-fs.service", Origin::File);
+        }
+        self.exec(&swap.exec, swap.exec.uses_journal());
+        self.default_slice();
+        if !self.unit.default_dependencies {
+            return;
+        }
+        self.add(&[Before], "swap.target", Origin::Default);
+        self.add(&[Before, Conflicts], "umount.target", Origin::Default);
     }
 }

@@ -87,6 +87,8 @@ impl Dependency {
     pub fn of_directive(key: &str) -> Option<Dependency> {
         let key = match key {
             "BindTo" => "BindsTo",
+            "RequiresOverridable" => "Requires",
+            "RequisiteOverridable" => "Requisite",
             "PropagateReloadTo" => "PropagatesReloadTo",
             "PropagateReloadFrom" => "ReloadPropagatedFrom",
             key => key,

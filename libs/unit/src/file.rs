@@ -51,55 +51,64 @@ pub struct ParsedFile {
     pub entries: Vec<Entry>,
     /// The faults in order.
     pub problems: Vec<Problem>,
+    /// The fault that ended the reading, if one did: the file as a whole is unusable.
+    pub fatal: Option<Problem>,
 }
 
-/// Parses the text of a file; faults are collected, never fatal.
+/// Parses the text of a file; faults are collected. Only a few end the reading.
 pub fn parse(path: &str, bytes: &[u8]) -> ParsedFile {
     let mut reader = Reader { path: Rc::from(path), section: None, out: ParsedFile::default() };
     if bytes.len() > FILE_MAX {
-        reader.problem(0, "file is longer than 1 MiB, ignoring it".into());
+        reader.fatal(0, "file is longer than 1 MiB".into());
         return reader.out;
     }
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut joined = String::new();
+    let mut joined: Vec<u8> = Vec::new();
     let mut first_line = 0;
     let mut continued = false;
-    for (number, raw) in (1u32..).zip(lines(text)) {
-        let line = raw.trim_start();
-        if line.starts_with(['#', ';']) {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    for (number, line) in (1u32..).zip(lines(bytes)) {
+        if matches!(line.trim_ascii_start().first(), Some(b'#' | b';')) {
             continue;
         }
         if !continued {
             first_line = number;
             joined.clear();
         }
-        joined.push_str(line);
+        joined.extend_from_slice(line);
         continued = ends_with_escape(&joined);
-        if continued {
+        if joined.len() > LINE_MAX {
+            reader.fatal(first_line, "line is longer than 1 MiB".into());
+        } else if continued {
+            // What follows is set off by a blank, and keeps its own.
             joined.pop();
-            joined.push(' ');
-            if joined.len() > LINE_MAX {
-                reader.problem(first_line, "assignment is longer than 1 MiB, ignoring it".into());
-                continued = false;
-            }
+            joined.push(b' ');
             continue;
+        } else {
+            reader.statement(first_line, &joined);
         }
-        reader.statement(first_line, joined.trim());
+        if reader.out.fatal.is_some() {
+            return reader.out;
+        }
     }
     if continued {
-        reader.statement(first_line, joined.trim());
+        reader.statement(first_line, &joined);
     }
     reader.out
 }
 
-/// Lines ended by `\n`, `\r\n` or `\r`.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+/// Lines ended by `\n`, `\r\n`, `\r` or a NUL byte.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|byte| matches!(byte, b'\r' | 0)))
 }
 
-fn ends_with_escape(text: &str) -> bool {
-    text.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+fn ends_with_escape(text: &[u8]) -> bool {
+    text.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// May this be the name of a section?
+fn is_safe(name: &str) -> bool {
+    !name.chars().any(|c| c.is_ascii_control() || matches!(c, '"' | '\'' | '\\'))
 }
 
 struct Reader {
@@ -116,14 +125,25 @@ impl Reader {
         self.out.problems.push(Problem { path: self.path.clone(), line, message });
     }
 
-    fn statement(&mut self, line: u32, text: &str) {
-        if text.is_empty() {
+    fn fatal(&mut self, line: u32, message: String) {
+        self.out.fatal =
+            Some(Problem { path: self.path.clone(), line, message: format!("{message}, refusing the file") });
+    }
+
+    fn statement(&mut self, line: u32, bytes: &[u8]) {
+        let bytes = bytes.trim_ascii();
+        if bytes.is_empty() {
             return;
         }
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            self.fatal(line, "line is not UTF-8".into());
+            return;
+        };
         if let Some(rest) = text.strip_prefix('[') {
             match rest.strip_suffix(']') {
-                Some(name) => self.section = Some(Rc::from(name)),
-                None => self.problem(line, format!("section header '{text}' does not end with ']', ignoring the line")),
+                Some(name) if is_safe(name) => self.section = Some(Rc::from(name)),
+                Some(_) => self.fatal(line, "section header has characters that are not allowed".into()),
+                None => self.fatal(line, format!("section header '{text}' does not end with ']'")),
             }
             return;
         }
@@ -154,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn continued_lines_join_across_comments() {
-        let text = "[S]\nA=one \\\n# inside\n  two \\\n;too\nthree\nB=x\n";
-        assert_eq!(pairs(text), [("A".into(), "one  two  three".into(), 2), ("B".into(), "x".into(), 7)]);
+    fn continued_lines_join_across_comments_and_keep_their_blanks() {
+        let text = "[S]\nA=one \\\n# inside\n\ttwo \\\n;too\nthree\nB=x\n";
+        assert_eq!(pairs(text), [("A".into(), "one  \ttwo  three".into(), 2), ("B".into(), "x".into(), 7)]);
     }
 
     #[test]
@@ -171,11 +191,36 @@ mod tests {
 
     #[test]
     fn faults_are_reported_with_their_line_and_the_rest_is_used() {
-        let parsed = parse("/u", b"A=1\n[S\n[S]\nnonsense\n=x\nB=2");
+        let parsed = parse("/u", b"A=1\n[S]\nnonsense\n=x\nB=2");
         assert_eq!(parsed.entries.len(), 1);
         let lines: Vec<u32> = parsed.problems.iter().map(|p| p.line).collect();
-        assert_eq!(lines, [1, 2, 4, 5]);
-        assert!(parsed.problems[2].to_string().starts_with("/u:4: 'nonsense' has no '='"));
+        assert_eq!(lines, [1, 3, 4]);
+        assert!(parsed.problems[1].to_string().starts_with("/u:3: 'nonsense' has no '='"));
+        assert_eq!(parsed.fatal, None);
+    }
+
+    #[test]
+    fn a_broken_header_or_a_line_that_is_not_text_ends_the_file() {
+        for text in [&b"[S]\nA=1\n[T\nB=2"[..], b"[S]\nA=1\nB=\xff\nC=3", b"[S]\nA=1\n[T\\]"] {
+            let parsed = parse("/u", text);
+            assert_eq!(parsed.entries.len(), 1);
+            assert_eq!(parsed.fatal.unwrap().line, 3);
+        }
+    }
+
+    #[test]
+    fn every_end_of_line_counts() {
+        assert_eq!(pairs("[S]\rA=1\r\nB=2\0C=3\n").len(), 3);
+    }
+
+    #[test]
+    fn an_overlong_line_ends_the_file() {
+        let mut text = b"[S]\n".to_vec();
+        while text.len() < LINE_MAX + 100 {
+            text.extend_from_slice(b"a = b\\\n");
+        }
+        // Files are not that long, so only the length of the whole is met.
+        assert!(parse("/u", &text).fatal.is_some());
     }
 
     #[test]

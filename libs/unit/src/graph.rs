@@ -14,7 +14,7 @@ use crate::unit::{LoadState, MountNeed, Unit};
 pub const UNITS_MAX: usize = 50_000;
 /// What every machine has, in the order in which it is named before anything else. The mounts of the root and of /tmp
 /// are there before the early boot's units are looked at, and are loaded after them.
-pub const PERPETUAL: [&str; 6] = ["-.slice", "system.slice", "init.scope", "-.mount", "tmp.mount", "sysinit.target"];
+pub const PERPETUAL: [&str; 6] = ["-.slice", "system.slice", "init.scope", "tmp.mount", "-.mount", "sysinit.target"];
 /// Bytes of a path that can be the place of a mount unit.
 const PLACE_MAX: usize = 255;
 

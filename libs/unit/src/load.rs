@@ -2,9 +2,10 @@
 //!
 //! Pure: files are read by whoever implements [`Files`]. Links are followed by name only.
 
+use crate::action::EmergencyAction;
 use crate::defaults;
 use crate::dependency::{Dependency, Origin};
-use crate::file::{ParsedFile, parse};
+use crate::file::{ParsedFile, Problem, parse};
 use crate::name::{UnitKind, UnitName};
 use crate::specifier::Host;
 use crate::unit::{Config, LoadState, Unit};
@@ -70,6 +71,15 @@ pub enum Loaded {
     Alias(UnitName),
 }
 
+/// Are there units for devices, which mounts can wait for?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceUnits {
+    /// Yes.
+    Present,
+    /// No: nothing tells of devices.
+    Absent,
+}
+
 /// Loads units.
 pub struct Loader<'a> {
     /// Where units are searched.
@@ -78,6 +88,8 @@ pub struct Loader<'a> {
     pub files: &'a dyn Files,
     /// What specifiers say about the machine.
     pub host: &'a Host,
+    /// Whether mounts are linked to devices.
+    pub devices: DeviceUnits,
 }
 
 enum Found {
@@ -91,75 +103,88 @@ impl Loader<'_> {
     /// Loads the unit of a name.
     pub fn load(&self, name: &UnitName) -> Loaded {
         let mut unit = Unit::new(name.clone());
-        let mut files = Vec::new();
+        make_perpetual(&mut unit);
+        let mut fragment = None;
         match self.find(name) {
             Found::Alias(other) => return Loaded::Alias(other),
             Found::Masked(path) => {
-                unit.load = LoadState::Masked;
+                unit.load = if unit.perpetual { LoadState::Loaded } else { LoadState::Masked };
                 unit.fragment = Some(path);
-                return Loaded::Unit(Box::new(unit));
             }
             Found::File(path) => {
                 match self.files.read(&path) {
-                    Some(Ok(bytes)) => files.push(parse(&path, &bytes)),
-                    Some(Err(error)) => {
-                        unit.load = LoadState::Error(format!("reading {path}: {error}"));
-                        return Loaded::Unit(Box::new(unit));
-                    }
+                    Some(Ok(bytes)) => fragment = Some(parse(&path, &bytes)),
+                    Some(Err(error)) => unit.load = LoadState::Error(format!("reading {path}: {error}")),
                     None => {}
                 }
                 unit.fragment = Some(path);
+                if fragment.is_some() {
+                    unit.load = LoadState::Loaded;
+                }
+            }
+            Found::None if unit.perpetual || matches!(name.kind(), UnitKind::Slice | UnitKind::Device) => {
                 unit.load = LoadState::Loaded;
             }
-            Found::None if name.kind() == UnitKind::Slice => unit.load = LoadState::Loaded,
             Found::None => {}
         }
         unit.aliases = self.aliases(name);
+        if let Some(file) = fragment
+            && let Some(fault) = self.take(&mut unit, file)
+        {
+            unit.load = fault;
+        }
+        // A unit that is not there has no drop-ins either; a masked one has its links, but says nothing.
         if unit.load == LoadState::Loaded {
+            self.linked(&mut unit);
             for path in self.drop_ins(&unit) {
                 if let Some(Ok(bytes)) = self.files.read(&path) {
-                    files.push(parse(&path, &bytes));
+                    // A fault ends the drop-in, not the unit.
+                    let fault = self.take(&mut unit, parse(&path, &bytes));
+                    if let Some(LoadState::Error(message) | LoadState::BadSetting(message)) = fault {
+                        unit.problems.push(Problem { path: path.as_str().into(), line: 0, message });
+                    }
                     unit.drop_ins.push(path);
                 }
             }
+            self.complete(&mut unit);
         }
-        self.build(&mut unit, files);
         Loaded::Unit(Box::new(unit))
     }
 
-    fn build(&self, unit: &mut Unit, files: Vec<ParsedFile>) {
-        for file in files {
-            unit.problems.extend(file.problems);
-            for entry in &file.entries {
-                unit.apply(entry, self.host);
+    /// Takes the entries of a file up to the first one that makes the unit unusable.
+    fn take(&self, unit: &mut Unit, file: ParsedFile) -> Option<LoadState> {
+        unit.problems.extend(file.problems);
+        for entry in &file.entries {
+            if let Err(fault) = unit.apply(entry, self.host) {
+                return Some(LoadState::BadSetting(fault.to_string()));
             }
         }
-        self.linked(unit);
-        if unit.load != LoadState::Loaded {
-            return;
+        file.fatal.map(|fault| LoadState::Error(fault.to_string()))
+    }
+
+    fn complete(&self, unit: &mut Unit) {
+        let name = unit.name.clone();
+        match &mut unit.config {
+            Config::Service(service) => service.complete(unit.resources.delegate),
+            Config::Mount(mount) => mount.complete(&name),
+            Config::Swap(swap) => swap.complete(&name),
+            Config::Automount(automount) => automount.complete(&name),
+            Config::Socket(_)
+            | Config::Timer(_)
+            | Config::Path(_)
+            | Config::Slice(_)
+            | Config::Scope(_)
+            | Config::Target
+            | Config::Device => {}
         }
-        if let Config::Service(service) = &mut unit.config {
-            service.complete(unit.resources.delegate);
-            if let Err(fault) = service.verify(unit.success_action != crate::action::EmergencyAction::None) {
-                unit.load = LoadState::BadSetting(fault);
-            }
+        if unit.description.is_none() {
+            unit.description = own_description(unit);
         }
-        if let Config::Mount(mount) = &mut unit.config {
-            let from_name = crate::escape::unescape_path(unit.name.stem()).unwrap_or_default();
-            if mount.where_.is_empty() {
-                mount.where_.clone_from(&from_name);
-            }
-            if mount.where_ != from_name {
-                let text = format!("Where={} does not fit the name of the unit, refusing", mount.where_);
-                unit.load = LoadState::BadSetting(text);
-            } else if mount.what.is_empty() {
-                unit.load = LoadState::BadSetting("mount has no What=, refusing".into());
-            }
+        defaults::extras(unit, self.devices);
+        match verify(unit) {
+            Ok(()) => defaults::slice(unit),
+            Err(fault) => unit.load = LoadState::BadSetting(fault),
         }
-        if let Err(fault) = verify_kind(unit) {
-            unit.load = LoadState::BadSetting(fault);
-        }
-        defaults::complete(unit);
     }
 
     /// Finds the file of a name; the first directory that knows it decides.
@@ -292,23 +317,51 @@ impl Loader<'_> {
     }
 }
 
-/// Fills in what the names of the other kinds say, and checks them.
-fn verify_kind(unit: &mut Unit) -> Result<(), String> {
+/// Why a unit cannot be used, if it cannot.
+fn verify(unit: &Unit) -> Result<(), String> {
     let name = &unit.name;
-    match &mut unit.config {
+    match &unit.config {
+        Config::Service(service) => service.verify(unit.success_action != EmergencyAction::None),
+        Config::Mount(mount) => mount.verify(name, unit.fragment.is_some() && !unit.perpetual),
         Config::Socket(socket) => socket.verify(),
         Config::Timer(timer) => timer.verify(),
         Config::Path(path) => path.verify(),
-        Config::Swap(swap) => {
-            swap.complete(name);
-            swap.verify(name)
-        }
-        Config::Automount(automount) => {
-            automount.complete(name);
-            automount.verify(name)
-        }
+        Config::Swap(swap) => swap.verify(name),
+        Config::Automount(automount) => automount.verify(name),
         Config::Slice(slice) => slice.verify(name, defaults::parent_slice(name).as_ref()),
-        Config::Service(_) | Config::Mount(_) | Config::Target | Config::Scope(_) | Config::Device => Ok(()),
+        Config::Target | Config::Scope(_) | Config::Device => Ok(()),
+    }
+}
+
+/// The units that are there as long as the machine runs, with or without a file.
+fn make_perpetual(unit: &mut Unit) {
+    let (description, page) = match unit.name.as_str() {
+        "-.slice" => ("Root Slice", Some("man:systemd.special(7)")),
+        "system.slice" => ("System Slice", Some("man:systemd.special(7)")),
+        "init.scope" => ("System and Service Manager", Some("man:systemd(1)")),
+        "-.mount" => ("Root Mount", None),
+        _ => return,
+    };
+    unit.perpetual = true;
+    unit.default_dependencies = false;
+    unit.description = Some(description.into());
+    unit.documentation.extend(page.map(str::to_owned));
+}
+
+/// What a unit without `Description=` is called.
+fn own_description(unit: &Unit) -> Option<String> {
+    match &unit.config {
+        Config::Mount(mount) => Some(mount.where_.clone()),
+        Config::Swap(swap) => Some(swap.what.clone()),
+        Config::Slice(_) => Some(format!("Slice {}", crate::escape::unescape_path(unit.name.stem())?)),
+        Config::Device => crate::escape::unescape_path(unit.name.prefix()),
+        Config::Service(_)
+        | Config::Socket(_)
+        | Config::Timer(_)
+        | Config::Path(_)
+        | Config::Automount(_)
+        | Config::Scope(_)
+        | Config::Target => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::directive::Table;
 use crate::exec::Exec;
 use crate::kill::Kill;
+use crate::name::UnitName;
 use crate::value::{Span, boolean, mode, span};
 
 /// The settings of a mount unit.
@@ -54,6 +55,30 @@ impl Default for Mount {
 }
 
 impl Mount {
+    /// Fills in what the name says.
+    pub(crate) fn complete(&mut self, name: &UnitName) {
+        if self.where_.is_empty() {
+            self.where_ = crate::escape::unescape_path(name.stem()).unwrap_or_default();
+        }
+        if let Some(plain) = crate::escape::simplify_path(&self.where_) {
+            self.where_ = format!("/{plain}");
+        }
+    }
+
+    /// Why this mount cannot be made, if it cannot.
+    pub(crate) fn verify(&self, name: &UnitName, from_file: bool) -> Result<(), String> {
+        if crate::escape::unescape_path(name.stem()).as_deref() != Some(self.where_.as_str()) {
+            return Err(format!("Where={} does not fit the name of the unit, refusing", self.where_));
+        }
+        if is_api(&self.where_) {
+            return Err(format!("'{}' is a file system of the kernel that is always there, refusing", self.where_));
+        }
+        if from_file && self.what.is_empty() {
+            return Err("mount has no What=, refusing".into());
+        }
+        Ok(())
+    }
+
     /// Is it there before and after everything that the manager starts and stops?
     pub fn is_extrinsic(&self) -> bool {
         let below = |directory: &str| {
@@ -66,10 +91,58 @@ impl Mount {
     }
 
     /// Is this word among the options?
-    pub fn has_option(&self, option: &str) -> bool {
-        let options = self.options.as_deref().unwrap_or("");
-        options.split(',').any(|word| word == option || word.split_once('=').is_some_and(|(key, _)| key == option))
+    pub fn has_option(&self, name: &str) -> bool {
+        self.option(name).is_some()
     }
+
+    /// The last option of a name: outer `None` when there is none, inner `None` when it has no value.
+    pub fn option(&self, name: &str) -> Option<Option<&str>> {
+        let words = self.options.as_deref().unwrap_or("").rsplit(',');
+        let mut split = words.map(|word| word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value))));
+        split.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Does it show a directory at a second place?
+    pub fn is_bind(&self) -> bool {
+        let kind = self.kind.as_deref();
+        matches!(kind, Some("bind" | "rbind")) || self.has_option("bind") || self.has_option("rbind")
+    }
+
+    /// Does it need the network?
+    pub fn is_network(&self) -> bool {
+        self.has_option("_netdev") || self.kind.as_deref().is_some_and(crate::defaults::is_network_file_system)
+    }
+
+    /// `nofail`: does the boot go on without it?
+    pub fn may_fail(&self) -> bool {
+        let words = self.options.as_deref().unwrap_or("").rsplit(',');
+        words.filter(|word| matches!(*word, "nofail" | "fail")).next() == Some("nofail")
+    }
+}
+
+/// Places that are mounted before any unit is read, or by whoever started the machine.
+fn is_api(place: &str) -> bool {
+    const PLACES: [&str; 18] = [
+        "/proc",
+        "/sys",
+        "/dev",
+        "/sys/kernel/security",
+        "/sys/fs/smackfs",
+        "/dev/shm",
+        "/dev/pts",
+        "/run",
+        "/sys/fs/cgroup",
+        "/sys/fs/pstore",
+        "/sys/firmware/efi/efivars",
+        "/sys/fs/bpf",
+        "/sys/fs/selinux",
+        "/dev/console",
+        "/proc/kmsg",
+        "/proc/sys",
+        "/proc/sys/kernel/random/boot_id",
+        "/run/host",
+    ];
+    PLACES.contains(&place) || place.starts_with("/sys/fs/cgroup/") || place.starts_with("/run/host/")
 }
 
 pub(crate) const TABLE: Table<Mount> = &[

@@ -65,6 +65,23 @@ impl UnitKind {
         }
     }
 
+    /// The name of its section in a unit file.
+    pub fn section(self) -> &'static str {
+        match self {
+            UnitKind::Service => "Service",
+            UnitKind::Socket => "Socket",
+            UnitKind::Target => "Target",
+            UnitKind::Device => "Device",
+            UnitKind::Mount => "Mount",
+            UnitKind::Automount => "Automount",
+            UnitKind::Swap => "Swap",
+            UnitKind::Timer => "Timer",
+            UnitKind::Path => "Path",
+            UnitKind::Slice => "Slice",
+            UnitKind::Scope => "Scope",
+        }
+    }
+
     /// The kind with this suffix.
     pub fn parse(suffix: &str) -> Option<UnitKind> {
         Self::ALL.into_iter().find(|kind| kind.suffix() == suffix)

@@ -39,11 +39,10 @@ impl Lines {
 
 /// A time span that is printed to the second, unless it is shorter than one.
 pub(crate) fn whole_seconds(span: Span) -> String {
-    let whole = match span.finite() {
-        Some(duration) if duration.as_secs() > 0 => Span::seconds(duration.as_secs()),
-        Some(_) | None => span,
-    };
-    crate::value::span_text(whole)
+    match span.finite() {
+        Some(duration) => crate::timespan::text(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), 1_000_000),
+        None => "infinity".into(),
+    }
 }
 
 /// All properties of a unit of the graph.
@@ -67,7 +66,7 @@ pub fn properties(graph: &Graph, node: &Node) -> Properties {
     conditions(&mut lines, unit);
     relations(&mut lines, graph, node);
     if unit.load == LoadState::Loaded {
-        settings(&mut lines, unit);
+        settings(&mut lines, graph, node);
     }
     lines.0
 }
@@ -150,7 +149,8 @@ fn relations(lines: &mut Lines, graph: &Graph, node: &Node) {
     }
 }
 
-fn settings(lines: &mut Lines, unit: &Unit) {
+fn settings(lines: &mut Lines, graph: &Graph, node: &Node) {
+    let unit = &node.unit;
     lines.flag("StopWhenUnneeded", unit.stop_when_unneeded);
     lines.flag("RefuseManualStart", unit.refuse_manual_start);
     lines.flag("RefuseManualStop", unit.refuse_manual_stop);
@@ -173,13 +173,19 @@ fn settings(lines: &mut Lines, unit: &Unit) {
                 lines.put(name, "n/a");
             }
         }
-        Config::Socket(_)
-        | Config::Timer(_)
-        | Config::Path(_)
-        | Config::Swap(_)
-        | Config::Automount(_)
-        | Config::Scope(_) => {}
+        Config::Socket(socket) => crate::show_kinds::socket(lines, unit, socket),
+        Config::Timer(timer) => crate::show_kinds::timer(lines, timer, triggered(graph, node)),
+        Config::Path(path) => crate::show_kinds::path(lines, path, triggered(graph, node)),
+        Config::Swap(swap) => crate::show_kinds::swap(lines, unit, swap),
+        Config::Automount(automount) => crate::show_kinds::automount(lines, automount),
+        Config::Scope(scope) => crate::show_kinds::scope(lines, unit, scope),
     }
+}
+
+/// The unit that this one starts.
+fn triggered<'a>(graph: &'a Graph, node: &Node) -> &'a str {
+    let first = node.links.get(&crate::Dependency::Triggers).and_then(|others| others.keys().next());
+    first.and_then(|index| graph.get(*index)).map_or("n/a", |other| other.unit.name.as_str())
 }
 
 /// How the processes are stopped.

@@ -248,6 +248,14 @@ pub struct Socket {
     pub trigger_limit: Limit,
     /// `PollLimitIntervalSec=` and `PollLimitBurst=` as written.
     pub poll_limit: Limit,
+    /// `SELinuxContextFromNet=`.
+    pub selinux_context_from_net: bool,
+    /// `SmackLabel=`.
+    pub smack_label: Option<String>,
+    /// `SmackLabelIPIn=`.
+    pub smack_label_in: Option<String>,
+    /// `SmackLabelIPOut=`.
+    pub smack_label_out: Option<String>,
     /// `TimeoutSec=`.
     pub timeout: Span,
     /// `ExecStartPre=`.
@@ -313,6 +321,10 @@ impl Default for Socket {
             queue_message_size: 0,
             trigger_limit: Limit::default(),
             poll_limit: Limit::default(),
+            selinux_context_from_net: false,
+            smack_label: None,
+            smack_label_in: None,
+            smack_label_out: None,
             timeout: Span::seconds(90),
             start_pre: Vec::new(),
             start_post: Vec::new(),

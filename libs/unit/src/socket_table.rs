@@ -244,8 +244,8 @@ pub(crate) const TABLE: Table<Socket> = &[
     ("PollLimitIntervalSec", |socket, value| span(value.raw).map(|s| socket.poll_limit.interval = Some(s))),
     ("PollLimitBurst", |socket, value| counter(value.raw).map(|n| socket.poll_limit.burst = Some(n))),
     // Labels of security modules that this system does not have.
-    ("SmackLabel", |_, _| Ok(())),
-    ("SmackLabelIPIn", |_, _| Ok(())),
-    ("SmackLabelIPOut", |_, _| Ok(())),
-    ("SELinuxContextFromNet", |_, _| Ok(())),
+    ("SmackLabel", |socket, value| value.optional().map(|label| socket.smack_label = label)),
+    ("SmackLabelIPIn", |socket, value| value.optional().map(|label| socket.smack_label_in = label)),
+    ("SmackLabelIPOut", |socket, value| value.optional().map(|label| socket.smack_label_out = label)),
+    ("SELinuxContextFromNet", |socket, value| boolean(value.raw).map(|flag| socket.selinux_context_from_net = flag)),
 ];

@@ -1,33 +1,28 @@
-//! A typed unit and the `[Unit]` section. Pure: made from the entries of its files.
+//! A typed unit. Pure: made from the entries of its files (`section`).
 
 use crate::action::{CollectMode, EmergencyAction, JobMode};
-use crate::automount::{self, Automount};
-use crate::condition::{Condition, Strength, subject};
+use crate::automount::Automount;
+use crate::condition::{Condition, Strength};
 pub use crate::dependency::Dependency;
 use crate::dependency::Origin;
-use crate::directive::{self, Known, Table, Value};
 use crate::exec::Exec;
-use crate::file::{Entry, Problem};
-use crate::install::{self, Install};
+use crate::file::Problem;
+use crate::install::Install;
 use crate::kill::Kill;
-use crate::mount::{self, Mount};
+use crate::mount::Mount;
 use crate::name::{UnitKind, UnitName};
-use crate::path::{self, PathUnit};
+use crate::path::PathUnit;
 use crate::resources::Resources;
-use crate::scope::{self, Scope};
-use crate::service::{self, Service};
+use crate::scope::Scope;
+use crate::service::Service;
 use crate::slice::Slice;
 use crate::socket::Socket;
-use crate::specifier::{Host, Specifiers};
-use crate::swap::{self, Swap};
-use crate::timer::{self, Timer};
-use crate::value::{Parsed, Span, boolean, number, span, wrong};
-use crate::{exec, kill, resources_table};
+use crate::swap::Swap;
+use crate::timer::Timer;
+use crate::value::Span;
 
 /// Units that one unit may name.
 pub const DEPENDENCIES_MAX: usize = 4096;
-/// Directives named at most that this version does not carry out.
-const UNSUPPORTED_MAX: usize = 512;
 
 /// What became of loading a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +110,8 @@ pub struct Unit {
     pub aliases: Vec<UnitName>,
     /// What became of loading it.
     pub load: LoadState,
+    /// Is it there as long as the machine runs?
+    pub perpetual: bool,
     /// Its file.
     pub fragment: Option<String>,
     /// Its drop-ins in the order they were read.
@@ -204,10 +201,14 @@ impl Unit {
             UnitKind::Device => Config::Device,
         };
         Unit {
-            ignore_on_isolate: matches!(name.kind(), UnitKind::Slice | UnitKind::Device | UnitKind::Scope),
+            ignore_on_isolate: !matches!(
+                name.kind(),
+                UnitKind::Service | UnitKind::Socket | UnitKind::Target | UnitKind::Timer | UnitKind::Path
+            ),
             name,
             aliases: Vec::new(),
             load: LoadState::NotFound,
+            perpetual: false,
             fragment: None,
             drop_ins: Vec::new(),
             description: None,
@@ -324,249 +325,21 @@ impl Unit {
         true
     }
 
-    /// The slice it belongs to.
+    /// The slice it belongs to; none for kinds without a control group.
     pub fn slice(&self) -> Option<UnitName> {
         let written = self.resources.slice.as_deref().and_then(|s| UnitName::parse(s).ok());
-        let default = match (self.name.kind(), self.name.at()) {
-            (UnitKind::Service, Some(_)) => {
-                format!("system-{}.slice", crate::escape::escape(self.name.prefix()))
+        let default = match (self.name.kind(), self.name.instance()) {
+            (UnitKind::Slice, _) => return crate::defaults::parent_slice(&self.name),
+            (UnitKind::Target | UnitKind::Device | UnitKind::Automount | UnitKind::Timer | UnitKind::Path, _) => {
+                return None;
             }
-            (UnitKind::Service | UnitKind::Socket | UnitKind::Mount | UnitKind::Swap | UnitKind::Scope, _) => {
-                "system.slice".into()
-            }
-            _ => return written,
+            (_, Some(_)) => format!("system-{}.slice", crate::escape::escape(self.name.prefix())),
+            _ if self.perpetual || self.mount().is_some_and(Mount::is_extrinsic) => "-.slice".into(),
+            _ => "system.slice".into(),
         };
         written.or_else(|| UnitName::parse(&default).ok())
     }
-
-    /// Takes one entry of a file.
-    pub(crate) fn apply(&mut self, entry: &Entry, host: &Host) {
-        let name = self.name.clone();
-        let fragment = self.fragment.clone();
-        let specifiers = Specifiers { unit: &name, host, fragment: fragment.as_deref() };
-        let value = Value { raw: &entry.value, specifiers: &specifiers };
-        let outcome = match entry.section.as_ref() {
-            "Unit" => self.apply_unit(&entry.key, &value),
-            "Install" => directive::find(install::TABLE, &entry.key).map(|apply| apply(&mut self.install, &value)),
-            "Service" => self.apply_service(&entry.key, &value),
-            "Mount" => self.apply_mount(&entry.key, &value),
-            "Slice" | "Socket" | "Timer" | "Path" | "Swap" | "Automount" | "Scope" => {
-                self.apply_kind(&entry.section, &entry.key, &value)
-            }
-            section if section.starts_with("X-") => return,
-            section => {
-                self.fault(entry, format!("unknown section [{section}], ignoring {}=", entry.key));
-                return;
-            }
-        };
-        match outcome.or_else(|| self.apply_resources(entry, &value)) {
-            Some(Ok(())) => self.without_effect(entry),
-            Some(Err(error)) => self.fault(entry, format!("{}=: {error}, ignoring it", entry.key)),
-            None => self.unknown(entry),
-        }
-    }
-
-    /// Takes a setting of the control group.
-    fn apply_resources(&mut self, entry: &Entry, value: &Value<'_>) -> Option<Parsed<()>> {
-        if !matches!(entry.section.as_ref(), "Service" | "Socket" | "Mount" | "Swap" | "Slice" | "Scope") {
-            return None;
-        }
-        directive::find(resources_table::TABLE, &entry.key).map(|apply| apply(&mut self.resources, value))
-    }
-
-    fn apply_unit(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
-        if let Some(dependency) = Dependency::of_directive(key) {
-            return Some(self.depend(dependency, value));
-        }
-        if let Some((strength, subject)) = subject(key) {
-            if value.is_empty() {
-                // As in systemd, an empty condition of any kind clears all of its strength.
-                self.conditions.retain(|c| c.strength != strength);
-                return Some(Ok(()));
-            }
-            return Some(value.text().and_then(|text| Condition::parse(strength, subject, &text)).map(|condition| {
-                self.conditions.push(condition);
-            }));
-        }
-        match key {
-            "ConditionNull" | "AssertNull" => Some(Ok(())),
-            _ => directive::find(TABLE, key).map(|apply| apply(self, value)),
-        }
-    }
-
-    fn depend(&mut self, dependency: Dependency, value: &Value<'_>) -> Parsed<()> {
-        // The empty assignment does not reset dependencies.
-        let mut fault = Ok(());
-        for word in value.words()? {
-            match UnitName::parse(&word) {
-                Ok(other) if other.is_template() => match self.name.instance().map(|i| other.with_instance(i)) {
-                    Some(Ok(other)) => self.add(dependency, other, Origin::File),
-                    _ => fault = Err(wrong(&word, "a unit (it is a template)")),
-                },
-                Ok(other) => self.add(dependency, other, Origin::File),
-                Err(error) => fault = Err(crate::value::ValueError(error.to_string())),
-            }
-        }
-        fault
-    }
-
-    fn apply_service(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
-        // Before version 230 these stood in [Service]; packages still write them there.
-        if matches!(key, "StartLimitInterval" | "StartLimitBurst" | "StartLimitAction" | "FailureAction") {
-            return directive::find(TABLE, key).map(|apply| apply(self, value));
-        }
-        let Config::Service(service) = &mut self.config else { return None };
-        if let Some(apply) = directive::find(service::TABLE, key) {
-            return Some(apply(service, value));
-        }
-        if let Some(apply) = directive::find(exec::TABLE, key) {
-            return Some(apply(&mut service.exec, value));
-        }
-        directive::find(kill::TABLE, key).map(|apply| apply(&mut service.kill, value))
-    }
-
-    fn apply_mount(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
-        let Config::Mount(mount) = &mut self.config else { return None };
-        if let Some(apply) = directive::find(mount::TABLE, key) {
-            return Some(apply(mount, value));
-        }
-        if let Some(apply) = directive::find(exec::TABLE, key) {
-            return Some(apply(&mut mount.exec, value));
-        }
-        directive::find(kill::TABLE, key).map(|apply| apply(&mut mount.kill, value))
-    }
-
-    /// The sections of the kinds beside service and mount; a section that is not the unit's own is not for it.
-    fn apply_kind(&mut self, section: &str, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
-        let (exec, kill) = match (&mut self.config, section) {
-            (Config::Socket(socket), "Socket") => {
-                if let Some(apply) = directive::find(crate::socket_table::TABLE, key) {
-                    return Some(apply(socket, value));
-                }
-                (Some(&mut socket.exec), Some(&mut socket.kill))
-            }
-            (Config::Swap(swap), "Swap") => {
-                if let Some(apply) = directive::find(swap::TABLE, key) {
-                    return Some(apply(swap, value));
-                }
-                (Some(&mut swap.exec), Some(&mut swap.kill))
-            }
-            (Config::Scope(scope), "Scope") => {
-                if let Some(apply) = directive::find(scope::TABLE, key) {
-                    return Some(apply(scope, value));
-                }
-                (None, Some(&mut scope.kill))
-            }
-            (Config::Slice(slice), "Slice") => {
-                return (key == "Slice").then(|| value.optional().map(|written| slice.slice = written));
-            }
-            (Config::Timer(timer), "Timer") => return directive::find(timer::TABLE, key).map(|f| f(timer, value)),
-            (Config::Path(path), "Path") => return directive::find(path::TABLE, key).map(|f| f(path, value)),
-            (Config::Automount(automount), "Automount") => {
-                return directive::find(automount::TABLE, key).map(|f| f(automount, value));
-            }
-            _ => return None,
-        };
-        if let (Some(exec), Some(apply)) = (exec, directive::find(exec::TABLE, key)) {
-            return Some(apply(exec, value));
-        }
-        let (kill, apply) = (kill?, directive::find(kill::TABLE, key)?);
-        Some(apply(kill, value))
-    }
-
-    fn fault(&mut self, entry: &Entry, message: String) {
-        if self.problems.len() >= crate::file::PROBLEMS_MAX {
-            return;
-        }
-        self.problems.push(Problem { path: entry.path.clone(), line: entry.line, message });
-    }
-
-    fn unknown(&mut self, entry: &Entry) {
-        if entry.key.starts_with("X-") {
-            return;
-        }
-        if directive::known(&entry.key) == Known::Unknown {
-            self.fault(entry, format!("unknown key {}= in section [{}], ignoring it", entry.key, entry.section));
-            return;
-        }
-        self.without_effect(entry);
-    }
-
-    /// Notes a directive that this version does not carry out.
-    fn without_effect(&mut self, entry: &Entry) {
-        let sandbox = match directive::known(&entry.key) {
-            Known::Sandbox => true,
-            Known::Other => false,
-            Known::Unknown => return,
-        };
-        if entry.value.is_empty() || (sandbox && boolean(&entry.value) == Ok(false)) {
-            return;
-        }
-        if self.unsupported.len() < UNSUPPORTED_MAX && !self.unsupported.iter().any(|u| u.directive == entry.key) {
-            let (path, line) = (entry.path.clone(), entry.line);
-            self.unsupported.push(Unsupported { directive: entry.key.clone(), path, line, sandbox });
-        }
-    }
 }
-
-fn exit_status(value: &Value<'_>) -> Parsed<Option<u8>> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    Ok(u8::try_from(number(value.raw, 0, 255)?).ok())
-}
-
-fn paths(unit: &mut Unit, need: MountNeed, value: &Value<'_>) -> Parsed<()> {
-    let mut fault = Ok(());
-    for path in value.words()? {
-        if !unit.need_mounts(need, &path, Origin::File) {
-            fault = Err(wrong(&path, "an absolute path without '..'"));
-        }
-    }
-    fault
-}
-
-const TABLE: Table<Unit> = &[
-    ("Description", |unit, value| value.optional().map(|text| unit.description = text)),
-    ("Documentation", |unit, value| value.extend(&mut unit.documentation)),
-    ("RequiresMountsFor", |unit, value| paths(unit, MountNeed::Requires, value)),
-    ("WantsMountsFor", |unit, value| paths(unit, MountNeed::Wants, value)),
-    ("DefaultDependencies", |unit, value| boolean(value.raw).map(|flag| unit.default_dependencies = flag)),
-    ("StopWhenUnneeded", |unit, value| boolean(value.raw).map(|flag| unit.stop_when_unneeded = flag)),
-    ("RefuseManualStart", |unit, value| boolean(value.raw).map(|flag| unit.refuse_manual_start = flag)),
-    ("RefuseManualStop", |unit, value| boolean(value.raw).map(|flag| unit.refuse_manual_stop = flag)),
-    ("AllowIsolate", |unit, value| boolean(value.raw).map(|flag| unit.allow_isolate = flag)),
-    ("IgnoreOnIsolate", |unit, value| boolean(value.raw).map(|flag| unit.ignore_on_isolate = flag)),
-    ("IgnoreOnSnapshot", |_, _| Ok(())),
-    ("SourcePath", |unit, value| value.path().map(|path| unit.source_path = path)),
-    ("CollectMode", |unit, value| CollectMode::parse(value.raw).map(|mode| unit.collect_mode = mode)),
-    ("SurviveFinalKillSignal", |unit, value| boolean(value.raw).map(|flag| unit.survive_final_kill_signal = flag)),
-    ("JobTimeoutSec", |unit, value| span(value.raw).map(|s| unit.job_timeout = s.zero_is_infinite())),
-    ("StartLimitIntervalSec", |unit, value| span(value.raw).map(|s| unit.start_limit_interval = s)),
-    ("StartLimitInterval", |unit, value| span(value.raw).map(|s| unit.start_limit_interval = s)),
-    ("StartLimitBurst", |unit, value| {
-        unit.start_limit_burst = u32::try_from(number(value.raw, 0, i64::from(u32::MAX))?).unwrap_or(u32::MAX);
-        Ok(())
-    }),
-    ("StartLimitAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.start_limit_action = a)),
-    ("FailureAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.failure_action = a)),
-    ("SuccessAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.success_action = a)),
-    ("FailureActionExitStatus", |unit, value| exit_status(value).map(|s| unit.failure_action_exit_status = s)),
-    ("SuccessActionExitStatus", |unit, value| exit_status(value).map(|s| unit.success_action_exit_status = s)),
-    ("JobRunningTimeoutSec", |unit, value| {
-        span(value.raw).map(|s| unit.job_running_timeout = Some(s.zero_is_infinite()))
-    }),
-    ("JobTimeoutAction", |unit, value| EmergencyAction::parse(value.raw).map(|a| unit.job_timeout_action = a)),
-    ("JobTimeoutRebootArgument", |unit, value| value.optional().map(|t| unit.job_timeout_reboot_argument = t)),
-    ("RebootArgument", |unit, value| value.optional().map(|t| unit.reboot_argument = t)),
-    ("OnSuccessJobMode", |unit, value| JobMode::parse(value.raw).map(|mode| unit.on_success_job_mode = mode)),
-    ("OnFailureJobMode", |unit, value| JobMode::parse(value.raw).map(|mode| unit.on_failure_job_mode = mode)),
-    ("OnFailureIsolate", |unit, value| {
-        let isolate = boolean(value.raw)?;
-        unit.on_failure_job_mode = if isolate { JobMode::Isolate } else { JobMode::Replace };
-        Ok(())
-    }),
-];
 
 /// Do the conditions of this strength exist at all?
 pub fn has_conditions(unit: &Unit, strength: Strength) -> bool {

@@ -12,6 +12,7 @@ use ferrite_unit::LoadPath;
 use ferrite_unit::specifier::Host;
 
 use crate::clock;
+use crate::completion::Completion;
 use crate::corruption::RootWatch;
 use crate::disk::Disk;
 use crate::groups::Groups;
@@ -163,6 +164,8 @@ pub struct Engine {
     pub phase: Phase,
     /// Watchdog and boot deadline.
     pub watch: Watch,
+    /// Did the boot get to its end?
+    pub completion: Completion,
     /// Is the root still what its hash says?
     pub root: RootWatch,
     /// Did the shutdown get far enough for its last phase?
@@ -288,6 +291,8 @@ impl Engine {
             TimerKey::PidFile(id) => self.find_main(id),
             TimerKey::Job(job) => self.finish_job(job, JobResult::Timeout),
             TimerKey::BootDeadline => self.boot_deadline(),
+            // Only that the time is over counts: the next round looks at the boot again.
+            TimerKey::BootRetry => {}
             TimerKey::Hardware => self.ping_hardware(),
             TimerKey::Emergency => self.emergency_over(),
             TimerKey::Trial => self.trial_timed_out(),

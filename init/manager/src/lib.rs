@@ -16,6 +16,7 @@ mod transitions;
 mod state;
 
 mod collect;
+mod completion;
 mod corruption;
 mod engine;
 mod keeping;

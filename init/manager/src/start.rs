@@ -9,6 +9,7 @@ use ferrite_sys::inherit::Inherited;
 use ferrite_sys::reboot::End;
 use ferrite_unit::LoadPath;
 
+use crate::completion::Completion;
 use crate::corruption::RootWatch;
 use crate::disk::Disk;
 use crate::engine::{Engine, Phase, Settings, keys};
@@ -183,6 +184,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         server: Server::default(),
         phase: Phase::Starting,
         watch,
+        completion: Completion::default(),
         root: RootWatch::default(),
         finished: None,
         ctrl_alt_del: Vec::new(),

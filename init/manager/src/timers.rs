@@ -18,6 +18,8 @@ pub enum TimerKey {
     Job(JobId),
     /// The boot takes too long.
     BootDeadline,
+    /// The end of the boot may be tried again.
+    BootRetry,
     /// The hardware watchdog wants its ping.
     Hardware,
     /// Emergency mode lasts too long.

@@ -14,13 +14,11 @@ use crate::engine::{Engine, Phase, Process, Role};
 use crate::jobs::{Active, JobKind, Mode};
 use crate::log::Mark;
 use crate::timers::TimerKey;
-use crate::transaction::{Graph, Relation};
+use crate::transaction::Graph;
 
 const DEVICE: &str = "/dev/watchdog0";
 const WATCHDOG_SECONDS: u32 = 60;
 const BOOT_DEADLINE: Duration = Duration::from_secs(300);
-/// From a boot that ended without success to the restart: time to read why.
-const BOOT_FAILED: Duration = Duration::from_secs(30);
 /// Emergency mode without an administrator.
 const EMERGENCY: Duration = Duration::from_secs(300);
 /// All units together may take so long to stop.
@@ -104,48 +102,10 @@ impl Engine {
         }
     }
 
-    fn state_of(&self, name: &str) -> Active {
+    /// Where the unit of this name stands.
+    pub fn state_of(&self, name: &str) -> Active {
         let id = UnitName::parse(name).ok().and_then(|name| self.units.find(&name));
         id.map_or(Active::Inactive, |id| self.active(id))
-    }
-
-    /// The slot under test did not reach boot-complete.target: the reason is recorded and the machine restarts.
-    pub fn boot_deadline(&mut self) {
-        if self.state_of("boot-complete.target").is_up() {
-            return;
-        }
-        let culprit = self.boot_culprit();
-        let reason = format!("deadline: unit {culprit} not reached");
-        self.log.error(&format!("boot is not complete in time, {culprit} is not up, restarting the machine"));
-        self.log.status(Mark::Failed, &format!("Boot not complete in time: waiting for {culprit}. Restarting."));
-        self.run_helper(&["/usr/bin/ferrite-slots", "record-failure", &reason]);
-        self.begin_shutdown(End::Reboot, 0);
-    }
-
-    /// The unit that keeps the boot from being complete: one that failed, else one that is still on its way.
-    fn boot_culprit(&self) -> String {
-        let complete = UnitName::parse("boot-complete.target").ok().and_then(|name| self.units.find(&name));
-        let needed = complete.map(|id| self.units.related(id, Relation::Requires)).unwrap_or_default();
-        let down = needed.into_iter().find(|id| self.active(*id) == Active::Failed);
-        let waiting = self.jobs.values().find(|job| job.running).or_else(|| self.jobs.values().next());
-        down.or(waiting.map(|job| job.unit)).map_or("boot-complete.target".to_owned(), |id| Graph::name(self, id))
-    }
-
-    /// Nothing is on its way any more, and boot-complete.target was not reached: no use to wait for the whole deadline.
-    fn shorten_deadline(&mut self) {
-        let somebody_works = ["emergency.service", "rescue.service"].iter().any(|name| self.state_of(name).is_up());
-        let left = self.timers.left(TimerKey::BootDeadline, Instant::now());
-        if left.is_none_or(|left| left <= BOOT_FAILED)
-            || somebody_works
-            || self.state_of("boot-complete.target").is_up()
-        {
-            return;
-        }
-        let culprit = self.boot_culprit();
-        let text = format!("boot cannot be completed, {culprit} is not up: restarting in {} s", BOOT_FAILED.as_secs());
-        self.log.error(&text);
-        self.log.status(Mark::Failed, &text);
-        self.timers.arm(TimerKey::BootDeadline, Instant::now(), BOOT_FAILED);
     }
 
     /// Starts a program of our own; its end means nothing.
@@ -240,7 +200,7 @@ impl Engine {
         }
         match self.phase {
             Phase::Starting => self.boot_over(),
-            Phase::Running => {}
+            Phase::Running => self.check_completion(),
             Phase::Stopping(end) => self.finished = Some(end),
         }
     }
@@ -263,7 +223,7 @@ impl Engine {
         self.log.info(&text);
         self.log.status(if failed == 0 { Mark::Ok } else { Mark::Failed }, &text);
         self.answer_boot_waiters();
-        self.shorten_deadline();
+        self.check_completion();
     }
 
     /// How many units failed.

@@ -127,3 +127,55 @@ fn many_executions_in_a_row_lose_nothing() {
     assert!(began.elapsed() < Duration::from_secs(60));
     machine.power_off();
 }
+
+/// A unit that the end of the boot needs fails at its first start and restarts by itself.
+#[test]
+fn a_boot_is_complete_once_what_it_needs_has_recovered() {
+    let machine = Machine::boot(&[
+        ("default.target", "[Unit]\nWants=mark.service\nAfter=mark.service\n"),
+        ("boot-complete.target", "[Unit]\nRequires=check.service flaky.service\nAfter=check.service flaky.service\n"),
+        ("check.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo x >> /run/checks'\n"),
+        (
+            "flaky.service",
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nRestart=on-failure\nRestartSec=300ms\n\
+             ExecStart=/bin/sh -c 'echo x >> /run/tries; [ $(wc -l < /run/tries) -ge 3 ]'\n",
+        ),
+        (
+            "mark.service",
+            "[Unit]\nRequires=boot-complete.target\nAfter=boot-complete.target\nStartLimitIntervalSec=0\n\
+             [Service]\nType=oneshot\nRemainAfterExit=yes\nRestart=on-failure\nRestartSec=100ms\n\
+             ExecStart=/bin/sh -c 'echo x >> /run/marks; [ $(wc -l < /run/marks) -ge 3 ]'\n",
+        ),
+    ]);
+    machine.wait_for("mark", |machine| machine.state("mark.service") == "active exited");
+    assert_eq!(machine.state("boot-complete.target"), "active active");
+    assert_eq!(machine::lines(&machine.output("run/tries")).len(), 3);
+    assert_eq!(machine::lines(&machine.output("run/marks")).len(), 3);
+    // A check that does not remain is made again.
+    assert!(machine::lines(&machine.output("run/checks")).len() >= 2);
+}
+
+/// The end of the boot is not tried again for a unit that nobody restarts.
+#[test]
+fn a_boot_with_a_failed_unit_stays_incomplete_until_somebody_starts_it() {
+    let machine = Machine::boot(&[
+        ("default.target", "[Unit]\nWants=mark.service\nAfter=mark.service\n"),
+        ("boot-complete.target", "[Unit]\nRequires=broken.service\nAfter=broken.service\n"),
+        (
+            "broken.service",
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+             ExecStart=/bin/sh -c 'echo x >> /run/tries; test -e /run/repaired'\n",
+        ),
+        (
+            "mark.service",
+            "[Unit]\nRequires=boot-complete.target\nAfter=boot-complete.target\n\
+             [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n",
+        ),
+    ]);
+    assert_eq!(machine.state("broken.service"), "failed failed");
+    assert_eq!(machine.state("mark.service"), "inactive dead");
+    fs::write(machine.output("run/repaired"), "").unwrap();
+    assert_eq!(machine.job(JobVerb::Start, "broken.service"), JobOutcome::Done);
+    machine.wait_for("mark", |machine| machine.state("mark.service") == "active exited");
+    assert_eq!(machine::lines(&machine.output("run/tries")).len(), 2);
+}

@@ -1,7 +1,7 @@
 //! A4: a bad slot b is left by the machine itself, and the person who logs in is told.
 
 use ferrite_layout::SlotFlags;
-use ferrite_tests::{Board, BrokenSlot, Firmware, Setup, Slot, amount, one_line};
+use ferrite_tests::{Board, BrokenSlot, Firmware, Machine, Setup, Slot, amount, one_line};
 
 /// Boots with a bad slot b that is tried next, and looks at what came of it.
 fn returns_to_slot_a(fault: BrokenSlot, firmware: Firmware) -> anyhow::Result<()> {
@@ -104,5 +104,29 @@ fn a_good_new_slot_is_kept() -> anyhow::Result<()> {
     machine.power_on()?;
     machine.wait_until_running()?;
     assert_eq!(machine.booted_slot()?, Slot::B);
+    Ok(())
+}
+
+#[test]
+fn a_new_slot_whose_ssh_server_fails_once_is_kept() -> anyhow::Result<()> {
+    let mut machine = Machine::boot(Board::Qemu)?;
+    machine.sudo(
+        "mkdir -p /etc/systemd/system/ssh.service.d; cd /etc/systemd/system/ssh.service.d; \
+         echo \"[Service]\" > once.conf; \
+         echo \"ExecStartPre=/bin/sh -c \\\"! mkdir /run/failed-once\\\"\" >> once.conf; sync; cat once.conf",
+    )?;
+    machine.power_off()?;
+    let disk = machine.disk()?;
+    disk.copy_slot_a_to_b()?;
+    disk.try_slot_b_next()?;
+    machine.power_on()?;
+    machine.wait_for_ssh()?;
+    assert_eq!(machine.booted_slot()?, Slot::B);
+    machine.wait_for("slot b to be marked good", ferrite_tests::machine::BOOT_DEADLINE, |machine| {
+        Ok(machine.ssh("systemctl is-active ferrite-mark-good.service || true")?.starts_with("active").then_some(()))
+    })?;
+    assert_eq!(machine.try_ssh("test -d /run/failed-once")?.code, 0, "the server did not fail");
+    machine.power_off()?;
+    assert_eq!(machine.disk()?.flags()?.flags(Slot::B), SlotFlags::Good);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Is the boot complete? `boot-complete.target` says so; until it is up it is tried again as often as what it needs comes
-//! up, and a slot under test that does not get there in time restarts the machine.
+//! Is the boot complete? `boot-complete.target` says so; until it is up it is tried again as often as what it needs
+//! comes up, and a slot under test that does not get there in time restarts the machine.
 //!
 //! A failed dependency ends the job of the target for good, so a unit that fails once and then restarts by itself would
 //! cost a good release its slot.

@@ -14,6 +14,7 @@ use ferrite_unit::exec::{Directories, Exec, Limit, Resource};
 use nix::sys::resource::{Resource as NixResource, setrlimit};
 
 use crate::accounts::{Accounts, User};
+use crate::descriptors::Descriptors;
 
 /// A step that failed: systemd's exit code and what was being done.
 pub struct Fault {
@@ -49,12 +50,15 @@ pub struct Invocation<'a> {
     pub idle: Option<BorrowedFd<'a>>,
     /// Score of the out-of-memory killer, unless the unit says otherwise.
     pub oom_score: i32,
+    /// Files that it finds open from number 3 on.
+    pub descriptors: Descriptors<'a>,
 }
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
 
 /// Runs in the child. Returns the exit status if the program could not be executed.
 pub fn run(invocation: &Invocation<'_>, report: OwnedFd) -> i32 {
+    let report = crate::descriptors::keep_clear(&invocation.descriptors, report);
     let fault = match prepare(invocation) {
         Ok(()) => return 0,
         Err(fault) => fault,
@@ -111,6 +115,7 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
         // Last, as until now this process holds all the files of PID 1.
         crate::boot::lower_files();
     }
+    invocation.descriptors.hand_over(&mut environment)?;
     execute(invocation.command, &environment)
 }
 

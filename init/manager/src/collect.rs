@@ -74,6 +74,7 @@ impl Engine {
         for key in [TimerKey::Unit(id), TimerKey::Watchdog(id), TimerKey::PidFile(id)] {
             self.timers.disarm(key);
         }
+        self.forget_kind(id);
         if let Some(runtime) = self.units.get(id) {
             // What it named may have been kept for its sake only.
             self.idle_units.extend(runtime.names.iter().copied());

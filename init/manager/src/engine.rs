@@ -17,6 +17,7 @@ use crate::corruption::RootWatch;
 use crate::disk::Disk;
 use crate::groups::Groups;
 use crate::jobs::{JobId, JobKind, JobResult, UnitId};
+use crate::kinds::{KindEvent, Kinds};
 use crate::log::Log;
 use crate::machine::Event;
 use crate::mounts::MountEvent;
@@ -95,6 +96,8 @@ pub enum UnitEvent {
     Service(Event),
     /// Of a mount.
     Mount(MountEvent),
+    /// Of any other kind.
+    Other(KindEvent),
 }
 
 /// Where the whole system stands.
@@ -124,6 +127,8 @@ pub mod keys {
     pub const CLIENTS: u64 = 1 << 32;
     /// From here on: reports of children before execution, by process id.
     pub const REPORTS: u64 = 1 << 48;
+    /// From here on: files of units, see `kinds::Watched`.
+    pub const WATCHED: u64 = 1 << 56;
 }
 
 /// The service manager.
@@ -154,6 +159,8 @@ pub struct Engine {
     pub host: Host,
     /// The log.
     pub log: Log,
+    /// What units beside services and mounts hold.
+    pub kinds: Kinds,
     /// Files that are waited for.
     pub epoll: Epoll,
     /// The notify socket.
@@ -231,7 +238,7 @@ impl Engine {
         if ready.contains(&keys::NOTIFY) || ready.contains(&keys::SIGNALS) {
             self.take_notifications();
         }
-        for key in ready.iter().filter(|key| **key >= keys::REPORTS) {
+        for key in ready.iter().filter(|key| (keys::REPORTS..keys::WATCHED).contains(key)) {
             self.take_report(*key);
         }
         if ready.contains(&keys::SIGNALS) {
@@ -239,6 +246,9 @@ impl Engine {
         }
         if ready.contains(&keys::GROUPS) {
             self.take_group_changes();
+        }
+        for key in ready.iter().filter(|key| **key >= keys::WATCHED) {
+            self.watched_ready(*key);
         }
         let began = Instant::now();
         for key in ready {
@@ -283,12 +293,14 @@ impl Engine {
             TimerKey::Unit(id) => {
                 let event = match self.units.get(id).map(|runtime| &runtime.kind) {
                     Some(crate::units::Kind::Mount(_)) => UnitEvent::Mount(MountEvent::TimedOut),
+                    Some(crate::units::Kind::Other(_)) => UnitEvent::Other(KindEvent::TimedOut),
                     _ => UnitEvent::Service(Event::TimedOut),
                 };
                 self.events.push_back((id, event));
             }
             TimerKey::Watchdog(id) => self.events.push_back((id, UnitEvent::Service(Event::WatchdogExpired))),
             TimerKey::PidFile(id) => self.find_main(id),
+            TimerKey::Rest(id) => self.ports_rested(id),
             TimerKey::Job(job) => self.finish_job(job, JobResult::Timeout),
             TimerKey::BootDeadline => self.boot_deadline(),
             // Only that the time is over counts: the next round looks at the boot again.

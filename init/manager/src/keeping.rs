@@ -22,8 +22,12 @@ use crate::units::{CommandRun, Kind};
 type KeyOfUnit = fn(UnitId) -> TimerKey;
 
 /// Deadlines of units, with the names under which they are kept.
-const UNIT_TIMERS: [(&str, KeyOfUnit); 3] =
-    [("unit", TimerKey::Unit), ("watchdog", TimerKey::Watchdog), ("pid-file", TimerKey::PidFile)];
+const UNIT_TIMERS: [(&str, KeyOfUnit); 4] = [
+    ("unit", TimerKey::Unit),
+    ("watchdog", TimerKey::Watchdog),
+    ("pid-file", TimerKey::PidFile),
+    ("rest", TimerKey::Rest),
+];
 
 /// Deadlines of the manager. The hardware watchdog is pinged anew.
 const MANAGER_TIMERS: [(&str, TimerKey); 3] =
@@ -102,20 +106,24 @@ impl Engine {
             Kind::Service(machine) => serde_json::to_value(machine),
             Kind::Mount(state) => serde_json::to_value(state),
             Kind::Passive(up) => Ok(Value::Bool(*up)),
+            Kind::Other(state) => serde_json::to_value(state),
             Kind::Inert => Ok(Value::Null),
         };
         // What cannot be written is told by the active state.
         saved.state = state.unwrap_or_default();
+        self.save_held(id, saved);
     }
 
     /// The opposite. `false`: the state is not understood, and the unit is what its processes tell.
-    pub fn restore_kind(&mut self, id: UnitId, saved: &SavedUnit, _files: &mut Bag<'_>) -> bool {
+    pub fn restore_kind(&mut self, id: UnitId, saved: &SavedUnit, files: &mut Bag<'_>) -> bool {
+        self.restore_held(id, saved, files);
         let Some(runtime) = self.units.get_mut(id) else { return true };
         let state = saved.state.clone();
         let kind = match runtime.kind {
             Kind::Service(_) => serde_json::from_value(state).map(Kind::Service),
             Kind::Mount(_) => serde_json::from_value(state).map(Kind::Mount),
             Kind::Passive(_) => serde_json::from_value(state).map(Kind::Passive),
+            Kind::Other(_) => serde_json::from_value(state).map(Kind::Other),
             Kind::Inert => Ok(Kind::Inert),
         };
         match kind {

@@ -13,6 +13,9 @@ pub mod timers;
 pub mod transaction;
 mod transitions;
 
+pub mod rate;
+pub mod socket_machine;
+
 mod state;
 
 mod collect;
@@ -20,6 +23,7 @@ mod completion;
 mod corruption;
 mod engine;
 mod keeping;
+mod kinds;
 mod lifecycle;
 mod loading;
 mod notifications;
@@ -30,6 +34,13 @@ mod signals;
 mod spawn;
 mod units;
 mod watch;
+
+mod control_process;
+mod descriptors;
+mod held;
+mod socket_accept;
+mod socket_open;
+mod socket_unit;
 
 mod accounts;
 mod child;

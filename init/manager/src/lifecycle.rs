@@ -23,6 +23,7 @@ impl Engine {
         match event {
             UnitEvent::Service(event) => self.service_event(id, event),
             UnitEvent::Mount(event) => self.mount_event(id, event),
+            UnitEvent::Other(event) => self.kind_event(id, event),
         }
     }
 
@@ -168,7 +169,7 @@ impl Engine {
     }
 
     /// The service is over: its directories and its group go.
-    fn release(&mut self, id: UnitId) {
+    pub fn release(&mut self, id: UnitId) {
         self.timers.disarm(TimerKey::Watchdog(id));
         self.timers.disarm(TimerKey::PidFile(id));
         let Some(runtime) = self.units.get_mut(id) else { return };
@@ -222,6 +223,8 @@ impl Engine {
                 self.drop_group(id);
             } else if matches!(runtime.kind, Kind::Service(_)) {
                 self.events.push_back((id, UnitEvent::Service(Event::GroupEmpty)));
+            } else if matches!(runtime.kind, Kind::Other(_)) {
+                self.kind_happened(id, crate::kinds::KindEvent::GroupEmpty);
             }
         }
     }
@@ -293,6 +296,7 @@ impl Engine {
         let had_job = runtime.job.is_some();
         let stopping = runtime.job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind.is_stopping());
         self.settle_job(id, new);
+        self.kind_changed(id, new);
         if new == old {
             return;
         }

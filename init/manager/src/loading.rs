@@ -107,6 +107,7 @@ impl Engine {
             let dependencies = runtime.unit.dependencies.clone();
             let needs = runtime.unit.mounts_for.clone();
             let own = runtime.unit.name.clone();
+            let activates = runtime.unit.activates();
             for (dependency, other, origin) in dependencies {
                 if let Some(to) = self.intern(&other, &mut open) {
                     // The default order of a target gives way to what the other unit says itself.
@@ -120,6 +121,12 @@ impl Engine {
                         self.units.link(id, dependency, to);
                     }
                 }
+            }
+            if let Some(other) = activates
+                && let Some(to) = self.intern(&other, &mut open)
+            {
+                self.units.link(id, Dependency::Triggers, to);
+                self.units.link(id, Dependency::Before, to);
             }
             for (need, path, _) in needs {
                 let dependency = match need {

@@ -1,13 +1,14 @@
 //! The job queue: planning a wish into it, running what may run, ending jobs and telling who waits.
 
-use ferrite_unit::LoadState;
 use ferrite_unit::condition::{Strength, check};
 use ferrite_unit::service::ServiceType;
+use ferrite_unit::{LoadState, UnitKind};
 use std::time::Instant;
 
 use crate::engine::{Engine, Job, Phase, UnitEvent};
 use crate::facts::{MachineFacts, is_mount_point};
 use crate::jobs::{Active, JobId, JobKind, JobResult, Mode, UnitId, waits};
+use crate::kinds::KindEvent;
 use crate::log::Mark;
 use crate::machine::Event;
 use crate::mounts::MountEvent;
@@ -203,7 +204,12 @@ impl Engine {
             let name = self.name(unit);
             self.log.error(&format!("{name}: started too often in too short a time, not starting it again"));
             self.set_running(id);
-            self.events.push_back((unit, UnitEvent::Service(Event::StartLimitHit)));
+            let other = matches!(self.units.get(unit).map(|runtime| &runtime.kind), Some(Kind::Other(_)));
+            let event = match other {
+                true => UnitEvent::Other(KindEvent::StartLimitHit),
+                false => UnitEvent::Service(Event::StartLimitHit),
+            };
+            self.events.push_back((unit, event));
             return;
         }
         self.set_running(id);
@@ -251,7 +257,7 @@ impl Engine {
         else {
             return false;
         };
-        if interval.is_zero() || burst == 0 || !matches!(runtime.kind, Kind::Service(_)) {
+        if interval.is_zero() || burst == 0 || !is_limited(&runtime.kind) {
             return false;
         }
         runtime.starts.retain(|start| now.saturating_duration_since(*start) < interval);
@@ -275,6 +281,7 @@ impl Engine {
                 self.events.push_back((unit, UnitEvent::Mount(MountEvent::Start { mounted })));
             }
             Kind::Passive(_) => self.set_passive(unit, true),
+            Kind::Other(_) => self.begin_kind(unit),
             Kind::Inert => {}
         }
     }
@@ -293,6 +300,7 @@ impl Engine {
             }
             Some(Kind::Mount(_)) => self.events.push_back((unit, UnitEvent::Mount(MountEvent::Stop))),
             Some(Kind::Passive(_)) => self.set_passive(unit, false),
+            Some(Kind::Other(_)) => self.kind_happened(unit, KindEvent::Stop),
             Some(Kind::Inert) | None => self.finish_job(id, JobResult::Done),
         }
     }
@@ -319,6 +327,7 @@ impl Engine {
                 runtime.job = None;
             }
             self.report(&job, result);
+            self.tell_triggering(job.unit);
             self.answer_waiters(&job, result);
             let refused = !matches!(result, JobResult::Done | JobResult::Canceled | JobResult::Failed);
             if refused && job.kind == JobKind::Start && self.waits_for_restart(job.unit) {
@@ -367,8 +376,8 @@ impl Engine {
     fn report(&self, job: &Job, result: JobResult) {
         let Some(runtime) = self.units.get(job.unit) else { return };
         let title = self.title(job.unit);
-        let target = matches!(runtime.unit.name.kind(), ferrite_unit::UnitKind::Target);
-        let quiet = matches!(runtime.unit.name.kind(), ferrite_unit::UnitKind::Slice);
+        let target = matches!(runtime.unit.name.kind(), UnitKind::Target);
+        let quiet = matches!(runtime.unit.name.kind(), UnitKind::Slice);
         let (mark, text) = match (job.kind, result) {
             (JobKind::Start, JobResult::Done) if quiet => return,
             (JobKind::Start, JobResult::Done) if target => (Mark::Ok, format!("Reached target {title}.")),
@@ -377,8 +386,11 @@ impl Engine {
                     (Mark::Ok, format!("Finished {title}."))
                 }
                 Some(_) => (Mark::Ok, format!("Started {title}.")),
-                None => (Mark::Ok, format!("Mounted {title}.")),
+                None => (Mark::Ok, format!("{} {title}.", done_word(runtime.unit.name.kind(), true))),
             },
+            (JobKind::Start, JobResult::Failed) if runtime.unit.name.kind() == UnitKind::Socket => {
+                (Mark::Failed, format!("Failed to listen on {title}."))
+            }
             (JobKind::Start, JobResult::Failed) => (Mark::Failed, format!("Failed to start {title}.")),
             (JobKind::Start, JobResult::Timeout) => (Mark::Time, format!("Timed out starting {title}.")),
             (JobKind::Start, JobResult::Dependency) => (Mark::Depend, format!("Dependency failed for {title}.")),
@@ -391,10 +403,9 @@ impl Engine {
             }
             (JobKind::Stop, JobResult::Done) if quiet => return,
             (JobKind::Stop, JobResult::Done) if target => (Mark::Ok, format!("Stopped target {title}.")),
-            (JobKind::Stop, JobResult::Done) if runtime.unit.mount().is_some() => {
-                (Mark::Ok, format!("Unmounted {title}."))
+            (JobKind::Stop, JobResult::Done) => {
+                (Mark::Ok, format!("{} {title}.", done_word(runtime.unit.name.kind(), false)))
             }
-            (JobKind::Stop, JobResult::Done) => (Mark::Ok, format!("Stopped {title}.")),
             (JobKind::Stop, JobResult::Timeout | JobResult::Failed) => {
                 (Mark::Failed, format!("Failed to stop {title}."))
             }
@@ -408,6 +419,32 @@ impl Engine {
             let starting = matches!(job.kind, JobKind::Start) && runtime.unit.service().is_some();
             self.log.status(mark, &format!("{text}{}", if starting { slow(took) } else { String::new() }));
         }
+    }
+}
+
+/// systemd's word for what a job did to a unit of this kind.
+fn done_word(kind: UnitKind, start: bool) -> &'static str {
+    match (kind, start) {
+        (UnitKind::Mount, true) => "Mounted",
+        (UnitKind::Mount, false) => "Unmounted",
+        (UnitKind::Socket, true) => "Listening on",
+        (UnitKind::Socket, false) => "Closed",
+        (UnitKind::Swap, true) => "Activated swap",
+        (UnitKind::Swap, false) => "Deactivated swap",
+        (UnitKind::Automount, true) => "Set up automount",
+        (UnitKind::Automount, false) => "Unset automount",
+        (UnitKind::Device, true) => "Found device",
+        (_, true) => "Started",
+        (_, false) => "Stopped",
+    }
+}
+
+/// Are the starts of such a unit counted?
+fn is_limited(kind: &Kind) -> bool {
+    match kind {
+        Kind::Service(_) => true,
+        Kind::Other(state) => state.is_limited(),
+        Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => false,
     }
 }
 

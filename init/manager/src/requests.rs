@@ -323,6 +323,9 @@ impl Engine {
             match runtime.kind {
                 Kind::Service(_) => self.events.push_back((id, UnitEvent::Service(Event::ResetFailed))),
                 Kind::Mount(_) if failed => self.events.push_back((id, UnitEvent::Mount(MountEvent::ResetFailed))),
+                Kind::Other(_) => {
+                    self.kind_happened(id, crate::kinds::KindEvent::ResetFailed);
+                }
                 Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => {}
             }
         }

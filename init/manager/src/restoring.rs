@@ -36,6 +36,7 @@ impl Engine {
             self.restore_process(process, inherited);
         }
         self.look_at_groups();
+        self.resume_kinds();
         self.ready.extend(self.jobs.keys().copied());
         let text = format!("took over {} units and {} jobs", saved.units.len(), self.jobs.len());
         self.log.info(&text);
@@ -167,6 +168,7 @@ impl Engine {
             (Kind::Mount(_), _) if self.is_mounted(id) => Kind::Mount(MountState::Mounted),
             (Kind::Mount(_), _) => Kind::Mount(MountState::Dead),
             (Kind::Passive(_), _) => Kind::Passive(active == "active"),
+            (Kind::Other(_), _) => crate::kinds::KindState::idle(&runtime.unit).map_or(Kind::Inert, Kind::Other),
             (Kind::Inert, _) => Kind::Inert,
         };
         if let Some(runtime) = self.units.get_mut(id) {

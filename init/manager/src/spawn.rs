@@ -30,7 +30,7 @@ pub fn new_invocation() -> String {
 }
 
 /// Where a new process begins.
-enum Place {
+pub enum Place {
     /// In the group of PID 1: there is no hierarchy.
     Here,
     /// In this group, from its first instruction.
@@ -40,7 +40,8 @@ enum Place {
 }
 
 impl Place {
-    fn group(&self) -> Option<BorrowedFd<'_>> {
+    /// The group to be made in.
+    pub fn group(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Place::Inside(group) => Some(group.as_fd()),
             Place::Here | Place::Join(_) => None,
@@ -48,7 +49,7 @@ impl Place {
     }
 
     /// The first act of the child.
-    fn enter(&self) {
+    pub fn enter(&self) {
         if let Place::Join(file) = self {
             // A process outside its group is still one that PID 1 knows.
             let _ = std::fs::write(file, "0");
@@ -61,7 +62,7 @@ impl Engine {
     ///
     /// Kernels since 6.12.13 kill whatever is cloned into a group on which `cgroup.kill` was ever used: they compare
     /// its count of kills with that of the parent's group. So such a group is made anew, or joined after the clone.
-    fn make_group(&mut self, id: UnitId) -> Place {
+    pub fn make_group(&mut self, id: UnitId) -> Place {
         let Some(runtime) = self.units.get(id) else { return Place::Here };
         let group = match &runtime.group {
             Some(group) => group.clone(),
@@ -123,6 +124,7 @@ impl Engine {
             to_kernel_log: self.settings.real_boot,
             oom_score: 0,
             idle: self.idle_gate(service.kind, kind),
+            descriptors: self.descriptors(id, kind.is_none() || kind == Some(ControlKind::Start)),
         };
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let child = ferrite_sys::process::fork_into(place.group(), || {
@@ -194,7 +196,7 @@ impl Engine {
     }
 
     /// What PID 1 itself puts into the environment of a process.
-    fn variables(&self, id: UnitId, kind: Option<ControlKind>) -> Vec<(String, String)> {
+    pub fn variables(&self, id: UnitId, kind: Option<ControlKind>) -> Vec<(String, String)> {
         let Some(runtime) = self.units.get(id) else { return Vec::new() };
         let mut out = vec![("INVOCATION_ID".to_owned(), runtime.invocation.clone())];
         let mut set = |name: &str, value: String| out.push((name.to_owned(), value));
@@ -210,6 +212,7 @@ impl Engine {
         {
             set("MAINPID", pid.to_string());
         }
+        self.connection_variables(id).into_iter().for_each(|(name, value)| set(&name, value));
         if matches!(kind, Some(ControlKind::Stop | ControlKind::StopPost))
             && let Some(machine) = runtime.machine()
         {
@@ -332,6 +335,7 @@ impl Engine {
         }
         let event = match (&runtime.kind, process.role) {
             (Kind::Mount(_), _) => UnitEvent::Mount(MountEvent::Exited { exit, mounted }),
+            (Kind::Other(_), _) => UnitEvent::Other(crate::kinds::KindEvent::Exited(exit)),
             (_, Role::Main) => {
                 self.timers.disarm(TimerKey::Watchdog(id));
                 UnitEvent::Service(Event::MainExited(exit))

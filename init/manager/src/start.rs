@@ -179,6 +179,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         disk: Disk::default(),
         host: host::read(),
         log,
+        kinds: crate::kinds::Kinds::default(),
         epoll,
         notify: None,
         server: Server::default(),

@@ -41,6 +41,7 @@ pub fn open(invocation: &Invocation<'_>) -> Result<(), Fault> {
             let file = File::open(path).map_err(Fault::of(208, &format!("opening {path}")))?;
             place(&file, 0)?;
         }
+        Stream::Socket => place(invocation.descriptors.stream().map_err(|text| Fault { code: 208, text })?, 0)?,
         _ => place(&null(208)?, 0)?,
     }
     output(invocation, &exec.output_stream(), 1, 0)?;
@@ -57,7 +58,11 @@ fn output(invocation: &Invocation<'_>, stream: &Stream, to: i32, before: i32) ->
             let source = if before == 0 { rustix::stdio::stdin() } else { rustix::stdio::stdout() };
             return place(source, to);
         }
-        Stream::Null | Stream::Socket => null(209)?,
+        Stream::Null => null(209)?,
+        Stream::Socket => {
+            let socket = invocation.descriptors.stream().map_err(|text| Fault { code: 209, text })?;
+            return place(socket, to);
+        }
         Stream::Tty | Stream::TtyForce | Stream::TtyFail => open_terminal(invocation.exec)?,
         Stream::Journal | Stream::JournalConsole => {
             if let Some(journal) = journal(invocation) {

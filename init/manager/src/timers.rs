@@ -14,6 +14,8 @@ pub enum TimerKey {
     Watchdog(UnitId),
     /// Look for a PID file again.
     PidFile(UnitId),
+    /// The sockets of a unit woke us too often and rest.
+    Rest(UnitId),
     /// A job takes too long.
     Job(JobId),
     /// The boot takes too long.

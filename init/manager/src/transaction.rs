@@ -34,6 +34,32 @@ pub enum Relation {
     ReloadPropagatedFrom,
     PropagatesStopTo,
     StopPropagatedFrom,
+    Triggers,
+    TriggeredBy,
+}
+
+impl Relation {
+    /// What the other unit has.
+    pub fn inverse(self) -> Relation {
+        use Relation as R;
+        const PAIRS: [(Relation, Relation); 13] = [
+            (R::Requires, R::RequiredBy),
+            (R::Requisite, R::RequisiteOf),
+            (R::Wants, R::WantedBy),
+            (R::BindsTo, R::BoundBy),
+            (R::PartOf, R::ConsistsOf),
+            (R::Upholds, R::UpheldBy),
+            (R::Conflicts, R::ConflictedBy),
+            (R::Before, R::After),
+            (R::OnFailure, R::OnFailureOf),
+            (R::OnSuccess, R::OnSuccessOf),
+            (R::PropagatesReloadTo, R::ReloadPropagatedFrom),
+            (R::PropagatesStopTo, R::StopPropagatedFrom),
+            (R::Triggers, R::TriggeredBy),
+        ];
+        let other = |(a, b): &(Relation, Relation)| (*a == self).then_some(*b).or((*b == self).then_some(*a));
+        PAIRS.iter().find_map(other).unwrap_or(self)
+    }
 }
 
 /// What the planner asks about units.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use ferrite_unit::{Dependency, Unit, UnitName};
 
 use crate::jobs::{Active, JobId, UnitId};
+use crate::kinds::KindState;
 use crate::machine::{Machine, State};
 use crate::mounts::MountState;
 use crate::transaction::Relation;
@@ -24,6 +25,8 @@ pub enum Kind {
     Mount(MountState),
     /// A target or slice: active or not.
     Passive(bool),
+    /// Any other kind that runs.
+    Other(KindState),
     /// A kind that this version cannot run.
     Inert,
 }
@@ -172,6 +175,7 @@ impl Runtime {
             Kind::Mount(MountState::Unmounting) => Active::Deactivating,
             Kind::Mount(MountState::Failed) => Active::Failed,
             Kind::Passive(true) => Active::Active,
+            Kind::Other(state) => state.active(),
             Kind::Passive(false) | Kind::Inert => Active::Inactive,
         }
     }
@@ -182,6 +186,7 @@ impl Runtime {
             Kind::Service(machine) => machine.state.sub(),
             Kind::Mount(state) => state.sub(),
             Kind::Passive(true) => "active",
+            Kind::Other(state) => state.sub(),
             Kind::Passive(false) | Kind::Inert => "dead",
         }
     }
@@ -190,7 +195,7 @@ impl Runtime {
     pub fn machine(&self) -> Option<&Machine> {
         match &self.kind {
             Kind::Service(machine) => Some(machine),
-            Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => None,
+            Kind::Mount(_) | Kind::Passive(_) | Kind::Other(_) | Kind::Inert => None,
         }
     }
 
@@ -199,6 +204,7 @@ impl Runtime {
         match self.kind {
             Kind::Service(machine) => machine.result.as_str(),
             Kind::Mount(MountState::Failed) => "exit-code",
+            Kind::Other(state) => state.cause().as_str(),
             Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => "success",
         }
     }
@@ -217,7 +223,7 @@ fn idle(unit: &Unit) -> Kind {
         | Config::Swap(_)
         | Config::Automount(_)
         | Config::Scope(_)
-        | Config::Device => Kind::Inert,
+        | Config::Device => KindState::idle(unit).map_or(Kind::Inert, Kind::Other),
     }
 }
 
@@ -350,11 +356,21 @@ impl Table {
             // What is started at the end of another unit may ask how that one ended.
             self.refer(to, from);
         }
-        if let (Some(there), Some(runtime)) = (relation(dependency), self.get_mut(from)) {
-            runtime.links.entry(there).or_default().insert(to);
+        if let Some(relation) = relation(dependency) {
+            self.relate(from, relation, to);
         }
-        if let (Some(back), Some(runtime)) = (relation(dependency.inverse()), self.get_mut(to)) {
-            runtime.links.entry(back).or_default().insert(from);
+    }
+
+    /// Puts two units into a relation, both ways.
+    pub fn relate(&mut self, from: UnitId, relation: Relation, to: UnitId) {
+        if from == to || self.get(to).is_none() {
+            return;
+        }
+        if let Some(runtime) = self.get_mut(from) {
+            runtime.links.entry(relation).or_default().insert(to);
+        }
+        if let Some(runtime) = self.get_mut(to) {
+            runtime.links.entry(relation.inverse()).or_default().insert(from);
         }
     }
 
@@ -413,10 +429,8 @@ fn relation(dependency: Dependency) -> Option<Relation> {
         Dependency::ReloadPropagatedFrom => Relation::ReloadPropagatedFrom,
         Dependency::PropagatesStopTo => Relation::PropagatesStopTo,
         Dependency::StopPropagatedFrom => Relation::StopPropagatedFrom,
-        Dependency::Triggers
-        | Dependency::TriggeredBy
-        | Dependency::JoinsNamespaceOf
-        | Dependency::InSlice
-        | Dependency::SliceOf => return None,
+        Dependency::Triggers => Relation::Triggers,
+        Dependency::TriggeredBy => Relation::TriggeredBy,
+        Dependency::JoinsNamespaceOf | Dependency::InSlice | Dependency::SliceOf => return None,
     })
 }

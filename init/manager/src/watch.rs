@@ -128,6 +128,7 @@ impl Engine {
             to_kernel_log: self.settings.real_boot,
             idle: None,
             oom_score: 0,
+            descriptors: crate::descriptors::Descriptors::default(),
         };
         let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(std::io::Error::from)

@@ -17,5 +17,6 @@ pub mod process;
 pub mod random;
 pub mod reboot;
 pub mod signal;
+pub mod socket;
 pub mod terminal;
 pub mod watchdog;

@@ -301,6 +301,23 @@ impl Unit {
         }
     }
 
+    /// The unit that this one starts when something happens.
+    pub fn activates(&self) -> Option<UnitName> {
+        match &self.config {
+            Config::Socket(socket) => socket.activates(&self.name),
+            Config::Timer(timer) => timer.activates(&self.name),
+            Config::Path(path) => path.activates(&self.name),
+            Config::Automount(automount) => automount.activates(&self.name),
+            Config::Service(_)
+            | Config::Mount(_)
+            | Config::Target
+            | Config::Slice(_)
+            | Config::Swap(_)
+            | Config::Scope(_)
+            | Config::Device => None,
+        }
+    }
+
     /// Is there such a relation?
     pub fn has(&self, dependency: Dependency, other: &str) -> bool {
         self.dependencies.iter().any(|(kind, name, _)| *kind == dependency && name.as_str() == other)

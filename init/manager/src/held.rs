@@ -1,0 +1,103 @@
+//! What units hold beside their state, kept when PID 1 executes itself: open sockets, connections, counts.
+
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::jobs::UnitId;
+use crate::keeping::{Bag, saved_file};
+use crate::kinds::KindState;
+use crate::rate::Rate;
+use crate::socket_accept::{Connection, Source};
+use crate::socket_machine::SocketState;
+use crate::socket_open::{OpenSockets, Port};
+use crate::state::SavedUnit;
+
+/// What is kept of a socket unit beside its files.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct SavedSockets {
+    accepted: u32,
+    refused: u32,
+}
+
+/// What is kept of the connection of a service beside its file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct SavedConnection {
+    socket: String,
+    source: Option<Source>,
+}
+
+/// The name of the file of a port: what it is and where it listens.
+fn port_name(listen: &ferrite_unit::socket::Listen) -> String {
+    format!("port {} {}", listen.word(), listen.target())
+}
+
+impl Engine {
+    /// Saves what a unit holds.
+    pub fn save_held(&self, id: UnitId, saved: &mut SavedUnit) {
+        if let Some(open) = self.kinds.sockets.get(&id) {
+            saved.files.extend(open.ports.iter().map(|port| saved_file(&port_name(&port.listen), &port.file)));
+            let counts = SavedSockets { accepted: open.accepted, refused: open.refused };
+            put(saved, "sockets", &counts);
+        }
+        if let Some(connection) = self.kinds.connections.get(&id) {
+            saved.files.push(saved_file("connection", &connection.file));
+            let socket = crate::transaction::Graph::name(self, connection.socket);
+            put(saved, "connection", &SavedConnection { socket, source: connection.source });
+        }
+    }
+
+    /// The opposite.
+    pub fn restore_held(&mut self, id: UnitId, saved: &SavedUnit, files: &mut Bag<'_>) {
+        if let Some(counts) = get::<SavedSockets>(saved, "sockets") {
+            self.restore_sockets(id, &counts, files);
+        }
+        if let Some(connection) = get::<SavedConnection>(saved, "connection") {
+            self.restore_connection(id, &connection, files.take("connection"));
+        }
+    }
+
+    fn restore_sockets(&mut self, id: UnitId, counts: &SavedSockets, files: &mut Bag<'_>) {
+        let Some(socket) = self.socket_settings(id) else { return };
+        let mut open = OpenSockets { accepted: counts.accepted, refused: counts.refused, ..OpenSockets::default() };
+        for listen in &socket.listen {
+            // A socket that the unit file does not name any more is closed.
+            if let Some(file) = files.take(&port_name(listen)) {
+                open.ports.push(Port { listen: listen.clone(), file, key: None, polls: Rate::default() });
+            }
+        }
+        self.kinds.sockets.insert(id, open);
+    }
+
+    fn restore_connection(&mut self, id: UnitId, saved: &SavedConnection, file: Option<OwnedFd>) {
+        let name = ferrite_unit::UnitName::parse(&saved.socket).ok();
+        let socket = name.and_then(|name| self.units.find(&name));
+        if let (Some(file), Some(socket)) = (file, socket) {
+            self.kinds.connections.insert(id, Connection { file, socket, source: saved.source });
+        }
+    }
+
+    /// What was taken over is watched again, once all units are there.
+    pub fn resume_kinds(&mut self) {
+        for id in self.units.ids() {
+            match self.kind_state(id) {
+                Some(KindState::Socket(machine)) if machine.state == SocketState::Listening => self.watch_ports(id),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn put(saved: &mut SavedUnit, part: &str, value: &impl Serialize) {
+    // These are plain values: they can always be written.
+    if let Ok(value) = serde_json::to_value(value) {
+        saved.parts.insert(part.to_owned(), value);
+    }
+}
+
+fn get<T: serde::de::DeserializeOwned>(saved: &SavedUnit, part: &str) -> Option<T> {
+    serde_json::from_value(saved.parts.get(part)?.clone()).ok()
+}

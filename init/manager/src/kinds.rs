@@ -1,0 +1,268 @@
+//! The kinds of units beside service, mount, target and slice: their states, their events, what PID 1 holds for them.
+//!
+//! Each kind has a pure machine in `X_machine.rs` and an applier in `X_unit.rs`; this file leads the one to the other.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Engine, UnitEvent, keys};
+use crate::jobs::{Active, JobResult, UnitId};
+use crate::machine::Exit;
+use crate::socket_accept::Connection;
+use crate::socket_machine::{SocketEvent, SocketMachine};
+use crate::socket_open::OpenSockets;
+use crate::timers::TimerKey;
+use crate::transaction::Relation;
+use crate::units::Kind;
+
+/// Why a unit failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Cause {
+    #[default]
+    Success,
+    Resources,
+    Timeout,
+    ExitCode,
+    Signal,
+    CoreDump,
+    OomKill,
+    StartLimitHit,
+    TriggerLimitHit,
+    ServiceStartLimitHit,
+    UnitStartLimitHit,
+    MountStartLimitHit,
+    Unmounted,
+}
+
+impl Cause {
+    /// systemd's `Result=`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Success => "success",
+            Cause::Resources => "resources",
+            Cause::Timeout => "timeout",
+            Cause::ExitCode => "exit-code",
+            Cause::Signal => "signal",
+            Cause::CoreDump => "core-dump",
+            Cause::OomKill => "oom-kill",
+            Cause::StartLimitHit => "start-limit-hit",
+            Cause::TriggerLimitHit => "trigger-limit-hit",
+            Cause::ServiceStartLimitHit => "service-start-limit-hit",
+            Cause::UnitStartLimitHit => "unit-start-limit-hit",
+            Cause::MountStartLimitHit => "mount-start-limit-hit",
+            Cause::Unmounted => "unmounted",
+        }
+    }
+
+    /// What the end of a command means.
+    pub fn of(exit: Exit) -> Cause {
+        match exit {
+            Exit::Code(0) => Cause::Success,
+            Exit::Code(_) => Cause::ExitCode,
+            Exit::Signal(_) => Cause::Signal,
+            Exit::Dumped(_) => Cause::CoreDump,
+        }
+    }
+}
+
+/// The state of a unit of one of these kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum KindState {
+    /// A socket.
+    Socket(SocketMachine),
+}
+
+impl KindState {
+    /// The state of a unit that does not run; `None` for kinds of which this file knows nothing.
+    pub fn idle(unit: &ferrite_unit::Unit) -> Option<KindState> {
+        use ferrite_unit::Config;
+        match &unit.config {
+            Config::Socket(_) => Some(KindState::Socket(SocketMachine::default())),
+            _ => None,
+        }
+    }
+
+    /// systemd's active state.
+    pub fn active(&self) -> Active {
+        match self {
+            KindState::Socket(machine) => machine.active(),
+        }
+    }
+
+    /// systemd's sub state.
+    pub fn sub(&self) -> &'static str {
+        match self {
+            KindState::Socket(machine) => machine.sub(),
+        }
+    }
+
+    /// Are its starts counted?
+    pub fn is_limited(&self) -> bool {
+        match self {
+            KindState::Socket(_) => true,
+        }
+    }
+
+    /// Why it failed.
+    pub fn cause(&self) -> Cause {
+        match self {
+            KindState::Socket(machine) => machine.cause,
+        }
+    }
+}
+
+/// What happened to a unit of one of these kinds.
+#[derive(Debug, Clone, Copy)]
+pub enum KindEvent {
+    /// A start job runs.
+    Start,
+    /// A stop job runs.
+    Stop,
+    /// The starts came too fast after one another.
+    StartLimitHit,
+    /// An administrator forgives the failure.
+    ResetFailed,
+    /// Its process ended.
+    Exited(Exit),
+    /// Its process could not be made.
+    NotMade,
+    /// The last process of its control group ended.
+    GroupEmpty,
+    /// The timer ran out.
+    TimedOut,
+    /// A unit that it starts changed its state or its job.
+    TriggeredChanged,
+    /// Of a socket alone.
+    Socket(SocketEvent),
+}
+
+/// What an open file is to its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// A listening socket of a unit, by its place.
+    Port(UnitId, usize),
+}
+
+/// What PID 1 holds for the units of these kinds.
+#[derive(Debug, Default)]
+pub struct Kinds {
+    /// The open sockets.
+    pub sockets: BTreeMap<UnitId, OpenSockets>,
+    /// The connections of services that were made for one.
+    pub connections: BTreeMap<UnitId, Connection>,
+    /// Files that the loop waits for.
+    watched: BTreeMap<u64, Watched>,
+    next_key: u64,
+}
+
+impl Kinds {
+    /// A key for the loop.
+    pub fn watch(&mut self, what: Watched) -> u64 {
+        self.next_key += 1;
+        let key = keys::WATCHED + self.next_key;
+        self.watched.insert(key, what);
+        key
+    }
+
+    /// Forgets a key.
+    pub fn unwatch(&mut self, key: u64) {
+        self.watched.remove(&key);
+    }
+}
+
+impl Engine {
+    /// Begins to start a unit.
+    pub fn begin_kind(&mut self, id: UnitId) {
+        if let Some(why) = self.refuses_now(id) {
+            let name = self.title(id);
+            self.log.error(&format!("{name}: {why}, refusing"));
+            if let Some(job) = self.units.get(id).and_then(|runtime| runtime.job) {
+                self.finish_job(job, JobResult::Failed);
+            }
+            return;
+        }
+        if let Some(runtime) = self.units.get_mut(id) {
+            runtime.commands.clear();
+            runtime.invocation = crate::spawn::new_invocation();
+        }
+        self.kind_happened(id, KindEvent::Start);
+    }
+
+    /// Why a unit cannot be started as things stand.
+    fn refuses_now(&self, id: UnitId) -> Option<String> {
+        match self.kind_state(id)? {
+            KindState::Socket(_) => self.socket_refuses(id),
+        }
+    }
+
+    /// The state of a unit, if it is of one of these kinds.
+    pub fn kind_state(&self, id: UnitId) -> Option<KindState> {
+        match self.units.get(id)?.kind {
+            Kind::Other(state) => Some(state),
+            Kind::Service(_) | Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => None,
+        }
+    }
+
+    /// Queues an event.
+    pub fn kind_happened(&mut self, id: UnitId, event: KindEvent) {
+        self.events.push_back((id, UnitEvent::Other(event)));
+    }
+
+    /// Takes an event.
+    pub fn kind_event(&mut self, id: UnitId, event: KindEvent) {
+        match self.kind_state(id) {
+            Some(KindState::Socket(machine)) => self.socket_event(id, machine, event),
+            None => {}
+        }
+    }
+
+    /// Gives a unit its new state and tells everybody whom that concerns.
+    pub fn set_kind(&mut self, id: UnitId, state: KindState) {
+        if let Some(runtime) = self.units.get_mut(id) {
+            runtime.kind = Kind::Other(state);
+        }
+    }
+
+    /// An event that means nothing in this state: a job must not wait for it.
+    pub fn kind_meaningless(&mut self, id: UnitId, event: KindEvent) {
+        let Some(runtime) = self.units.get(id) else { return };
+        let (Some(job), active) = (runtime.job, runtime.active()) else { return };
+        match event {
+            KindEvent::Stop if active.is_down() => self.finish_job(job, JobResult::Done),
+            KindEvent::Start if active.is_up() => self.finish_job(job, JobResult::Done),
+            _ => {}
+        }
+    }
+
+    /// A file of one of these kinds is ready.
+    pub fn watched_ready(&mut self, key: u64) {
+        match self.kinds.watched.get(&key).copied() {
+            Some(Watched::Port(id, place)) => self.port_ready(id, place),
+            None => {}
+        }
+    }
+
+    /// A unit changed its state or its job: who starts it wants to know.
+    pub fn tell_triggering(&mut self, id: UnitId) {
+        for other in self.units.related(id, Relation::TriggeredBy) {
+            self.kind_happened(other, KindEvent::TriggeredChanged);
+        }
+    }
+
+    /// What a change means for what is held beside the table of units.
+    pub fn kind_changed(&mut self, id: UnitId, new: Active) {
+        if new.is_down() {
+            self.close_connection(id);
+        }
+        self.tell_triggering(id);
+    }
+
+    /// What is held for a unit that is being forgotten goes too.
+    pub fn forget_kind(&mut self, id: UnitId) {
+        self.timers.disarm(TimerKey::Rest(id));
+        self.kinds.connections.remove(&id);
+        self.kinds.sockets.remove(&id);
+    }
+}

@@ -2,13 +2,16 @@
 //!
 //! A command is chosen by the name it was called by, so links to one program are enough. Nothing here runs in PID 1.
 
+mod analyze;
 mod arguments;
 mod cat;
 mod dependencies;
+mod escape;
 mod jobs;
 mod links;
 mod listing;
 mod logs;
+mod options;
 mod power;
 mod processes;
 mod show;
@@ -18,6 +21,7 @@ mod style;
 mod systemctl;
 mod unit_names;
 mod verbs;
+mod vertical;
 
 mod accounts;
 mod relay;
@@ -27,10 +31,11 @@ mod terminal;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use ferrite_control::SOCKET_PATH;
 use ferrite_unit::zone::Zones;
 
@@ -61,6 +66,16 @@ impl Caller {
         self.variable("FERRITE_INIT_SOCKET").map_or_else(|| PathBuf::from(SOCKET_PATH), PathBuf::from)
     }
 
+    /// Does the terminal take more than ASCII? Without any word on it, it does.
+    fn is_utf8(&self) -> bool {
+        let locale =
+            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| self.variable(name).filter(|l| !l.is_empty()));
+        locale.is_none_or(|locale| {
+            let locale = locale.to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        })
+    }
+
     /// The time zones of the caller.
     fn zones(&self) -> Zones {
         Zones::new(self.variable("TZ"), |path| std::fs::read(path).ok())
@@ -79,6 +94,31 @@ fn command(name: &str) -> Option<fn(&Caller) -> ExitCode> {
     Some(match name {
         "systemctl" | "reboot" | "poweroff" | "halt" | "shutdown" => systemctl::main,
         "sudo" => sudo::main,
+        "systemd-analyze" => analyze::main,
+        "systemd-escape" => escape::main,
         _ => return None,
     })
+}
+
+/// Writes to stdout; a reader that went away (`| head`) is no failure.
+fn print(text: &str) -> Result<u8> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
+        Ok(()) | Err(_) => Ok(0),
+    }
+}
+
+fn print_version() -> Result<u8> {
+    print(&format!("ferrite {}\n", env!("CARGO_PKG_VERSION")))
+}
+
+/// The exit code of a command whose complaints are systemd's.
+fn finish(outcome: Result<u8>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(ferrite_cli::EXIT_FAILURE)
+        }
+    }
 }

@@ -279,7 +279,7 @@ impl CalendarSpec {
     fn is_valid(&self) -> bool {
         is_valid(&self.year, YEARS, false)
             && is_valid(&self.month, (1, 12), false)
-            && is_valid(&self.day, (1, if self.from_end { 28 } else { 31 }), self.from_end)
+            && is_valid(&self.day, (1, 31), self.from_end)
             && is_valid(&self.hour, (0, 23), false)
             && is_valid(&self.minute, (0, 59), false)
             && is_valid(&self.second, (0, 60 * SECOND_US - 1), false)
@@ -333,7 +333,9 @@ fn normalize(component: &mut Component) {
 }
 
 fn is_valid(chain: &Chain, (from, to): (i64, i64), from_end: bool) -> bool {
-    chain.iter().all(|component| {
+    // From the end, days end at the 28th; systemd takes three days off again for each further component.
+    let ends = (1..).map(|number| if from_end { to - 3 * number } else { to });
+    chain.iter().zip(ends).all(|(component, to)| {
         let Component { start, stop, step } = *component;
         let room = match stop {
             Some(stop) => (from..=to).contains(&stop) && start + step <= stop,

@@ -13,18 +13,31 @@ use crate::zone::{Zone, Zones};
 /// Steps after which the search gives up.
 const STEPS_MAX: usize = 1000;
 
+/// The search gave up: an event so rare that it takes too many steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("resource deadlock avoided")]
+pub struct TooRare;
+
 impl CalendarSpec {
-    /// The first moment after `after_us` (microseconds since 1970); `None` when the event is over.
+    /// The first moment after `after_us` (microseconds since 1970); `None` when there is none that can be found.
     pub fn next_after(&self, after_us: u64, zones: &Zones) -> Option<u64> {
+        self.search_after(after_us, zones).ok().flatten()
+    }
+
+    /// The same, but a search that gave up is told from an event that is over.
+    pub fn search_after(&self, after_us: u64, zones: &Zones) -> Result<Option<u64>, TooRare> {
         if after_us > LATEST_US {
-            return None;
+            return Ok(None);
         }
         let zone = match &self.place {
             Place::Local | Place::Pinned { .. } => zones.local().clone(),
             Place::Utc => Zone::utc(),
-            Place::Named(name) => zones.named(name)?,
+            Place::Named(name) => match zones.named(name) {
+                Some(zone) => zone,
+                None => return Ok(None),
+            },
         };
-        Search::new(self, zone, after_us + 1)?.run()
+        Search::new(self, zone, after_us + 1).map_or(Ok(None), Search::run)
     }
 }
 
@@ -58,6 +71,10 @@ struct Search<'a> {
     dst: Option<bool>,
     at: Civil,
     micro: i64,
+    /// Where the search began.
+    began: (Civil, i64),
+    /// A skipped hour led back before the beginning: from then on the clocks' own word on daylight saving counts.
+    went_back: bool,
     /// The offset of the moment looked at last.
     offset: i64,
 }
@@ -70,9 +87,12 @@ impl<'a> Search<'a> {
             Place::Pinned { dst, .. } => Some(*dst),
             Place::Local | Place::Utc | Place::Named(_) => None,
         };
+        let (at, micro) = (zone.civil(seconds), i64::try_from(from_us % 1_000_000).ok()?);
         Some(Search {
-            at: zone.civil(seconds),
-            micro: i64::try_from(from_us % 1_000_000).ok()?,
+            at,
+            micro,
+            began: (at, micro),
+            went_back: false,
             spec,
             pinned,
             dst: Some(offset.dst),
@@ -81,24 +101,32 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn run(mut self) -> Option<u64> {
+    fn run(mut self) -> Result<Option<u64>, TooRare> {
         const ORDER: [Field; 6] = [Field::Year, Field::Month, Field::Day, Field::Hour, Field::Minute, Field::Second];
         'search: for _ in 0..STEPS_MAX {
-            if let Some((_, civil)) = self.moment() {
+            if let Some((seconds, civil)) = self.moment() {
                 self.at = civil;
+                self.dst = Some(self.zone.offset_at(seconds).dst);
             }
-            self.dst = self.pinned;
+            if !self.went_back {
+                self.dst = self.pinned;
+            }
             for field in ORDER {
                 match self.step(field) {
                     Step::Down => {}
                     Step::Again => continue 'search,
-                    Step::Never => return None,
+                    Step::Never => return Ok(None),
                 }
             }
-            let (seconds, _) = self.moment()?;
-            return u64::try_from(seconds * SECOND_US + self.micro).ok();
+            if (self.at, self.micro) < self.began {
+                self.went_back = true;
+                self.at.hour += 1;
+                continue;
+            }
+            let found = self.moment().map(|(seconds, _)| seconds * SECOND_US + self.micro);
+            return Ok(found.and_then(|found| u64::try_from(found).ok()));
         }
-        None
+        Err(TooRare)
     }
 
     fn step(&mut self, field: Field) -> Step {

@@ -15,6 +15,7 @@ pub mod condition;
 pub mod cpu_set;
 pub mod dependency;
 pub mod device;
+pub mod elapse;
 pub mod environment;
 pub mod errno;
 pub mod escape;
@@ -59,7 +60,6 @@ mod socket_table;
 mod syscall_groups;
 mod syscall_numbers;
 
-mod elapse;
 #[cfg(test)]
 mod kinds_tests;
 

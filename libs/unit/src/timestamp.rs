@@ -212,7 +212,8 @@ impl Absolute<'_> {
         if self.ahead.unsigned_abs() > DAY_US / SECOND_US {
             return None;
         }
-        let mut guess = self.zone.offset_at(now_s).seconds;
+        // As at the start of a program of C's: a time that is there twice is looked for from UTC.
+        let mut guess = 0;
         let shifted = self.zone.moment(civil, self.dst, &mut guess)? - self.ahead;
         u64::try_from(shifted).ok()?.checked_mul(SECOND_US)?.checked_add(micro)
     }

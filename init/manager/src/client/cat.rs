@@ -5,7 +5,8 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use super::arguments::Arguments;
-use super::verbs::{connect, details, named_units, print};
+use super::print;
+use super::verbs::{connect, details, named_units};
 
 /// Prints the fragment and the drop-ins of each unit.
 pub fn run(arguments: &Arguments) -> Result<u8> {

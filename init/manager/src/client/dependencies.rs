@@ -6,8 +6,9 @@ use anyhow::{Result, bail};
 use ferrite_control::{Client, UnitDetails};
 
 use super::arguments::Arguments;
+use super::print;
 use super::style::{Colour, dot, paint, state_colour, visible};
-use super::verbs::{connect, details, named_units, print};
+use super::verbs::{connect, details, named_units};
 
 /// Units shown at most.
 const UNITS_MAX: usize = 4096;

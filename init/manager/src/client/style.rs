@@ -12,9 +12,18 @@ pub enum Colour {
 pub const RED: &str = "\x1b[0;1;31m";
 pub const GREEN: &str = "\x1b[0;1;32m";
 pub const YELLOW: &str = "\x1b[0;1;33m";
+pub const BLUE: &str = "\x1b[0;1;34m";
+pub const BOLD: &str = "\x1b[0;1;39m";
 pub const GREY: &str = "\x1b[0;38;5;245m";
 pub const UNDERLINE: &str = "\x1b[0;4m";
 const RESET: &str = "\x1b[0m";
+
+impl Colour {
+    /// Whether standard output is a terminal.
+    pub fn of_stdout() -> Colour {
+        if std::io::IsTerminal::is_terminal(&std::io::stdout()) { Colour::On } else { Colour::Off }
+    }
+}
 
 /// Text in a colour; an empty colour changes nothing.
 pub fn paint(text: &str, colour: &str, when: Colour) -> String {

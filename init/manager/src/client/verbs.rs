@@ -1,6 +1,6 @@
 //! The verbs of systemctl: which question, which picture, which exit code.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -16,7 +16,7 @@ use super::links::{Change, NoSuchUnit, UnitTree};
 use super::listing::Look;
 use super::style::Colour;
 use super::unit_names::full_name;
-use super::{jobs, links, listing, logs, power, show, status};
+use super::{jobs, links, listing, logs, power, print, print_version, show, status};
 
 const NOT_RUNNING: u8 = 3;
 const NO_SUCH_UNIT: u8 = 4;
@@ -25,7 +25,7 @@ const NO_SUCH_UNIT: u8 = 4;
 pub fn run(arguments: &Arguments) -> Result<u8> {
     match arguments.verb.as_str() {
         "help" => print(HELP),
-        "version" => print(&format!("ferrite {}\n", env!("CARGO_PKG_VERSION"))),
+        "version" => print_version(),
         "list-units" => list_units(arguments),
         "list-unit-files" => list_unit_files(arguments),
         "list-jobs" => list_jobs(arguments),
@@ -76,14 +76,6 @@ pub fn exit_code_of(error: &anyhow::Error) -> u8 {
 /// A connection to PID 1.
 pub fn connect(arguments: &Arguments) -> Result<Client> {
     Ok(Client::connect(&arguments.socket)?)
-}
-
-/// Writes to stdout; a reader that went away (`| head`) is no failure.
-pub fn print(text: &str) -> Result<u8> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
-        Ok(()) | Err(_) => Ok(0),
-    }
 }
 
 fn look(arguments: &Arguments) -> Look {

@@ -1,0 +1,135 @@
+//! `systemd-analyze`: checks of the small languages and of unit files, and what the boot took. The table of contents.
+//!
+//! What needs no PID 1 works on any machine.
+
+mod calendar;
+mod timespan;
+mod timestamp;
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, bail};
+use ferrite_unit::calendar::CalendarSpec;
+use ferrite_unit::zone::Zones;
+
+use super::options::{Flag, Line, Order, Takes, parse};
+use super::style::Colour;
+use super::{Caller, finish, print};
+
+const HELP: &str = "\
+systemd-analyze [OPTIONS...] COMMAND ...
+
+Profile the boot, check unit files, calendar events and times.
+
+Commands:
+  calendar SPEC...           Validate repetitive calendar time events
+  timestamp TIMESTAMP...     Validate a timestamp
+  timespan SPAN...           Validate a time span
+
+Options:
+     --iterations=N          Show the specified number of iterations
+     --base-time=TIMESTAMP   Calculate calendar times relative to this time
+     --no-pager              Accepted: there is no pager
+  -q --quiet                 Do not emit hints
+  -h --help                  Show this help
+     --version               Show package version
+";
+
+const FLAGS: [Flag; 6] = [
+    ('h', "help", Takes::Nothing),
+    (' ', "version", Takes::Nothing),
+    ('q', "quiet", Takes::Nothing),
+    (' ', "iterations", Takes::Value),
+    (' ', "base-time", Takes::Value),
+    (' ', "no-pager", Takes::Nothing),
+];
+
+/// What every verb gets.
+struct Call<'a> {
+    caller: &'a Caller,
+    line: Line,
+    zones: Zones,
+    now_us: u64,
+    colour: Colour,
+}
+
+impl Call<'_> {
+    /// The words after the verb.
+    fn operands(&self) -> &[String] {
+        self.line.operands.get(1..).unwrap_or_default()
+    }
+}
+
+/// Runs the command and gives its exit code.
+pub fn main(caller: &Caller) -> ExitCode {
+    finish(caller.words().and_then(|words| run(caller, &words)))
+}
+
+fn run(caller: &Caller, words: &[String]) -> Result<u8> {
+    let line = parse(words, &FLAGS, Order::Anywhere)?;
+    if line.has("help") {
+        return print(HELP);
+    }
+    if line.has("version") {
+        return super::print_version();
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+    let call = Call { caller, line, zones: caller.zones(), now_us, colour: Colour::of_stdout() };
+    match call.line.operands.first().map_or("time", String::as_str) {
+        "calendar" => calendar::run(&call),
+        "timestamp" => timestamp::run(&call),
+        "timespan" => timespan::run(&call),
+        other => bail!("Unknown command verb '{other}'."),
+    }
+}
+
+/// What a word that was refused may have been meant as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Calendar,
+    Timestamp,
+    Timespan,
+}
+
+/// Lines that say which other verb would understand a word, each after a newline.
+fn hint(call: &Call<'_>, text: &str, refused: Language) -> String {
+    let understood = |language: Language| match language {
+        Language::Calendar => CalendarSpec::parse(text, &call.zones).is_ok(),
+        Language::Timestamp => ferrite_unit::timestamp::parse(text, call.now_us, &call.zones).is_ok(),
+        Language::Timespan => ferrite_unit::timespan::parse(text).is_ok(),
+    };
+    let line = |language: Language| {
+        let (words, verb) = match language {
+            Language::Calendar => ("calendar specification", "calendar"),
+            Language::Timestamp => ("timestamp", "timestamp"),
+            Language::Timespan => ("timespan", "timespan"),
+        };
+        format!("\nHint: this expression is a valid {words}. Use 'systemd-analyze {verb} \"{text}\"' instead?")
+    };
+    let all = [Language::Calendar, Language::Timestamp, Language::Timespan];
+    all.into_iter().filter(|language| *language != refused && understood(*language)).map(line).collect()
+}
+
+/// Runs a check for each word, an empty line between them; the first fault is the exit code.
+fn each(call: &Call<'_>, check: impl Fn(&Call<'_>, &str) -> Result<String>) -> Result<u8> {
+    let operands = call.operands();
+    if operands.is_empty() {
+        bail!("Too few arguments.");
+    }
+    let mut code = 0;
+    for (number, text) in operands.iter().enumerate() {
+        match check(call, text) {
+            Ok(text) => drop(print(&text)?),
+            Err(error) => {
+                eprintln!("{error:#}");
+                code = 1;
+            }
+        }
+        if number + 1 < operands.len() {
+            print("\n")?;
+        }
+    }
+    Ok(code)
+}

@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 use ferrite_unit::command::{Command, Privilege};
+use ferrite_unit::directories::Directories;
 use ferrite_unit::environment::{Environment, parse_file};
-use ferrite_unit::exec::{Directories, Exec, Limit, Resource};
+use ferrite_unit::exec::{Exec, Limit, Resource};
 use nix::sys::resource::{Resource as NixResource, setrlimit};
 
 use crate::accounts::{Accounts, User};
@@ -194,7 +195,7 @@ fn directories(exec: &Exec, identity: &Identity, environment: &mut Environment) 
         ("/etc", "CONFIGURATION_DIRECTORY", &exec.configuration, 241),
     ];
     for (base, variable, directories, code) in table {
-        let paths: Vec<String> = directories.names.iter().map(|name| format!("{base}/{name}")).collect();
+        let paths: Vec<String> = directories.paths().map(|name| format!("{base}/{name}")).collect();
         for path in &paths {
             let mode = directories.mode.unwrap_or(0o755);
             let owner = if base == "/etc" { None } else { Some(identity) };

@@ -20,6 +20,7 @@ pub fn read() -> Host {
         kernel_release: text(uname.release()),
         architecture: architecture().into(),
         os_release: fs::read_to_string("/etc/os-release").map(|t| parse_file(&t)).unwrap_or_default(),
+        totals: crate::totals::read(),
     }
 }
 

@@ -184,7 +184,7 @@ impl Engine {
             ferrite_unit::exec::Preserve::No => false,
         };
         if !keep {
-            for name in &exec.runtime.names {
+            for name in exec.runtime.paths() {
                 let path = format!("/run/{name}");
                 if crate::facts::has_mounts_below(&path) {
                     self.log.warning(&format!("{path} holds a mounted file system, leaving it"));

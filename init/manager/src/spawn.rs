@@ -68,7 +68,7 @@ impl Engine {
             Some(group) => group.clone(),
             None => Groups::path(runtime.unit.slice().as_ref(), &runtime.unit.name),
         };
-        let tasks = runtime.unit.resources.tasks_max.map(|limit| limit.tasks(&crate::totals::read(self.groups.root())));
+        let tasks = runtime.unit.resources.tasks_max.map(|limit| limit.finite());
         if runtime.group_killed && self.groups.populated(&group) {
             return Place::Join(format!("{}{group}/cgroup.procs", self.groups.root().unwrap_or_default()));
         }

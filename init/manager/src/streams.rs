@@ -29,7 +29,7 @@ pub fn open(invocation: &Invocation<'_>) -> Result<(), Fault> {
     if exec.tty_vhangup || exec.tty_reset {
         prepare_terminal(exec);
     }
-    match &exec.input {
+    match &exec.input_stream() {
         Stream::Tty | Stream::TtyForce | Stream::TtyFail => {
             let terminal = open_terminal(exec)?;
             let force = exec.input != Stream::TtyFail;
@@ -42,6 +42,8 @@ pub fn open(invocation: &Invocation<'_>) -> Result<(), Fault> {
             place(&file, 0)?;
         }
         Stream::Socket => place(invocation.descriptors.stream().map_err(|text| Fault { code: 208, text })?, 0)?,
+        Stream::Data => place(&data(&exec.input_data)?, 0)?,
+        Stream::Named(name) => return Err(no_descriptor(208, name)),
         _ => place(&null(208)?, 0)?,
     }
     output(invocation, &exec.output_stream(), 1, 0)?;
@@ -58,11 +60,12 @@ fn output(invocation: &Invocation<'_>, stream: &Stream, to: i32, before: i32) ->
             let source = if before == 0 { rustix::stdio::stdin() } else { rustix::stdio::stdout() };
             return place(source, to);
         }
-        Stream::Null => null(209)?,
+        Stream::Null | Stream::Data => null(209)?,
         Stream::Socket => {
             let socket = invocation.descriptors.stream().map_err(|text| Fault { code: 209, text })?;
             return place(socket, to);
         }
+        Stream::Named(name) => return Err(no_descriptor(209, name)),
         Stream::Tty | Stream::TtyForce | Stream::TtyFail => open_terminal(invocation.exec)?,
         Stream::Journal | Stream::JournalConsole => {
             if let Some(journal) = journal(invocation) {
@@ -84,6 +87,19 @@ fn output(invocation: &Invocation<'_>, stream: &Stream, to: i32, before: i32) ->
         Stream::Truncate(path) => open_file(path, |options| options.write(true).create(true).truncate(true))?,
     };
     place(&file, to)
+}
+
+/// A file in memory that holds what `StandardInputText=` and its like say.
+fn data(bytes: &[u8]) -> Result<File, Fault> {
+    use std::io::Seek;
+    let made = rustix::fs::memfd_create("standard-input", rustix::fs::MemfdFlags::CLOEXEC);
+    let mut file = File::from(made.map_err(Fault::of(208, "making the data of standard input"))?);
+    file.write_all(bytes).and_then(|()| file.rewind()).map_err(Fault::of(208, "writing the data of standard input"))?;
+    Ok(file)
+}
+
+fn no_descriptor(code: i32, name: &str) -> Fault {
+    Fault { code, text: format!("no descriptor was handed over under the name '{name}'") }
 }
 
 fn open_file(path: &str, how: impl FnOnce(&mut OpenOptions) -> &mut OpenOptions) -> Result<File, Fault> {

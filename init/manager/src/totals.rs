@@ -4,10 +4,10 @@ use std::fs;
 
 use ferrite_unit::resources::Totals;
 
-/// Looks at the machine, and at the limits of the group that all of ours lie in.
-pub fn read(root: Option<&str>) -> Totals {
+/// Looks at the machine, and at the limits of the whole hierarchy, which a container has.
+pub fn read() -> Totals {
     let number = |path: &str| fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let group = |file: &str| root.and_then(|root| number(&format!("{root}/{file}"))).unwrap_or(u64::MAX);
+    let group = |file: &str| number(&format!("/sys/fs/cgroup/{file}")).unwrap_or(u64::MAX);
     let system = rustix::system::sysinfo();
     let memory = u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit.max(1)));
     let pids = number("/proc/sys/kernel/pid_max").unwrap_or(1 << 22);

@@ -91,6 +91,23 @@ pub fn amount(text: &str) -> Parsed<Amount> {
     }
 }
 
+/// A size as systemd prints it: `1.5M`, `64K`, `512B`.
+pub(crate) fn text(bytes: u64) -> String {
+    for (at, suffix) in SUFFIXES.iter().enumerate() {
+        let shift = 10 * (SUFFIXES.len() - at);
+        if bytes >> shift == 0 {
+            continue;
+        }
+        let tenths = match at + 1 < SUFFIXES.len() {
+            true => ((bytes >> (shift - 10)) * 10 >> 10) % 10,
+            false => u64::try_from((u128::from(bytes) * 10) >> shift).unwrap_or(0) % 10,
+        };
+        let point = if tenths > 0 { format!(".{tenths}") } else { String::new() };
+        return format!("{}{point}{suffix}", bytes >> shift);
+    }
+    format!("{bytes}B")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +131,14 @@ mod tests {
         for bad in ["", "K", "-1", "1Q", "1K 1G", "1K1K", "16E", "1 2", "99999999999999999999", "1,5G"] {
             assert!(size(bad, 1024).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sizes_are_printed_with_one_digit_behind_the_point() {
+        for (bytes, want) in [(0, "0B"), (1023, "1023B"), (1024, "1K"), (1_572_864, "1.5M"), (1_000_000, "976.5K")] {
+            assert_eq!(text(bytes), want);
+        }
+        assert_eq!(text(u64::MAX), "15.9E");
     }
 
     #[test]

@@ -165,12 +165,12 @@ impl Linker<'_> {
             ("/etc", &exec.configuration),
         ];
         for (base, directories) in bases {
-            for name in &directories.names {
+            for name in directories.paths() {
                 self.requires_mounts(&format!("{base}/{name}"), Origin::File);
             }
         }
         // /var may lie on the root, which is writable once it was remounted.
-        if [&exec.state, &exec.cache, &exec.logs].into_iter().any(|directories| !directories.names.is_empty()) {
+        if [&exec.state, &exec.cache, &exec.logs].into_iter().any(|directories| !directories.items.is_empty()) {
             self.add(&[After], "systemd-remount-fs.service", Origin::File);
         }
         if exec.sandbox.private_tmp == PrivateTmp::Connected {

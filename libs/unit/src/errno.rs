@@ -22,9 +22,9 @@ const OTHERS: [(&str, i32); 3] = [("EWOULDBLOCK", 11), ("EDEADLOCK", 35), ("ENOT
 
 /// An error by name or number; none (0) is one, too.
 pub fn parse(text: &str) -> Parsed<i32> {
-    let position = NAMES.split(' ').position(|name| name == text && text != "-");
+    let position = NAMES.split(' ').position(|name| name.eq_ignore_ascii_case(text) && text != "-");
     let named = position.and_then(|at| i32::try_from(at + 1).ok());
-    let other = || OTHERS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    let other = || OTHERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
     let number = || text.parse().ok().filter(|number| (0..4096).contains(number));
     named.or_else(other).or_else(number).ok_or_else(|| wrong(text, "an error such as EPERM"))
 }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn errors_are_read_by_name_and_number() {
-        for (text, number) in [("EPERM", 1), ("EHWPOISON", 133), ("ENOTSUP", 95), ("255", 255), ("EILSEQ", 84)] {
+        for (text, number) in [("EPERM", 1), ("EHWPOISON", 133), ("ENOTSUP", 95), ("255", 255), ("eilseq", 84)] {
             assert_eq!(parse(text), Ok(number), "{text}");
         }
         assert_eq!((name(95), name(255), name(41)), (Some("EOPNOTSUPP"), None, None));

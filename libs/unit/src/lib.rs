@@ -15,6 +15,7 @@ pub mod condition;
 pub mod cpu_set;
 pub mod dependency;
 pub mod device;
+pub mod directories;
 pub mod elapse;
 pub mod environment;
 pub mod errno;
@@ -48,17 +49,22 @@ pub mod zone;
 
 mod defaults;
 mod directive;
+mod implied;
 mod lists;
+mod mounts_table;
 mod resources_table;
+mod sandbox_table;
 mod section;
 mod show_exec;
 mod show_kinds;
 mod show_mount;
 mod show_resources;
 mod show_service;
+mod socket_family;
 mod socket_table;
 mod syscall_groups;
 mod syscall_numbers;
+mod unescape;
 
 #[cfg(test)]
 mod kinds_tests;

@@ -55,3 +55,63 @@ pub(crate) fn head<'a>(text: &'a str) -> Parsed<(String, &'a str)> {
     let word = next_word(&mut rest, Escapes::Plain).map_err(|error| ValueError(error.to_string()))?;
     Ok((word.unwrap_or_default(), rest.trim()))
 }
+
+/// Hands every word with its escapes still in it to `take`: words that are split further.
+pub(crate) fn each_escaped(text: &str, mut take: impl FnMut(&str) -> Parsed<()>) -> Parsed<()> {
+    let mut outcome = Ok(());
+    let mut word = String::new();
+    let mut quote = None;
+    let mut started = false;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => (quote, started) = (Some(c), true),
+            (_, '\\') => {
+                started = true;
+                word.push('\\');
+                word.push(chars.next().ok_or_else(|| ValueError("a backslash stands at the end".into()))?);
+            }
+            (None, c) if c.is_ascii_whitespace() => {
+                if started {
+                    outcome = outcome.and(take(&word));
+                }
+                word.clear();
+                started = false;
+            }
+            (_, c) => {
+                started = true;
+                word.push(c);
+            }
+        }
+    }
+    if quote.is_some() {
+        return Err(ValueError("a quote is not closed".into()));
+    }
+    if started { outcome.and(take(&word)) } else { outcome }
+}
+
+/// The parts of a word at its colons; an escaped colon belongs to its part.
+pub(crate) fn parts(word: &str) -> Parsed<Vec<String>> {
+    let mut raw = vec![String::new()];
+    let mut chars = word.chars();
+    while let Some(c) = chars.next() {
+        match (c, raw.last_mut()) {
+            (':', _) => raw.push(String::new()),
+            ('\\', Some(part)) => match chars.next() {
+                Some(':') => part.push(':'),
+                // Quotes were taken off already; here they are plain.
+                Some(other) => part.extend(['\\', other]),
+                None => part.push('\\'),
+            },
+            (c @ ('"' | '\'' | ' ' | '\t'), Some(part)) => part.push_str(&format!("\\x{:02x}", u32::from(c))),
+            (c, Some(part)) => part.push(c),
+            (_, None) => {}
+        }
+    }
+    let unescape = |part: &String| {
+        let words = crate::words::split(part, Escapes::C).map_err(|error| ValueError(error.to_string()))?;
+        Ok(words.concat())
+    };
+    raw.iter().map(unescape).collect()
+}

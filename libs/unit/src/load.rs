@@ -3,12 +3,12 @@
 //! Pure: files are read by whoever implements [`Files`]. Links are followed by name only.
 
 use crate::action::EmergencyAction;
-use crate::defaults;
 use crate::dependency::{Dependency, Origin};
 use crate::file::{ParsedFile, Problem, parse};
 use crate::name::{UnitKind, UnitName};
 use crate::specifier::Host;
 use crate::unit::{Config, LoadState, Unit};
+use crate::{defaults, implied};
 
 /// Drop-ins of one unit at most.
 pub const DROP_INS_MAX: usize = 512;
@@ -180,8 +180,9 @@ impl Loader<'_> {
         if unit.description.is_none() {
             unit.description = own_description(unit);
         }
+        implied::complete(unit, &self.host.totals);
         defaults::extras(unit, self.devices);
-        match verify(unit) {
+        match verify(unit).and_then(|()| implied::verify(unit)) {
             Ok(()) => defaults::slice(unit),
             Err(fault) => unit.load = LoadState::BadSetting(fault),
         }

@@ -29,26 +29,46 @@ pub struct Totals {
     pub page: u64,
 }
 
+impl Default for Totals {
+    fn default() -> Self {
+        // As on a small machine, for whoever does not look at a real one.
+        Totals { memory: 1 << 30, tasks: 32_768, page: 4096 }
+    }
+}
+
+impl Totals {
+    /// So much memory; a share is a whole number of pages.
+    pub fn memory(&self, amount: Amount) -> Amount {
+        match amount {
+            Amount::Share(10_000) => Amount::Fixed(self.memory),
+            Amount::Share(share) => {
+                let pages = part(self.memory / self.page.max(1), share);
+                Amount::Fixed(pages.saturating_mul(self.page))
+            }
+            Amount::Fixed(_) | Amount::Infinite => amount,
+        }
+    }
+
+    /// So many processes.
+    pub fn tasks(&self, amount: Amount) -> Amount {
+        match amount {
+            Amount::Share(share) => Amount::Fixed(part(self.tasks, share)),
+            Amount::Fixed(_) | Amount::Infinite => amount,
+        }
+    }
+}
+
+fn part(whole: u64, share: u32) -> u64 {
+    u64::try_from(u128::from(whole) * u128::from(share) / 10_000).unwrap_or(u64::MAX)
+}
+
 impl Amount {
-    /// The amount of memory on this machine; `None` is without limit.
-    pub fn memory(self, totals: &Totals) -> Option<u64> {
-        let pages = totals.memory / totals.page.max(1);
-        self.of(pages, totals.page)
-    }
-
-    /// The number of processes on this machine; `None` is without limit.
-    pub fn tasks(self, totals: &Totals) -> Option<u64> {
-        self.of(totals.tasks, 1)
-    }
-
-    fn of(self, whole: u64, unit: u64) -> Option<u64> {
+    /// The number that the kernel takes; `None` is without limit.
+    pub fn finite(self) -> Option<u64> {
         match self {
             Amount::Fixed(amount) => Some(amount),
-            Amount::Share(share) => {
-                let part = u128::from(whole) * u128::from(share) / 10_000 * u128::from(unit);
-                Some(u64::try_from(part).unwrap_or(u64::MAX))
-            }
-            Amount::Infinite => None,
+            // Shares are resolved when a unit is read.
+            Amount::Share(_) | Amount::Infinite => None,
         }
     }
 }
@@ -290,7 +310,7 @@ pub struct Resources {
     pub zswap_writeback: bool,
     /// `MemoryLimit=`.
     pub memory_limit: Option<Amount>,
-    /// `TasksMax=`; `None`: the default of the manager.
+    /// `TasksMax=`; `None` only for slices: all others have the manager's default.
     pub tasks_max: Option<Amount>,
     /// `DevicePolicy=`.
     pub device_policy: DevicePolicy,
@@ -411,9 +431,9 @@ mod tests {
     #[test]
     fn shares_are_whole_pages() {
         let totals = Totals { memory: 10 * 4096, tasks: 192_728, page: 4096 };
-        assert_eq!(Amount::Share(2500).memory(&totals), Some(2 * 4096));
-        assert_eq!(Amount::Share(1500).tasks(&totals), Some(28_909));
-        assert_eq!((Amount::Fixed(7).tasks(&totals), Amount::Infinite.memory(&totals)), (Some(7), None));
+        assert_eq!(totals.memory(Amount::Share(2500)), Amount::Fixed(2 * 4096));
+        assert_eq!(totals.tasks(Amount::Share(1500)), Amount::Fixed(28_909));
+        assert_eq!(totals.memory(Amount::Infinite), Amount::Infinite);
     }
 
     #[test]

@@ -41,8 +41,9 @@ fn memory(value: &Value<'_>, zero: Zero) -> Parsed<Option<Amount>> {
     if value.is_empty() {
         return Ok(Some(if zero == Zero::Floor { Amount::Fixed(0) } else { Amount::Infinite }));
     }
-    match amount(value.raw)? {
-        Amount::Fixed(0) | Amount::Share(0) if zero == Zero::Refused => Err(wrong(value.raw, "more than nothing")),
+    match value.specifiers.host.totals.memory(amount(value.raw)?) {
+        Amount::Fixed(0) if zero == Zero::Refused => Err(wrong(value.raw, "more than nothing")),
+        Amount::Fixed(u64::MAX) => Err(wrong(value.raw, "a limit")),
         other => Ok(Some(other)),
     }
 }
@@ -57,7 +58,7 @@ fn tasks(value: &Value<'_>) -> Parsed<Option<Amount>> {
     if let Ok(share) = share(value.raw)
         && share <= 10_000
     {
-        return Ok(Some(Amount::Share(share)));
+        return Ok(Some(value.specifiers.host.totals.tasks(Amount::Share(share))));
     }
     let count = value.raw.parse().ok().filter(|count| *count > 0);
     count.map(|count| Some(Amount::Fixed(count))).ok_or_else(|| wrong(value.raw, "a number of tasks"))

@@ -325,6 +325,9 @@ pub struct Label {
     pub optional: bool,
 }
 
+/// All that `RestrictNamespaces=` speaks of (CLONE_NEW*); the kernel's namespace of time is none of them.
+pub const NAMESPACES_ALL: u64 = 0x7e02_0000;
+
 /// The settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sandbox {
@@ -380,8 +383,8 @@ pub struct Sandbox {
     pub bounding_set: Option<CapabilitySet>,
     /// `AmbientCapabilities=`.
     pub ambient_set: CapabilitySet,
-    /// `KeyringMode=`; the manager of the system gives each service one of its own.
-    pub keyring_mode: KeyringMode,
+    /// `KeyringMode=`; unwritten, a service has one of its own and others share the user's.
+    pub keyring_mode: Option<KeyringMode>,
     /// `MemoryDenyWriteExecute=`.
     pub memory_deny_write_execute: bool,
     /// `RestrictRealtime=`.
@@ -426,6 +429,13 @@ pub struct Sandbox {
     pub scheduling: Scheduling,
     /// What becomes of its messages.
     pub logging: Logging,
+}
+
+impl Sandbox {
+    /// The namespaces that may still be made, if not all may.
+    pub fn restricted_namespaces(&self) -> Option<u64> {
+        self.allowed_namespaces.map(|allowed| allowed & NAMESPACES_ALL).filter(|allowed| *allowed != NAMESPACES_ALL)
+    }
 }
 
 /// Files that the processes see.

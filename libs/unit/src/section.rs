@@ -153,8 +153,8 @@ impl Unit {
         if let Some(apply) = directive::find(service::TABLE, key) {
             return Some(apply(service, value));
         }
-        if let Some(apply) = directive::find(exec::TABLE, key) {
-            return Some(apply(&mut service.exec, value));
+        if let Some(outcome) = exec::apply(&mut service.exec, key, value) {
+            return Some(outcome);
         }
         directive::find(kill::TABLE, key).map(|apply| apply(&mut service.kill, value))
     }
@@ -164,8 +164,8 @@ impl Unit {
         if let Some(apply) = directive::find(mount::TABLE, key) {
             return Some(apply(mount, value));
         }
-        if let Some(apply) = directive::find(exec::TABLE, key) {
-            return Some(apply(&mut mount.exec, value));
+        if let Some(outcome) = exec::apply(&mut mount.exec, key, value) {
+            return Some(outcome);
         }
         directive::find(kill::TABLE, key).map(|apply| apply(&mut mount.kill, value))
     }
@@ -201,8 +201,8 @@ impl Unit {
             }
             _ => return None,
         };
-        if let (Some(exec), Some(apply)) = (exec, directive::find(exec::TABLE, key)) {
-            return Some(apply(exec, value));
+        if let Some(outcome) = exec.and_then(|exec| exec::apply(exec, key, value)) {
+            return Some(outcome);
         }
         let (kill, apply) = (kill?, directive::find(kill::TABLE, key)?);
         Some(apply(kill, value))

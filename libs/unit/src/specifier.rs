@@ -2,6 +2,7 @@
 
 use crate::escape::{unescape, unescape_path};
 use crate::name::UnitName;
+use crate::resources::Totals;
 use crate::value::{Parsed, ValueError};
 
 /// Bytes of a value with its specifiers replaced.
@@ -22,6 +23,8 @@ pub struct Host {
     pub architecture: String,
     /// Lines of /etc/os-release as pairs: `%o %w %B %W %M %A`.
     pub os_release: Vec<(String, String)>,
+    /// What `MemoryMax=10%` and its like are shares of.
+    pub totals: Totals,
 }
 
 impl Host {

@@ -108,11 +108,12 @@ pub(crate) const GROUPS: [(&str, &str); 29] = [
         "@system-service",
         "@aio @basic-io @chown @default @file-system @io-event @ipc @keyring @memlock @network-io @process \
          @resources @setuid @signal @sync @timer arm_fadvise64_64 capget capset copy_file_range fadvise64 \
-         fadvise64_64 flock get_mempolicy getcpu getpriority ioctl ioprio_get kcmp madvise mremap \
-         name_to_handle_at oldolduname olduname personality readahead readdir remap_file_pages \
-         sched_get_priority_max sched_get_priority_min sched_getattr sched_getparam sched_getscheduler \
-         sched_rr_get_interval sched_rr_get_interval_time64 sched_yield sendfile sendfile64 setfsgid \
-         setfsgid32 setfsuid setfsuid32 setpgid setsid splice sysinfo tee umask uname userfaultfd vmsplice",
+         fadvise64_64 flock get_mempolicy getcpu getpriority ioctl ioprio_get kcmp lsm_get_self_attr \
+         lsm_list_modules madvise mremap name_to_handle_at oldolduname olduname personality readahead readdir \
+         remap_file_pages sched_get_priority_max sched_get_priority_min sched_getattr sched_getparam \
+         sched_getscheduler sched_rr_get_interval sched_rr_get_interval_time64 sched_yield sendfile \
+         sendfile64 setfsgid setfsgid32 setfsuid setfsuid32 setpgid setsid splice sysinfo tee umask uname \
+         userfaultfd vmsplice",
     ),
     (
         "@timer",

@@ -8,6 +8,7 @@ use anyhow::Context;
 use ferrite_layout::{Part, Record, SlotState};
 use uuid::Uuid;
 
+use crate::cache::{Cache, Key};
 use crate::disk::{self, Source};
 use crate::initrd::{self, KernelModules, ModulePlan};
 use crate::kernel::Kernel;
@@ -15,7 +16,7 @@ use crate::plan::ImagePlan;
 use crate::slot::{self, CommandLine, Root};
 use crate::tree::Tree;
 use crate::workshop::Workshop;
-use crate::{cache, erofs, fat, grub, loader, state};
+use crate::{erofs, fat, grub, loader, state};
 
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const OS_RELEASE: &str = "/usr/lib/os-release";
@@ -44,14 +45,13 @@ pub fn make_initrd(
     plan: &ImagePlan,
     kernel: &Kernel,
     init: Vec<u8>,
-    cache_folder: &Path,
+    cache: &Cache,
 ) -> anyhow::Result<(Vec<u8>, ModulePlan)> {
-    let modules = kernel.modules(&plan.board.exclude_modules);
+    let modules = kernel.modules(&plan.board.exclude_modules)?;
     let all = KernelModules { release: &kernel.release, modules: &modules, builtin: &kernel.builtin };
     let chosen = initrd::plan_modules(&all, &plan.board.initrd_modules);
-    let key = cache::Key::new("initrd-modules").text(&kernel.key).text(&format!("{chosen:?}"));
-    let archive =
-        cache::keep(cache_folder, &key, || initrd::modules_archive(&all, &chosen, &kernel.read(&chosen.paths)?))?;
+    let key = Key::new("initrd-modules").text(&kernel.key).text(&format!("{chosen:?}"));
+    let archive = cache.keep(&key, || initrd::modules_archive(&all, &chosen, &kernel.read(&chosen.paths)?))?;
     Ok((initrd::join(&archive, &initrd::program_archive(init)?), chosen))
 }
 

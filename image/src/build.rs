@@ -11,6 +11,7 @@ use ferrite_boards::Board;
 use indicatif::{BinaryBytes, HumanCount};
 
 use crate::assemble::{self, BootImage, RootImage};
+use crate::cache::{Cache, Limits, Pruned};
 use crate::kernel::{self, Kernel};
 use crate::output::{self, Artefact, BuildRecord, Sizes};
 use crate::packages::compose::{self, Composed, Order};
@@ -79,9 +80,10 @@ struct Opened {
 pub fn build(request: &Request, progress: &Progress) -> anyhow::Result<Built> {
     let _lock = output::claim(&request.out)?;
     let scratch = tempfile::Builder::new().prefix(output::SCRATCH).tempdir_in(&request.out)?;
-    let Opened { plan, mut composed, kernel, tools } = open_packages(request, progress)?;
+    let cache = Cache::open(&request.cache)?;
+    let Opened { plan, mut composed, kernel, tools } = open_packages(request, progress, &cache)?;
     let shop = Workshop { tools: &tools, epoch: plan.epoch, scratch: scratch.path() };
-    let initrd = build_initrd(request, progress, &plan, &kernel)?;
+    let initrd = build_initrd(request, progress, &plan, &kernel, &cache)?;
     let root = build_root(request, progress, &plan, &shop, &mut composed.tree, &kernel)?;
     let boot = assemble::make_boot(&plan, &shop, &kernel, &initrd, root.root, &composed.tree)?;
     let disk = build_disk(request, progress, &plan, &shop, (&root, &boot))?;
@@ -106,7 +108,23 @@ pub fn build(request: &Request, progress: &Progress) -> anyhow::Result<Built> {
     let mut text = serde_json::to_vec_pretty(&record)?;
     text.push(b'\n');
     output::write(&request.out, "build.json", &text)?;
+    prune(cache, progress);
     Ok(Built { record, disk: request.out.join(disk) })
+}
+
+/// Keeps the cache small. The image is whole by now, so a fault is only told.
+fn prune(cache: Cache, progress: &Progress) {
+    let folder = cache.folder().to_owned();
+    match cache.prune(&Limits::default()) {
+        Ok(None | Some(Pruned { removed: 0, .. })) => {}
+        Ok(Some(Pruned { removed, bytes, left })) => progress.line(format!(
+            "cache: {removed} files that no recent build used are removed, {}; {} are left in '{}'",
+            BinaryBytes(bytes),
+            BinaryBytes(left),
+            folder.display()
+        )),
+        Err(error) => progress.line(format!("note: {error:#}")),
+    }
 }
 
 /// Reads board and lock file of a source tree.
@@ -118,11 +136,11 @@ pub fn plan(tree: &source::SourceTree, board: &str, version: &Version) -> anyhow
     Ok((ImagePlan::new(board, version.as_str(), lock.epoch)?, lock))
 }
 
-fn open_packages(request: &Request, progress: &Progress) -> anyhow::Result<Opened> {
+fn open_packages(request: &Request, progress: &Progress, cache: &Cache) -> anyhow::Result<Opened> {
     let (plan, lock) = plan(&request.tree, &request.board, &request.version)?;
     let step = progress.step("packages");
     let show = |event: store::Progress<'_>| show_fetch(&step, progress, event);
-    let store = Store::new(&request.cache, request.mirror.clone(), &show);
+    let store = Store::new(cache, request.mirror.clone(), &show);
     let rootfs = request.tree.rootfs();
     let order = Order { board: &plan.board, lock: &lock, rootfs: &rootfs, version: &plan.version };
     let composed = compose::compose(&order, &store)?;
@@ -130,7 +148,7 @@ fn open_packages(request: &Request, progress: &Progress) -> anyhow::Result<Opene
     step.note("reading kernel modules");
     let package = &composed.kernel.package;
     let origin: Origin = package.name.as_str().into();
-    let kernel = kernel::open(composed.kernel.files.clone(), origin, &request.cache, &package.sha256)?;
+    let kernel = kernel::open(composed.kernel.files.clone(), origin, cache, &package.sha256)?;
     let (count, files) = (composed.packages.len(), composed.tree.len());
     step.done(format!("{count} packages, {files} files, kernel {}", kernel.release));
     Ok(Opened { plan, composed, kernel, tools })
@@ -146,10 +164,16 @@ fn show_fetch(step: &Step, progress: &Progress, event: store::Progress<'_>) {
     }
 }
 
-fn build_initrd(request: &Request, progress: &Progress, plan: &ImagePlan, kernel: &Kernel) -> anyhow::Result<Vec<u8>> {
+fn build_initrd(
+    request: &Request,
+    progress: &Progress,
+    plan: &ImagePlan,
+    kernel: &Kernel,
+    cache: &Cache,
+) -> anyhow::Result<Vec<u8>> {
     let step = progress.step("initrd");
     let init = programs::initrd(&request.programs)?;
-    let (initrd, modules) = assemble::make_initrd(plan, kernel, init, &request.cache)?;
+    let (initrd, modules) = assemble::make_initrd(plan, kernel, init, cache)?;
     if !modules.missing.is_empty() {
         let names = modules.missing.join(", ");
         progress.line(format!("note: kernel {} has no module {names}; left out of the initrd", kernel.release));
@@ -168,7 +192,7 @@ fn build_root(
 ) -> anyhow::Result<RootImage> {
     let step = progress.step("root");
     programs::install(tree, &request.programs)?;
-    kernel.add_to(tree, &kernel.modules(&plan.board.exclude_modules))?;
+    kernel.add_to(tree, &kernel.modules(&plan.board.exclude_modules)?)?;
     let root = assemble::make_root(plan, shop, tree)?;
     step.done(format!("{}, {} blocks", BinaryBytes(root.root.size), HumanCount(root.root.blocks)));
     Ok(root)

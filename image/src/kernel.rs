@@ -5,15 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Context, bail};
 use ferrite_boards::Glob;
 use ferrite_modules::index::{self, Module};
-use ferrite_modules::kmod_index;
+use ferrite_modules::{ModuleName, kmod_index};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::Cache;
 use crate::depmod;
 use crate::tree::{Node, Origin, Tree};
 
@@ -42,18 +41,18 @@ struct Entry {
 }
 
 /// Reads the files of a kernel package; `key` names it in the cache.
-pub fn open(files: Tree, origin: Origin, cache: &Path, key: &str) -> anyhow::Result<Kernel> {
+pub fn open(files: Tree, origin: Origin, cache: &Cache, key: &str) -> anyhow::Result<Kernel> {
     let images: Vec<&str> = files.iter().filter_map(|(path, _)| path.strip_prefix("/boot/vmlinuz-")).collect();
     let [release] = images[..] else {
         bail!("package {origin} has {} kernel images in /boot, not 1", images.len());
     };
     let release = release.to_string();
-    let index = cache.join("kernels").join(format!("{key}.json"));
+    let index = cache.entry("kernels", &format!("{key}.json"));
     let modules = match fs::read(&index) {
         Ok(text) => parse(&text).with_context(|| format!("reading '{}'", index.display()))?,
         Err(_) => {
             let modules = read_modules(&files, &release)?;
-            keep(&modules, &index).with_context(|| format!("writing '{}'", index.display()))?;
+            cache.write(&index, &serde_json::to_vec(&entries(&modules))?)?;
             modules
         }
     };
@@ -67,10 +66,18 @@ impl Kernel {
         content(&self.files, &format!("/boot/vmlinuz-{}", self.release))
     }
 
-    /// All modules but those that match one of the patterns.
-    pub fn modules(&self, exclude: &[Glob]) -> Vec<Module> {
+    /// All modules but those that match one of the patterns. A module that stays and needs one that goes is an error:
+    /// it could not be loaded, and nobody would see it before a machine does.
+    pub fn modules(&self, exclude: &[Glob]) -> anyhow::Result<Vec<Module>> {
         let excluded = |module: &Module| exclude.iter().any(|glob| glob.matches(&format!("/{}", module.path)));
-        self.modules.iter().filter(|module| !excluded(module)).cloned().collect()
+        let (gone, left): (Vec<Module>, Vec<Module>) = self.modules.iter().cloned().partition(excluded);
+        match broken(&left, &gone).as_slice() {
+            [] => Ok(left),
+            faults => {
+                let pairs: Vec<String> = faults.iter().map(|(user, needed)| format!("{user} needs {needed}")).collect();
+                bail!("exclude-modules takes out modules that others need: {}", pairs.join("; "))
+            }
+        }
     }
 
     /// The files of some modules, by path below /usr/lib/modules/RELEASE.
@@ -107,6 +114,17 @@ impl Kernel {
     }
 }
 
+/// Modules that stay, each with a path of one that goes and that it cannot be loaded without.
+fn broken<'a>(left: &'a [Module], gone: &'a [Module]) -> Vec<(&'a str, &'a str)> {
+    let gone: BTreeMap<ModuleName, &str> = gone.iter().map(|module| (module.name(), module.path.as_str())).collect();
+    let needs = |module: &'a Module| {
+        let gone = &gone;
+        let needed = module.dependencies.iter().filter_map(move |name| gone.get(&ModuleName::new(name)).copied());
+        needed.map(|path| (module.path.as_str(), path))
+    };
+    left.iter().flat_map(needs).collect()
+}
+
 fn read_modules(files: &Tree, release: &str) -> anyhow::Result<Vec<Module>> {
     let below = format!("{MODULES}/{release}");
     let mut modules = Vec::new();
@@ -123,18 +141,57 @@ fn parse(text: &[u8]) -> anyhow::Result<Vec<Module>> {
     Ok(entries.into_iter().map(module).collect())
 }
 
-fn keep(modules: &[Module], index: &Path) -> anyhow::Result<()> {
+fn entries(modules: &[Module]) -> Vec<Entry> {
     let entry = |Module { path, dependencies, aliases, softdeps }| Entry { path, dependencies, aliases, softdeps };
-    let entries: Vec<Entry> = modules.iter().cloned().map(entry).collect();
-    let folder = index.parent().context("the index has no folder")?;
-    fs::create_dir_all(folder)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(&serde_json::to_vec(&entries)?)?;
-    temporary.persist(index)?;
-    Ok(())
+    modules.iter().cloned().map(entry).collect()
 }
 
 fn content(files: &Tree, path: &str) -> anyhow::Result<Vec<u8>> {
     let content = files.read(path).with_context(|| format!("the kernel package has no {path}"))?;
     content.with_context(|| format!("reading {path} of the kernel package"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(path: &str, dependencies: &[&str]) -> Module {
+        let dependencies = dependencies.iter().map(|name| name.to_string()).collect();
+        Module { path: path.into(), dependencies, aliases: Vec::new(), softdeps: Vec::new() }
+    }
+
+    fn kernel() -> Kernel {
+        let modules = vec![
+            module("kernel/net/bridge/bridge.ko", &["stp", "llc"]),
+            module("kernel/net/llc/llc.ko", &[]),
+            module("kernel/net/802/stp.ko", &["llc"]),
+            module("kernel/sound/snd-pcm.ko", &["snd_timer"]),
+            module("kernel/sound/snd-timer.ko", &[]),
+        ];
+        let (release, builtin, key) = ("6.12".into(), String::new(), String::new());
+        Kernel { release, builtin, key, origin: "linux".into(), modules, files: Tree::new() }
+    }
+
+    fn globs(patterns: &[&str]) -> Vec<Glob> {
+        patterns.iter().map(|pattern| Glob::parse(pattern).unwrap()).collect()
+    }
+
+    #[test]
+    fn modules_that_nothing_needs_go() {
+        let left = kernel().modules(&globs(&["/kernel/sound/**", "/kernel/net/bridge/**"])).unwrap();
+        let paths: Vec<&str> = left.iter().map(|module| module.path.as_str()).collect();
+        assert_eq!(paths, ["kernel/net/llc/llc.ko", "kernel/net/802/stp.ko"]);
+    }
+
+    #[test]
+    fn a_module_that_stays_and_needs_one_that_goes_is_named_with_it() {
+        let error = kernel().modules(&globs(&["/kernel/net/llc/**", "/kernel/sound/snd-timer.ko"])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "exclude-modules takes out modules that others need: \
+             kernel/net/bridge/bridge.ko needs kernel/net/llc/llc.ko; \
+             kernel/net/802/stp.ko needs kernel/net/llc/llc.ko; \
+             kernel/sound/snd-pcm.ko needs kernel/sound/snd-timer.ko"
+        );
+    }
 }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::Args;
 use ferrite_boards::Board;
+use ferrite_image::cache::Cache;
 use ferrite_image::output;
 use ferrite_image::packages::lock::Lock;
 use ferrite_image::packages::renew;
@@ -37,7 +38,8 @@ impl LockCommand {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?.as_secs();
         let progress = Progress::new();
         let step = progress.step("lock");
-        let store = Store::new(&source::cache()?, self.source.mirror(), &|_| {});
+        let cache = Cache::open(&source::cache()?)?;
+        let store = Store::new(&cache, self.source.mirror(), &|_| {});
         let renewed = renew::renew(&store, &boards, old.as_ref(), now);
         progress.finish();
         let renewed = renewed?;

@@ -20,7 +20,7 @@ pub struct Renewed {
 /// Resolves all boards and the tools anew. `now` becomes the lock's time if anything changed.
 pub fn renew(store: &Store<'_>, boards: &[Board], old: Option<&Lock>, now: u64) -> Result<Renewed> {
     let mirror = store.mirror()?;
-    let resolver = Resolver::update(&store.dir().join("apt"), &mirror)?;
+    let resolver = Resolver::update(&store.cache().folder().join("apt"), &mirror)?;
     let mut sections = BTreeMap::new();
     for board in boards {
         let mut names: Vec<&str> = board.packages.iter().map(|package| package.name.as_str()).collect();

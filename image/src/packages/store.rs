@@ -6,6 +6,7 @@
 use super::lock::{Archive, Locked};
 use super::mirror::{HostTexts, Mirror, MirrorChoice, MirrorError, derive};
 use super::unpack;
+use crate::cache::Cache;
 use crate::tree::{Origin, Tree};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -50,20 +51,20 @@ pub type OnProgress<'a> = &'a (dyn Fn(Progress<'_>) + Sync);
 
 /// The package cache.
 pub struct Store<'a> {
-    dir: PathBuf,
+    cache: &'a Cache,
     choice: MirrorChoice,
     progress: OnProgress<'a>,
 }
 
 impl<'a> Store<'a> {
-    /// A store in a folder, which is made when it is first needed.
-    pub fn new(dir: &Path, choice: MirrorChoice, progress: OnProgress<'a>) -> Self {
-        Self { dir: dir.to_owned(), choice, progress }
+    /// A store in a cache.
+    pub fn new(cache: &'a Cache, choice: MirrorChoice, progress: OnProgress<'a>) -> Self {
+        Self { cache, choice, progress }
     }
 
-    /// The folder of the cache.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        self.cache
     }
 
     /// The archive to fetch from. Read from the host only when it is needed: an offline build needs none.
@@ -73,24 +74,25 @@ impl<'a> Store<'a> {
 
     /// Where a package file is, once it was fetched.
     pub fn deb(&self, package: &Locked) -> PathBuf {
-        self.dir.join("debs").join(format!("{}.deb", package.sha256))
+        self.cache.entry("debs", &format!("{}.deb", package.sha256))
     }
 
     fn unpacked(&self, package: &Locked) -> PathBuf {
-        self.dir.join("unpacked").join(format!("{}.tar", package.sha256))
+        self.cache.entry("unpacked", &format!("{}.tar", package.sha256))
     }
 
     /// Makes sure that all these package files are in the cache.
     pub fn fetch(&self, packages: &[Locked]) -> Result<()> {
         let missing: Vec<&Locked> =
-            packages.iter().filter(|p| !self.unpacked(p).is_file() && !self.deb(p).is_file()).collect();
+            packages.iter().filter(|p| !self.unpacked(p).is_file() & !self.deb(p).is_file()).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let mirror = self.mirror()?;
         let bytes = missing.iter().map(|package| package.size_bytes).sum();
         (self.progress)(Progress::Missing { packages: missing.len(), bytes });
-        fs::create_dir_all(self.dir.join("debs")).with_context(|| format!("making '{}'", self.dir.display()))?;
+        let folder = self.cache.folder().join("debs");
+        fs::create_dir_all(&folder).with_context(|| format!("making '{}'", folder.display()))?;
         let next = AtomicUsize::new(0);
         let failure = Mutex::new(None);
         thread::scope(|scope| {
@@ -166,7 +168,7 @@ impl<'a> Store<'a> {
             self.fetch(std::slice::from_ref(package))
                 .with_context(|| format!("'{}' was damaged; fetching it again", deb.display()))?;
         }
-        let folder = self.dir.join("unpacked");
+        let folder = self.cache.folder().join("unpacked");
         fs::create_dir_all(&folder).with_context(|| format!("making '{}'", folder.display()))?;
         let temporary = tempfile::NamedTempFile::new_in(&folder)?;
         unpack::unpack(&deb, temporary.as_file())?;
@@ -259,7 +261,8 @@ mod tests {
     fn a_damaged_package_file_is_never_used() {
         let dir = tempfile::tempdir().unwrap();
         let choice = MirrorChoice { main: Some("no address".into()), security: None };
-        let store = Store::new(dir.path(), choice, &|_| {});
+        let cache = Cache::open(dir.path()).unwrap();
+        let store = Store::new(&cache, choice, &|_| {});
         fs::create_dir_all(dir.path().join("debs")).unwrap();
         fs::write(store.deb(&package()), "abd").unwrap();
         let error = format!("{:#}", store.open(&package()).unwrap_err());
@@ -271,7 +274,8 @@ mod tests {
     fn a_cached_package_needs_no_mirror() {
         let dir = tempfile::tempdir().unwrap();
         let choice = MirrorChoice { main: Some("no address".into()), security: None };
-        let store = Store::new(dir.path(), choice, &|_| {});
+        let cache = Cache::open(dir.path()).unwrap();
+        let store = Store::new(&cache, choice, &|_| {});
         assert!(store.fetch(&[package()]).is_err());
         fs::create_dir_all(dir.path().join("debs")).unwrap();
         fs::write(store.deb(&package()), "abc").unwrap();

@@ -54,7 +54,7 @@ impl Tools {
         if packages.is_empty() {
             bail!("the lock file has no section 'tools': run `ferrite lock`");
         }
-        let root = store.dir().join("tools").join(key(packages));
+        let root = store.cache().entry("tools", &key(packages));
         if !root.is_dir() {
             store.fetch(packages)?;
             unpack(store, packages, &root).context("unpacking the build's own tools")?;
@@ -103,7 +103,7 @@ fn key(packages: &[Locked]) -> String {
 }
 
 fn unpack(store: &Store<'_>, packages: &[Locked], root: &Path) -> Result<()> {
-    let parent = store.dir().join("tools");
+    let parent = store.cache().folder().join("tools");
     fs::create_dir_all(&parent).with_context(|| format!("making '{}'", parent.display()))?;
     let mut tree = Tree::new();
     for package in packages {

@@ -219,18 +219,22 @@ impl Engine {
         let runtime = self.units.get(id)?;
         let name = &runtime.unit.name;
         let down = runtime.active().is_down();
+        let (no_start, no_stop) = (runtime.unit.refuse_manual_start, runtime.unit.refuse_manual_stop);
         match verb {
-            JobVerb::Start if runtime.unit.refuse_manual_start => {
-                Some((ErrorKind::UnitRefuses, format!("{name} may only be started by other units")))
+            JobVerb::Start if no_start => {
+                Some((ErrorKind::OnlyByDependency, format!("{name} may only be started by other units")))
             }
-            JobVerb::Stop if runtime.unit.refuse_manual_stop => {
-                Some((ErrorKind::UnitRefuses, format!("{name} may only be stopped by other units")))
+            JobVerb::Stop if no_stop => {
+                Some((ErrorKind::OnlyByDependency, format!("{name} may only be stopped by other units")))
+            }
+            JobVerb::Restart | JobVerb::TryRestart if no_start || no_stop => {
+                Some((ErrorKind::OnlyByDependency, format!("{name} may only be started and stopped by other units")))
             }
             JobVerb::Stop if runtime.unit.load == LoadState::NotFound && down => {
                 Some((ErrorKind::NoSuchUnit, format!("unit {name} not loaded")))
             }
             JobVerb::Start if mode == Mode::Isolate && !runtime.unit.allow_isolate => {
-                Some((ErrorKind::UnitRefuses, format!("{name} does not allow to be isolated")))
+                Some((ErrorKind::OnlyByDependency, format!("{name} does not allow to be isolated")))
             }
             JobVerb::Reload if runtime.unit.load == LoadState::NotFound && down => {
                 Some((ErrorKind::NoSuchUnit, format!("unit {name} not found")))

@@ -179,3 +179,19 @@ fn a_boot_with_a_failed_unit_stays_incomplete_until_somebody_starts_it() {
     machine.wait_for("mark", |machine| machine.state("mark.service") == "active exited");
     assert_eq!(machine::lines(&machine.output("run/tries")).len(), 2);
 }
+
+#[test]
+fn a_unit_that_refuses_is_started_by_others_only() {
+    let machine = Machine::boot(&[
+        ("shy.service", "[Unit]\nRefuseManualStart=yes\n[Service]\nExecStart=/bin/sleep 1000\n"),
+        ("user.service", "[Unit]\nWants=shy.service\n[Service]\nExecStart=/bin/sleep 1000\n"),
+    ]);
+    for verb in [JobVerb::Start, JobVerb::Restart] {
+        let request = Request::Job { verb, units: vec!["shy.service".into()], mode: JobMode::Replace, wait: true };
+        let Reply::Jobs(reports) = machine.ask(&request).remove(0) else { panic!("no answer about jobs") };
+        assert_eq!(reports[0].refusal, Some(ferrite_control::ErrorKind::OnlyByDependency));
+    }
+    assert_eq!(machine.state("shy.service"), "inactive dead");
+    assert_eq!(machine.job(JobVerb::Start, "user.service"), JobOutcome::Done);
+    machine.wait_for("start", |machine| machine.state("shy.service") == "active running");
+}

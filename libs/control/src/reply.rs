@@ -57,8 +57,10 @@ pub enum ErrorKind {
     NoSuchUnit,
     /// The unit is masked.
     UnitMasked,
-    /// The unit's file has errors, or the unit cannot do this (no reload command, refuses manual start...).
+    /// The unit's file has errors, or the unit cannot do this (no reload command...).
     UnitRefuses,
+    /// Only another unit may start or stop it, or it does not allow to be isolated.
+    OnlyByDependency,
     /// A queued job forbids it, or a shutdown is running.
     TransactionFailed,
     /// PID 1 cannot do this in this version.

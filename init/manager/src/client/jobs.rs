@@ -69,7 +69,7 @@ pub fn exit_code(report: &JobReport) -> u8 {
 /// systemd's exit codes for requests that PID 1 refuses.
 pub fn refusal_code(kind: ErrorKind) -> u8 {
     match kind {
-        ErrorKind::AccessDenied => 4,
+        ErrorKind::AccessDenied | ErrorKind::OnlyByDependency => 4,
         ErrorKind::NoSuchUnit => 5,
         ErrorKind::NotSupported => 3,
         ErrorKind::BadRequest
@@ -113,6 +113,7 @@ mod tests {
             (ErrorKind::NoSuchUnit, "Failed to start a.service: Unit a.service not found.", 5),
             (ErrorKind::UnitMasked, "Failed to start a.service: Unit a.service is masked.", 1),
             (ErrorKind::AccessDenied, "Failed to start a.service: Access denied", 4),
+            (ErrorKind::OnlyByDependency, "Failed to start a.service: it has no reload command", 4),
             (ErrorKind::UnitRefuses, "Failed to start a.service: it has no reload command", 1),
         ] {
             let refused = report(JobOutcome::Refused, "", Some(kind));

@@ -31,7 +31,7 @@ fn load(name: &str, text: &str) -> Unit {
     let path = LoadPath(vec!["/u".into()]);
     let files = Memory(BTreeMap::from([(format!("/u/{name}"), text.to_owned())]));
     let host = Host::default();
-    let loader = Loader { path: &path, files: &files, host: &host };
+    let loader = Loader { path: &path, files: &files, host: &host, devices: crate::load::DeviceUnits::Absent };
     match loader.load(&UnitName::parse(name).unwrap()) {
         Loaded::Unit(unit) => *unit,
         Loaded::Alias(other) => panic!("an alias of {other}"),

@@ -10,7 +10,7 @@ use crate::tree::{Content, Node, OURS, Origin, Tree};
 pub const INITRD: &str = "ferrite-initrd";
 
 /// Programs and their folders.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("ferrite-init", "/usr/lib/ferrite"),
     ("ferrite-journald", "/usr/lib/ferrite"),
     ("ferrite-networkd", "/usr/lib/ferrite"),
@@ -19,14 +19,20 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("ferrite-login", "/usr/lib/ferrite"),
     ("ferrite-slots", "/usr/bin"),
     ("journalctl", "/usr/bin"),
-    ("sudo", "/usr/bin"),
     ("systemctl", "/usr/bin"),
 ];
 
-/// Other names of the same programs.
-const LINKS: [(&str, &str); 6] = [
+/// Other names of the same programs; `systemctl` is every command of the client.
+const LINKS: [(&str, &str); 13] = [
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
     ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
+    ("/usr/bin/sudo", "systemctl"),
+    ("/usr/bin/systemd-analyze", "systemctl"),
+    ("/usr/bin/systemd-cat", "systemctl"),
+    ("/usr/bin/systemd-escape", "systemctl"),
+    ("/usr/bin/systemd-id128", "systemctl"),
+    ("/usr/bin/systemd-notify", "systemctl"),
+    ("/usr/bin/systemd-run", "systemctl"),
     ("/usr/sbin/reboot", "../bin/systemctl"),
     ("/usr/sbin/poweroff", "../bin/systemctl"),
     ("/usr/sbin/halt", "../bin/systemctl"),

@@ -7,10 +7,13 @@ mod arguments;
 mod cat;
 mod dependencies;
 mod escape;
+mod id128;
 mod jobs;
+mod journal_cat;
 mod links;
 mod listing;
 mod logs;
+mod notify;
 mod options;
 mod power;
 mod processes;
@@ -95,7 +98,10 @@ fn command(name: &str) -> Option<fn(&Caller) -> ExitCode> {
         "systemctl" | "reboot" | "poweroff" | "halt" | "shutdown" => systemctl::main,
         "sudo" => sudo::main,
         "systemd-analyze" => analyze::main,
+        "systemd-cat" => journal_cat::main,
         "systemd-escape" => escape::main,
+        "systemd-id128" => id128::main,
+        "systemd-notify" => notify::main,
         _ => return None,
     })
 }

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ferrite_unit::dependency::Origin;
 use ferrite_unit::load::DeviceUnits;
 use ferrite_unit::unit::MountNeed;
 use ferrite_unit::{Dependency, LoadState, Loaded, Loader, Unit, UnitKind, UnitName};
 
 use crate::engine::Engine;
 use crate::jobs::UnitId;
+use crate::transaction::Relation;
 use crate::units::{Kind, UNITS_MAX};
 
 /// Names that lead to other names.
@@ -102,31 +102,16 @@ impl Engine {
     /// Links the units of a queue, and whatever that brings in, to what they name.
     pub fn link_all(&mut self, mut open: VecDeque<UnitId>) {
         let mut mounts: BTreeMap<UnitName, bool> = BTreeMap::new();
+        let mut linked = Vec::new();
         while let Some(id) = open.pop_front() {
             let Some(runtime) = self.units.get(id) else { continue };
             let dependencies = runtime.unit.dependencies.clone();
             let needs = runtime.unit.mounts_for.clone();
             let own = runtime.unit.name.clone();
-            let activates = runtime.unit.activates();
-            for (dependency, other, origin) in dependencies {
+            for (dependency, other, _) in dependencies {
                 if let Some(to) = self.intern(&other, &mut open) {
-                    // The default order of a target gives way to what the other unit says itself.
-                    let default_after =
-                        origin == Origin::Default && dependency == Dependency::After && own.kind() == UnitKind::Target;
-                    let gives_way = default_after
-                        && self.units.get(to).is_some_and(|runtime| {
-                            !runtime.unit.default_dependencies || runtime.unit.has(Dependency::After, own.as_str())
-                        });
-                    if !gives_way {
-                        self.units.link(id, dependency, to);
-                    }
+                    self.units.link(id, dependency, to);
                 }
-            }
-            if let Some(other) = activates
-                && let Some(to) = self.intern(&other, &mut open)
-            {
-                self.units.link(id, Dependency::Triggers, to);
-                self.units.link(id, Dependency::Before, to);
             }
             for (need, path, _) in needs {
                 let dependency = match need {
@@ -134,6 +119,47 @@ impl Engine {
                     MountNeed::Wants => Dependency::Wants,
                 };
                 self.link_mounts(id, &own, &path, dependency, &mut mounts, &mut open);
+            }
+            linked.push(id);
+        }
+        for id in linked {
+            self.order_behind_targets(id);
+        }
+    }
+
+    /// A target comes after what it pulls in, unless one of both says otherwise.
+    fn order_behind_targets(&mut self, id: UnitId) {
+        let related = |relations: &[Relation]| -> Vec<UnitId> {
+            relations.iter().flat_map(|relation| self.units.related(id, *relation)).collect()
+        };
+        let pulled_by = related(&[
+            Relation::RequiredBy,
+            Relation::RequisiteOf,
+            Relation::WantedBy,
+            Relation::BoundBy,
+            Relation::UpheldBy,
+        ]);
+        let pulls = related(&[
+            Relation::Requires,
+            Relation::Requisite,
+            Relation::Wants,
+            Relation::BindsTo,
+            Relation::Upholds,
+            Relation::PartOf,
+        ]);
+        let pairs = pulled_by.into_iter().map(|target| (target, id)).chain(pulls.into_iter().map(|unit| (id, unit)));
+        for (target, unit) in pairs {
+            let ordered = |id: UnitId| {
+                let unit = self.units.get(id).map(|runtime| &runtime.unit);
+                unit.is_some_and(|unit| unit.load == LoadState::Loaded && unit.default_dependencies)
+            };
+            let is_target = self.units.get(target).is_some_and(|r| r.unit.name.kind() == UnitKind::Target);
+            if is_target
+                && ordered(target)
+                && ordered(unit)
+                && !self.units.related(target, Relation::Before).contains(&unit)
+            {
+                self.units.link(target, Dependency::After, unit);
             }
         }
     }

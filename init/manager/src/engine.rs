@@ -301,6 +301,7 @@ impl Engine {
             TimerKey::Watchdog(id) => self.events.push_back((id, UnitEvent::Service(Event::WatchdogExpired))),
             TimerKey::PidFile(id) => self.find_main(id),
             TimerKey::Rest(id) => self.ports_rested(id),
+            TimerKey::Elapse(id) => self.timer_elapsed(id),
             TimerKey::Job(job) => self.finish_job(job, JobResult::Timeout),
             TimerKey::BootDeadline => self.boot_deadline(),
             // Only that the time is over counts: the next round looks at the boot again.

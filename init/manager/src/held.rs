@@ -13,6 +13,8 @@ use crate::socket_accept::{Connection, Source};
 use crate::socket_machine::SocketState;
 use crate::socket_open::{OpenSockets, Port};
 use crate::state::SavedUnit;
+use crate::timer_machine::{Moment, TimerState};
+use crate::timer_unit::TimerData;
 
 /// What is kept of a socket unit beside its files.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -30,6 +32,14 @@ struct SavedConnection {
     source: Option<Source>,
 }
 
+/// What is kept of a timer.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct SavedTimer {
+    last: Moment,
+    over: Vec<usize>,
+}
+
 /// The name of the file of a port: what it is and where it listens.
 fn port_name(listen: &ferrite_unit::socket::Listen) -> String {
     format!("port {} {}", listen.word(), listen.target())
@@ -43,6 +53,9 @@ impl Engine {
             let counts = SavedSockets { accepted: open.accepted, refused: open.refused };
             put(saved, "sockets", &counts);
         }
+        if let Some(data) = self.kinds.timers.get(&id) {
+            put(saved, "timer", &SavedTimer { last: data.last, over: data.over.clone() });
+        }
         if let Some(connection) = self.kinds.connections.get(&id) {
             saved.files.push(saved_file("connection", &connection.file));
             let socket = crate::transaction::Graph::name(self, connection.socket);
@@ -54,6 +67,9 @@ impl Engine {
     pub fn restore_held(&mut self, id: UnitId, saved: &SavedUnit, files: &mut Bag<'_>) {
         if let Some(counts) = get::<SavedSockets>(saved, "sockets") {
             self.restore_sockets(id, &counts, files);
+        }
+        if let Some(SavedTimer { last, over }) = get(saved, "timer") {
+            self.kinds.timers.insert(id, TimerData { last, over, ..TimerData::default() });
         }
         if let Some(connection) = get::<SavedConnection>(saved, "connection") {
             self.restore_connection(id, &connection, files.take("connection"));
@@ -80,11 +96,14 @@ impl Engine {
         }
     }
 
-    /// What was taken over is watched again, once all units are there.
+    /// What was taken over or read anew is watched again, once all units are there.
     pub fn resume_kinds(&mut self) {
         for id in self.units.ids() {
             match self.kind_state(id) {
                 Some(KindState::Socket(machine)) if machine.state == SocketState::Listening => self.watch_ports(id),
+                Some(KindState::Timer(machine)) if machine.state == TimerState::Waiting => {
+                    self.resume_timer(id);
+                }
                 _ => {}
             }
         }

@@ -3,15 +3,20 @@
 //! Each kind has a pure machine in `X_machine.rs` and an applier in `X_unit.rs`; this file leads the one to the other.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
+use ferrite_unit::zone::Zones;
 use serde::{Deserialize, Serialize};
 
+use crate::alarms::{Alarms, Clock};
 use crate::engine::{Engine, UnitEvent, keys};
 use crate::jobs::{Active, JobResult, UnitId};
 use crate::machine::Exit;
 use crate::socket_accept::Connection;
 use crate::socket_machine::{SocketEvent, SocketMachine};
 use crate::socket_open::OpenSockets;
+use crate::timer_machine::{TimerEvent, TimerMachine};
+use crate::timer_unit::TimerData;
 use crate::timers::TimerKey;
 use crate::transaction::Relation;
 use crate::units::Kind;
@@ -72,6 +77,8 @@ impl Cause {
 pub enum KindState {
     /// A socket.
     Socket(SocketMachine),
+    /// A timer.
+    Timer(TimerMachine),
 }
 
 impl KindState {
@@ -80,6 +87,7 @@ impl KindState {
         use ferrite_unit::Config;
         match &unit.config {
             Config::Socket(_) => Some(KindState::Socket(SocketMachine::default())),
+            Config::Timer(_) => Some(KindState::Timer(TimerMachine::default())),
             _ => None,
         }
     }
@@ -88,6 +96,7 @@ impl KindState {
     pub fn active(&self) -> Active {
         match self {
             KindState::Socket(machine) => machine.active(),
+            KindState::Timer(machine) => machine.active(),
         }
     }
 
@@ -95,13 +104,14 @@ impl KindState {
     pub fn sub(&self) -> &'static str {
         match self {
             KindState::Socket(machine) => machine.sub(),
+            KindState::Timer(machine) => machine.sub(),
         }
     }
 
     /// Are its starts counted?
     pub fn is_limited(&self) -> bool {
         match self {
-            KindState::Socket(_) => true,
+            KindState::Socket(_) | KindState::Timer(_) => true,
         }
     }
 
@@ -109,6 +119,7 @@ impl KindState {
     pub fn cause(&self) -> Cause {
         match self {
             KindState::Socket(machine) => machine.cause,
+            KindState::Timer(machine) => machine.cause,
         }
     }
 }
@@ -136,6 +147,8 @@ pub enum KindEvent {
     TriggeredChanged,
     /// Of a socket alone.
     Socket(SocketEvent),
+    /// Of a timer alone.
+    Timer(TimerEvent),
 }
 
 /// What an open file is to its unit.
@@ -143,6 +156,10 @@ pub enum KindEvent {
 pub enum Watched {
     /// A listening socket of a unit, by its place.
     Port(UnitId, usize),
+    /// A clock of timers.
+    Clock(Clock),
+    /// The time zone.
+    Zone,
 }
 
 /// What PID 1 holds for the units of these kinds.
@@ -152,6 +169,16 @@ pub struct Kinds {
     pub sockets: BTreeMap<UnitId, OpenSockets>,
     /// The connections of services that were made for one.
     pub connections: BTreeMap<UnitId, Connection>,
+    /// What is known of timers.
+    pub timers: BTreeMap<UnitId, TimerData>,
+    /// What started a unit, for its environment.
+    pub triggers: BTreeMap<UnitId, Vec<(String, String)>>,
+    /// Clocks that are open.
+    pub alarms: Vec<(Clock, Alarms)>,
+    /// Time zones, once a timer asked for them.
+    pub zones: Option<Zones>,
+    /// Tells of changes of the time zone.
+    pub zone_watch: Option<(OwnedFd, u64)>,
     /// Files that the loop waits for.
     watched: BTreeMap<u64, Watched>,
     next_key: u64,
@@ -194,6 +221,7 @@ impl Engine {
     fn refuses_now(&self, id: UnitId) -> Option<String> {
         match self.kind_state(id)? {
             KindState::Socket(_) => self.socket_refuses(id),
+            KindState::Timer(_) => self.trigger_refuses(id),
         }
     }
 
@@ -214,6 +242,7 @@ impl Engine {
     pub fn kind_event(&mut self, id: UnitId, event: KindEvent) {
         match self.kind_state(id) {
             Some(KindState::Socket(machine)) => self.socket_event(id, machine, event),
+            Some(KindState::Timer(machine)) => self.timer_event(id, machine, event),
             None => {}
         }
     }
@@ -240,6 +269,8 @@ impl Engine {
     pub fn watched_ready(&mut self, key: u64) {
         match self.kinds.watched.get(&key).copied() {
             Some(Watched::Port(id, place)) => self.port_ready(id, place),
+            Some(Watched::Clock(clock)) => self.clock_ready(clock),
+            Some(Watched::Zone) => self.zone_ready(),
             None => {}
         }
     }
@@ -255,6 +286,10 @@ impl Engine {
     pub fn kind_changed(&mut self, id: UnitId, new: Active) {
         if new.is_down() {
             self.close_connection(id);
+            let starts = self.units.get(id).is_some_and(|runtime| runtime.job.is_some());
+            if !starts {
+                self.kinds.triggers.remove(&id);
+            }
         }
         self.tell_triggering(id);
     }
@@ -264,5 +299,7 @@ impl Engine {
         self.timers.disarm(TimerKey::Rest(id));
         self.kinds.connections.remove(&id);
         self.kinds.sockets.remove(&id);
+        self.kinds.timers.remove(&id);
+        self.kinds.triggers.remove(&id);
     }
 }

@@ -13,8 +13,10 @@ pub mod timers;
 pub mod transaction;
 mod transitions;
 
+mod alarms;
 pub mod rate;
 pub mod socket_machine;
+pub mod timer_machine;
 
 mod state;
 
@@ -41,6 +43,7 @@ mod held;
 mod socket_accept;
 mod socket_open;
 mod socket_unit;
+mod timer_unit;
 
 mod accounts;
 mod child;

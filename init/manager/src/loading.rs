@@ -253,6 +253,7 @@ impl Engine {
             open.push_back(id);
         }
         self.link_all(open);
+        self.resume_kinds();
         self.log.info("unit files were read again");
     }
 }

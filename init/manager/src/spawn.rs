@@ -212,6 +212,7 @@ impl Engine {
         {
             set("MAINPID", pid.to_string());
         }
+        self.kinds.triggers.get(&id).into_iter().flatten().for_each(|(name, value)| set(name, value.clone()));
         self.connection_variables(id).into_iter().for_each(|(name, value)| set(&name, value));
         if matches!(kind, Some(ControlKind::Stop | ControlKind::StopPost))
             && let Some(machine) = runtime.machine()

@@ -16,6 +16,8 @@ pub enum TimerKey {
     PidFile(UnitId),
     /// The sockets of a unit woke us too often and rest.
     Rest(UnitId),
+    /// The time of a timer unit has come.
+    Elapse(UnitId),
     /// A job takes too long.
     Job(JobId),
     /// The boot takes too long.

@@ -1,8 +1,10 @@
 //! `[Timer]`: when a timer elapses and which unit it starts. Pure.
 
+use crate::calendar::CalendarSpec;
 use crate::directive::{Apply, Table, Value};
 use crate::name::{UnitKind, UnitName};
 use crate::value::{Parsed, Span, ValueError, boolean, span, wrong};
+use crate::zone::Zones;
 
 /// Times of one timer at most.
 const TIMES_MAX: usize = 1024;
@@ -145,7 +147,20 @@ fn calendar(timer: &mut Timer, value: &Value<'_>) -> Parsed<()> {
         timer.times.clear();
         return Ok(());
     };
+    check_event(&text)?;
     push(timer, Elapse::Calendar(text))
+}
+
+/// A calendar event; whether its time zone exists, only the machine can tell.
+fn check_event(text: &str) -> Parsed<()> {
+    let zones = Zones::utc();
+    match (CalendarSpec::parse(text, &zones), text.rsplit_once(' ')) {
+        (Ok(_), _) => Ok(()),
+        (Err(fault), Some((event, zone))) if zone.contains(|c: char| c.is_ascii_alphabetic()) => {
+            CalendarSpec::parse(event, &zones).map(|_| ()).map_err(|_| fault)
+        }
+        (Err(fault), _) => Err(fault),
+    }
 }
 
 macro_rules! set {

@@ -67,6 +67,8 @@ mod syscall_numbers;
 mod unescape;
 
 #[cfg(test)]
+mod context_tests;
+#[cfg(test)]
 mod kinds_tests;
 
 pub use dependency::Dependency;

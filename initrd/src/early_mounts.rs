@@ -31,6 +31,10 @@ const MOUNTS: [Mount; 4] = [
     },
 ];
 
+/// For programs of the kernel's virtual machine. With the first mount the kernel asks for a module that no kernel of ours
+/// has: here nobody answers, later it would start modprobe.
+const PROGRAMS: Mount = Mount { kind: "bpf", target: "/sys/fs/bpf", flags: NOTHING_RUNS, options: c"mode=700" };
+
 /// Mounts /proc, /sys, /dev and /run, and makes the folder for the root.
 pub fn mount_all() -> anyhow::Result<()> {
     for entry in &MOUNTS {
@@ -41,6 +45,8 @@ pub fn mount_all() -> anyhow::Result<()> {
             Err(error) => return Err(error).with_context(|| format!("mounting {} on '{}'", entry.kind, entry.target)),
         }
     }
+    // PID 1 tries again, and says so when it fails.
+    let _ = mount(PROGRAMS.kind, PROGRAMS.target, PROGRAMS.kind, PROGRAMS.flags, PROGRAMS.options);
     make_folder(SYSROOT)?;
     make_folder("/run/ferrite")
 }

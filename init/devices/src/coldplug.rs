@@ -1,27 +1,69 @@
-//! Everything that is there when the system starts: modules for all devices, then permissions and disk links.
+//! Everything that is there when the system starts: modules for all devices, kernel variables, permissions, terminals,
+//! disk links.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::modules::Loader;
 use crate::monitor::Disks;
-use crate::permissions;
+use crate::{permissions, terminals, variables};
 
 /// A driver may bring devices that want drivers: a controller, its hub, the disk on it.
 const MAX_ROUNDS: usize = 10;
 const MAX_DEVICES: usize = 100_000;
 const MAX_ALIAS_BYTES: u64 = 4096;
-/// The aliases that were handled.
-const HANDLED: &str = "run/ferrite/coldplug";
+/// Shows that this boot had its first look at the devices.
+const MARK: &str = "run/ferrite/coldplug";
 /// Classes whose devices have an alias but no bus.
 const CLASSES: [&str; 2] = ["input", "dmi"];
 
-/// Loads the modules of all devices, names disks, sets permissions.
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Present {
+    /// The disks and partitions.
+    pub disks: Disks,
+    /// The aliases whose modules were loaded.
+    pub aliases: BTreeSet<String>,
+}
+
+/// Loads the modules of all devices, names disks, sets permissions and kernel variables.
 pub fn coldplug(root: &Path) -> anyhow::Result<()> {
+    let mut aliases = BTreeSet::new();
+    load_modules(root, &mut aliases)?;
+    set_up(root, aliases);
+    Ok(())
+}
+
+/// The same for the daemon, which goes on without modules when their index cannot be read.
+pub(crate) fn present(root: &Path) -> Present {
+    let mut aliases = BTreeSet::new();
+    if let Err(error) = load_modules(root, &mut aliases) {
+        eprintln!("warning: loading modules: {error:#}, going on without them");
+    }
+    set_up(root, aliases)
+}
+
+fn set_up(root: &Path, aliases: BTreeSet<String>) -> Present {
+    let mark = root.join(MARK);
+    if !mark.exists() {
+        // An administrator may have changed variables since; only a boot sets them.
+        variables::apply_all(root);
+        let marked = mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
+        marked.unwrap_or_else(|error| eprintln!("warning: writing '{}': {error}", mark.display()));
+    }
+    terminals::mark_unused(root);
+    set_permissions(root);
+    let mut disks = Disks::open(root);
+    disks.scan_all();
+    disks.update_links();
+    eprintln!("{} device aliases, {} block devices", aliases.len(), disks.len());
+    Present { disks, aliases }
+}
+
+fn load_modules(root: &Path, seen: &mut BTreeSet<String>) -> anyhow::Result<()> {
     let mut loader = Loader::open(root)?;
     let always = loader.always();
     let mut count = loader.load(always.iter().map(String::as_str));
-    let mut seen = BTreeSet::new();
     for _round in 0..MAX_ROUNDS {
         let new: Vec<String> = aliases(root).into_iter().filter(|alias| seen.insert(alias.clone())).collect();
         if new.is_empty() {
@@ -29,32 +71,8 @@ pub fn coldplug(root: &Path) -> anyhow::Result<()> {
         }
         count += loader.load(new.iter().map(String::as_str));
     }
-    drop(loader);
-    remember(root, &seen);
-    set_permissions(root);
-    let mut disks = Disks::open(root);
-    disks.scan_all();
-    disks.update_links();
-    eprintln!("{} device aliases, {count} modules loaded, {} block devices", seen.len(), disks.len());
+    eprintln!("{count} modules loaded");
     Ok(())
-}
-
-/// Tells the monitor which aliases were handled, so that it does not read the index of modules for them again.
-fn remember(root: &Path, seen: &BTreeSet<String>) {
-    let path = root.join(HANDLED);
-    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
-        let text: String = seen.iter().map(|alias| format!("{alias}\n")).collect();
-        std::fs::write(&path, text)
-    });
-    if let Err(error) = written {
-        eprintln!("warning: writing '{}': {error}, the monitor handles these devices again", path.display());
-    }
-}
-
-/// What the last coldplug handled; nothing when there was none.
-pub(crate) fn handled(root: &Path) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root.join(HANDLED)).unwrap_or_default();
-    text.lines().map(str::to_string).collect()
 }
 
 /// The modalias of every device on a bus.

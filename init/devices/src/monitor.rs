@@ -1,7 +1,7 @@
 //! The daemon: follows the kernel's messages about devices.
 //!
-//! The socket is opened before the first look at sysfs, so that nothing falls between the two. When the kernel
-//! says that messages were lost, everything is looked at again.
+//! It begins with the devices that are there. The socket is opened before the first look at sysfs, so that nothing falls
+//! between the two. When the kernel says that messages were lost, everything is looked at again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,6 +17,7 @@ use nix::sys::socket::{
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::block::{self, BlockDevice};
+use crate::coldplug::Present;
 use crate::power_button::{self, Buttons};
 use crate::uevent::{self, Action, Uevent};
 use crate::{coldplug, disk_links, permissions};
@@ -40,11 +41,7 @@ pub(crate) struct Disks {
 /// Runs for ever.
 pub fn monitor(root: &Path, notifier: &Notifier) -> anyhow::Result<()> {
     let socket = open_socket().context("opening the kernel's device messages")?;
-    let mut disks = Disks::open(root);
-    let mut loaded = coldplug::handled(root);
-    load_new(coldplug::aliases(root), &mut loaded);
-    disks.scan_all();
-    disks.update_links();
+    let Present { mut disks, aliases: mut loaded } = coldplug::present(root);
     if let Err(error) = notifier.ready(&format!("{} block devices", disks.len())) {
         eprintln!("warning: telling PID 1 that the device manager is ready: {error}");
     }

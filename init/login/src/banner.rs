@@ -28,6 +28,13 @@ pub struct Facts {
     pub failed_units: Option<Vec<String>>,
 }
 
+impl Facts {
+    /// Whether a link has an address.
+    pub fn has_address(&self) -> bool {
+        !addresses(&self.network).is_empty()
+    }
+}
+
 /// The two texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Banner {

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use ferrite_layout::durable::replace_file;
+use ferrite_notify::Notifier;
 
 use crate::banner;
+use crate::follow::{self, Places};
 use crate::gather::{self, Paths};
 use crate::host_keys;
 
@@ -25,6 +26,9 @@ enum Verb {
         /// Only print what /run/motd would say
         #[arg(long)]
         print: bool,
+        /// Write it again when an address comes or a unit fails, until the boot is over
+        #[arg(long, conflicts_with = "print")]
+        follow: bool,
     },
     /// Make the host keys in /etc/ssh that are missing or broken (root)
     ///
@@ -37,17 +41,15 @@ enum Verb {
 }
 
 /// Does what the command line says.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub fn run(arguments: &Arguments, notifier: &Notifier) -> anyhow::Result<()> {
     match &arguments.verb {
-        Verb::Banner { print: true } => {
+        Verb::Banner { print: true, .. } => {
             print!("{}", banner::render(&gather::gather(&Paths::default())).motd);
             Ok(())
         }
-        Verb::Banner { print: false } => {
-            let banner = banner::render(&gather::gather(&Paths::default()));
-            replace_file(Path::new("/run/issue"), banner.issue.as_bytes(), 0o644)?;
-            replace_file(Path::new("/run/motd"), banner.motd.as_bytes(), 0o644)?;
-            Ok(())
+        Verb::Banner { follow: true, .. } => follow::follow(&Paths::default(), &Places::default(), notifier),
+        Verb::Banner { print: false, follow: false } => {
+            follow::write(&Places::default(), &banner::render(&gather::gather(&Paths::default())))
         }
         Verb::HostKeys { kinds } => {
             let all = host_keys::KINDS.into_iter();

@@ -1,12 +1,14 @@
 //! What a person sees before and after login, and the host keys of ssh.
 //!
-//! `banner` is pure: facts in, text out. `gather` reads the facts. `host_keys` makes missing keys so that no power cut
+//! `banner` is pure: facts in, text out. `gather` reads the facts, `follow` writes the texts while
+//! the machine boots. `host_keys` makes missing keys so that no power cut
 //! leaves half a key, and never replaces a key that can be read.
 
 pub mod banner;
 mod base64;
 pub mod command;
 pub mod fingerprint;
+pub mod follow;
 pub mod gather;
 pub mod host_keys;
 pub mod private_key;

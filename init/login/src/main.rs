@@ -2,9 +2,14 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use ferrite_login::command::Arguments;
+use ferrite_notify::Notifier;
 
 fn main() -> ExitCode {
-    ferrite_cli::exit_with(ferrite_login::command::run(&Arguments::parse()))
+    let arguments = Arguments::parse();
+    let socket = std::env::var_os("NOTIFY_SOCKET");
+    let notifier = Notifier::new(socket.as_deref()).context("finding PID 1's socket");
+    ferrite_cli::exit_with(notifier.and_then(|notifier| ferrite_login::command::run(&arguments, &notifier)))
 }

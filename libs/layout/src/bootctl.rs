@@ -222,25 +222,25 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
-    const ENV0: usize = 17920;
-    const ENV1: usize = 22016;
-    const RECORD: usize = 26112;
+    const FOLDER: usize = 4096;
+    const ENV0: usize = 20480;
+    const ENV1: usize = 24576;
+    const RECORD: usize = 28672;
 
-    /// A FAT12 file system with 4 KiB clusters whose first data cluster lies at byte 17920, as the image has it.
+    /// A FAT12 file system with 4 KiB clusters whose folder lies at byte 4096, as the image has it.
     fn partition(flags: &SlotState, record: &Record) -> Vec<u8> {
         let mut bytes = vec![0u8; 1 << 20];
         bytes[11..13].copy_from_slice(&512u16.to_le_bytes());
         bytes[13] = 8;
-        bytes[14..16].copy_from_slice(&1u16.to_le_bytes());
+        bytes[14..16].copy_from_slice(&6u16.to_le_bytes());
         bytes[16] = 2;
         bytes[17..19].copy_from_slice(&512u16.to_le_bytes());
         bytes[22..24].copy_from_slice(&1u16.to_le_bytes());
         bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
-        let folder = 3 * 512;
         let files =
             [(b"FERRITE    ", 0x08, 0u16), (b"BOOT0   ENV", 0, 2), (b"BOOT1   ENV", 0, 3), (b"RECORD  BIN", 0, 4)];
         for (index, (name, kind, cluster)) in files.into_iter().enumerate() {
-            let at = folder + index * 32;
+            let at = FOLDER + index * 32;
             bytes[at..at + 11].copy_from_slice(name);
             bytes[at + 11] = kind;
             bytes[at + 26..at + 28].copy_from_slice(&cluster.to_le_bytes());
@@ -267,10 +267,10 @@ mod tests {
         let wanted = Locations { env: [Some(ENV0 as u64), Some(ENV1 as u64)], record: Some(RECORD as u64) };
         assert_eq!(locate(&fresh()), wanted);
         let mut no_folder = fresh();
-        no_folder[..17920].fill(0);
+        no_folder[..ENV0].fill(0);
         assert_eq!(locate(&no_folder), wanted);
         let mut no_content = fresh();
-        no_content[17920..].fill(0);
+        no_content[ENV0..].fill(0);
         assert_eq!(locate(&no_content), wanted);
         assert_eq!(locate(&[0; 4096]), Locations::default());
         assert_eq!(locate(&[]), Locations::default());
@@ -418,7 +418,7 @@ mod tests {
         let contents = bootctl.read().expect("it can be read");
         assert_eq!((contents.copies, contents.record.is_some()), ([Some(SlotState::fresh()); 2], true));
         let wanted: Vec<usize> =
-            (0..8).chain([ENV0 / 512, ENV0 / 512 + 1, ENV1 / 512, ENV1 / 512 + 1, RECORD / 512]).collect();
+            (0..16).chain([ENV0 / 512, ENV0 / 512 + 1, ENV1 / 512, ENV1 / 512 + 1, RECORD / 512]).collect();
         assert_eq!(bootctl.device.read.into_iter().collect::<Vec<_>>(), wanted);
     }
 
@@ -431,7 +431,11 @@ mod tests {
                 let contents = bootctl.read().expect("it can be read");
                 assert_eq!(contents.flags(), Some(SlotState::fresh()), "sector {bad}");
                 let whole = contents.copies.iter().flatten().count();
-                assert_eq!(whole, if [35, 36, 43, 44].contains(&bad) { 1 } else { 2 }, "sector {bad}");
+                assert_eq!(
+                    whole,
+                    if [ENV0, ENV0 + 512, ENV1, ENV1 + 512].contains(&(bad * 512)) { 1 } else { 2 },
+                    "sector {bad}"
+                );
                 assert_eq!(contents.record.is_some(), bad != RECORD / 512, "sector {bad}");
                 bootctl.write_flags(&new).expect("flags can be written");
                 assert_eq!(bootctl.read().expect("it can be read").flags(), Some(new), "sector {bad}");
@@ -445,7 +449,7 @@ mod tests {
     fn two_bad_sectors_at_once_are_survived_if_a_copy_is_left() {
         // The folder and one copy: the other one is found by its first line.
         for copy in [ENV0 / 512, ENV1 / 512] {
-            let mut bootctl = faulty(&[3, copy], &[3]);
+            let mut bootctl = faulty(&[FOLDER / 512, copy], &[FOLDER / 512]);
             assert_eq!(bootctl.read().expect("it can be read").flags(), Some(SlotState::fresh()));
         }
         let mut bootctl = faulty(&[ENV0 / 512, ENV1 / 512], &[]);
@@ -458,7 +462,7 @@ mod tests {
     fn flags_that_the_boot_loader_would_not_see_are_an_error() {
         let mut bootctl = faulty(&[], &[ENV0 / 512]);
         let error = bootctl.write_flags(&SlotState::fresh().demote(Slot::A)).expect_err("the first copy stays old");
-        assert_eq!(error.to_string(), "writing boot control partition 'disk' at byte 17920");
+        assert_eq!(error.to_string(), "writing boot control partition 'disk' at byte 20480");
         faulty(&[], &[ENV1 / 512]).write_flags(&SlotState::fresh()).expect("the first copy is what counts");
     }
 

@@ -20,6 +20,11 @@ pub fn find_file(partition: &[u8], name: &[u8; 11]) -> Option<u64> {
     (end <= partition.len()).then_some(offset as u64)
 }
 
+/// Offset of the root folder, as the first sector has it.
+pub fn folder(partition: &[u8]) -> Option<usize> {
+    Geometry::read(partition).map(|geometry| geometry.folder)
+}
+
 struct Geometry {
     folder: usize,
     folder_entries: usize,

@@ -7,6 +7,7 @@ use crate::bootctl::{Locations, locate};
 use crate::direct::DirectFile;
 use crate::disk::SECTOR_BYTES;
 use crate::envblock::ENV_BYTES;
+use crate::fat;
 
 /// A piece of a search; the files lie in one each.
 const PIECE_BYTES: usize = 4096;
@@ -34,8 +35,11 @@ impl Sectors for DirectFile {
 /// The partition as far as it was needed and could be read; everything else is zeros, which is nobody's content.
 pub fn read_partition(device: &mut impl Sectors, size: usize) -> io::Result<Vec<u8>> {
     let mut pieces = Pieces { device, bytes: vec![0; size], failures: 0, error: None };
-    // The folder, whose entries are the first of it.
     pieces.read_all(0, PIECE_BYTES);
+    // Our entries are the first of the folder.
+    if let Some(folder) = fat::folder(&pieces.bytes).filter(|folder| *folder < size) {
+        pieces.read_all(folder, PIECE_BYTES);
+    }
     let mut locations = locate(&pieces.bytes);
     if [locations.env[0], locations.env[1], locations.record].contains(&None) {
         (0..size).step_by(PIECE_BYTES).skip(1).for_each(|offset| pieces.read_all(offset, PIECE_BYTES));

@@ -31,8 +31,8 @@ const MOUNTS: [Mount; 4] = [
     },
 ];
 
-/// For programs of the kernel's virtual machine. With the first mount the kernel asks for a module that no kernel of ours
-/// has: here nobody answers, later it would start modprobe.
+/// For programs of the kernel's virtual machine. With the first mount the kernel asks for a module that no kernel of
+/// ours has: here nobody answers, later it would start modprobe.
 const PROGRAMS: Mount = Mount { kind: "bpf", target: "/sys/fs/bpf", flags: NOTHING_RUNS, options: c"mode=700" };
 
 /// Mounts /proc, /sys, /dev and /run, and makes the folder for the root.

@@ -1,7 +1,7 @@
 //! The daemon: follows the kernel's messages about devices.
 //!
-//! It begins with the devices that are there. The socket is opened before the first look at sysfs, so that nothing falls
-//! between the two. When the kernel says that messages were lost, everything is looked at again.
+//! It begins with the devices that are there. The socket is opened before the first look at sysfs, so that nothing
+//! falls between the two. When the kernel says that messages were lost, everything is looked at again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, OwnedFd};

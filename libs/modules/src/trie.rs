@@ -291,7 +291,7 @@ mod tests {
         #[test]
         fn hostile_files_end_a_search(bytes in proptest::collection::vec(any::<u8>(), 0..400), root in 0u32..500) {
             let (mut file, flags) = (Vec::new(), (root % 8) << 29);
-            [MAGIC, MAJOR << 16, root % 400 | flags].iter().for_each(|word| file.extend(word.to_be_bytes()));
+            [MAGIC, MAJOR << 16, (root % 400) | flags].iter().for_each(|word| file.extend(word.to_be_bytes()));
             file.extend(bytes);
             if let Some(trie) = Trie::parse(file) {
                 let _found = (trie.get("abc"), trie.find("abc").len());

@@ -1,7 +1,7 @@
 //! Kernel variables of sysctl.d: which are set to what, and setting them. Parsing is pure.
 //!
 //! A line is `key = value`; the key has dots or slashes, `*` stands for any name, a `-` before it takes failures as
-//! they are. Without a value such a line keeps a pattern away from the key. What is set by name is not set by a pattern.
+//! they are. Without a value such a line keeps a pattern away from the key. What is set by name, no pattern sets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -86,7 +86,6 @@ impl Engine {
         let Some(runtime) = self.units.get(id) else { return Reply::Done };
         let unit = &runtime.unit;
         let times = runtime.times;
-        let fresh = unit.fragment.as_deref().and_then(crate::loading::modified);
         let mut details = UnitDetails {
             summary: self.summary(runtime),
             fragment_path: unit.fragment.clone(),
@@ -98,7 +97,7 @@ impl Engine {
                 LoadState::BadSetting(text) | LoadState::Error(text) => Some(text.clone()),
                 LoadState::Loaded | LoadState::NotFound | LoadState::Masked => None,
             },
-            need_daemon_reload: unit.fragment.is_some() && fresh != runtime.fragment_changed,
+            need_daemon_reload: self.needs_reload(runtime),
             state_change_us: times.change.0,
             state_change_monotonic_us: times.change.1,
             active_enter_us: times.active_enter.0,

@@ -69,7 +69,8 @@ impl Engine {
         !down || !settled || works || runtime.job.is_some() || is_perpetual(runtime.unit.name.as_str())
     }
 
-    fn forget(&mut self, id: UnitId) {
+    /// Forgets a unit of which nothing runs.
+    pub fn forget(&mut self, id: UnitId) {
         self.drop_group(id);
         for key in [TimerKey::Unit(id), TimerKey::Watchdog(id), TimerKey::PidFile(id)] {
             self.timers.disarm(key);

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-use ferrite_unit::Files;
 use ferrite_unit::file::FILE_MAX;
+use ferrite_unit::{Files, Stamp};
 
 /// Names in one directory at most.
 const NAMES_MAX: usize = 20_000;
@@ -17,9 +17,8 @@ const NAMES_MAX: usize = 20_000;
 pub struct Disk {
     directories: RefCell<BTreeMap<String, Listing>>,
     link_names: RefCell<BTreeMap<String, Vec<String>>>,
+    stamps: RefCell<BTreeMap<String, Option<Stamp>>>,
     links: RefCell<BTreeMap<String, Option<String>>>,
-    /// The file that was read last: a unit is looked at before it is loaded.
-    last: RefCell<Option<(String, Vec<u8>)>>,
 }
 
 /// The names in a directory, sorted.
@@ -64,8 +63,8 @@ impl Disk {
     pub fn forget(&self) {
         self.directories.borrow_mut().clear();
         self.link_names.borrow_mut().clear();
+        self.stamps.borrow_mut().clear();
         self.links.borrow_mut().clear();
-        *self.last.borrow_mut() = None;
     }
 
     /// Is this name in its directory? Known directories are not read again.
@@ -114,25 +113,37 @@ pub fn read_plain(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Which version of a file is there, following links.
+pub fn stamp(path: &str) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let nanoseconds = u64::try_from(metadata.mtime_nsec()).unwrap_or(0);
+    let seconds = metadata.mtime().unsigned_abs();
+    let version = [metadata.ino(), metadata.dev(), seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)];
+    Some(Stamp { plain: metadata.is_file(), size: metadata.size(), version })
+}
+
 impl Files for Disk {
     fn read(&self, path: &str) -> Option<Result<Vec<u8>, String>> {
         if !self.exists(path) {
             return None;
         }
-        if let Some((last, bytes)) = &*self.last.borrow()
-            && last == path
-        {
-            return Some(Ok(bytes.clone()));
-        }
         let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
         match read_plain(path, limit) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => Some(Err(error.to_string())),
-            Ok(bytes) => {
-                *self.last.borrow_mut() = Some((path.to_owned(), bytes.clone()));
-                Some(Ok(bytes))
-            }
+            outcome => Some(outcome.map_err(|error| error.to_string())),
         }
+    }
+
+    fn stamp(&self, path: &str) -> Option<Stamp> {
+        if !self.exists(path) {
+            return None;
+        }
+        if let Some(known) = self.stamps.borrow().get(path) {
+            return *known;
+        }
+        let stamp = stamp(path);
+        self.stamps.borrow_mut().insert(path.to_owned(), stamp);
+        stamp
     }
 
     fn link(&self, path: &str) -> Option<String> {

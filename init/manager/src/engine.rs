@@ -22,6 +22,7 @@ use crate::log::Log;
 use crate::machine::Event;
 use crate::mounts::MountEvent;
 use crate::reexec::Reexec;
+use crate::reload::Reloads;
 use crate::server::{ClientId, Server};
 use crate::timers::{TimerKey, Timers};
 use crate::units::Table;
@@ -189,6 +190,8 @@ pub struct Engine {
     pub idle_units: BTreeSet<UnitId>,
     /// A wish to execute PID 1 again.
     pub reexec: Option<Reexec>,
+    /// Reloads under way and wished.
+    pub reloads: Reloads,
 }
 
 /// Clients are served for so long before timers and processes have their turn.
@@ -212,8 +215,9 @@ impl Engine {
             if let Some(end) = self.finished {
                 return end;
             }
+            self.continue_reload();
             self.reexec_if_wished();
-            let busy = !self.events.is_empty() || !self.ready.is_empty();
+            let busy = !self.events.is_empty() || !self.ready.is_empty() || self.reloads.is_busy();
             let wait = match busy {
                 true if self.is_crowded() => Some(CROWDED),
                 true => Some(Duration::ZERO),
@@ -308,6 +312,7 @@ impl Engine {
             TimerKey::BootRetry => {}
             TimerKey::Hardware => self.ping_hardware(),
             TimerKey::Emergency => self.emergency_over(),
+            TimerKey::Reload => self.begin_reload(),
             TimerKey::Trial => self.trial_timed_out(),
             TimerKey::Shutdown => {
                 if let Phase::Stopping(end) = self.phase {

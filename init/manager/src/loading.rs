@@ -1,129 +1,93 @@
-//! Loading units into the table, with everything they name; daemon-reload.
-
-use std::collections::{BTreeMap, VecDeque};
+//! Loading units into the table, with everything they name, and taking over what a draft made of them.
 
 use ferrite_unit::load::DeviceUnits;
-use ferrite_unit::unit::MountNeed;
-use ferrite_unit::{Dependency, LoadState, Loaded, Loader, Unit, UnitKind, UnitName};
+use ferrite_unit::specifier::Host;
+use ferrite_unit::{Dependency, LoadPath, LoadState, Loader, UnitKind, UnitName};
 
+use crate::disk::Disk;
+use crate::draft::{Changes, Draft};
 use crate::engine::Engine;
 use crate::jobs::UnitId;
 use crate::transaction::Relation;
-use crate::units::{Kind, UNITS_MAX};
+use crate::units::Runtime;
 
-/// Names that lead to other names.
-const ALIASES_MAX: usize = 8;
-/// Bytes of a path that can be the place of a mount unit.
-const PATH_MAX: usize = 255;
+/// A loader for these files.
+pub fn loader<'a>(path: &'a LoadPath, files: &'a Disk, host: &'a Host) -> Loader<'a> {
+    Loader { path, files, host, devices: DeviceUnits::Absent }
+}
 
 impl Engine {
     /// The number of a unit; it and all that it names are loaded when they are not known yet.
     pub fn load(&mut self, name: &UnitName) -> Option<UnitId> {
-        if let Some(id) = self.units.find(name) {
-            let found = self.units.get(id).is_some_and(|runtime| runtime.unit.load != LoadState::NotFound);
-            if found {
-                return Some(id);
+        let known = self.units.find(name);
+        let found = |id| self.units.get(id).is_some_and(|runtime: &Runtime| runtime.unit.load != LoadState::NotFound);
+        match known {
+            Some(id) if found(id) => Some(id),
+            Some(id) => {
+                // It may have been written since.
+                self.disk.forget();
+                self.reloads.disturb();
+                let mut draft = self.draft();
+                draft.look_again(id);
+                let changes = draft.finish();
+                self.take_over(changes);
+                self.units.find(name)
             }
-            self.disk.forget();
-            self.read_again(id);
-            return Some(id);
+            None => self.load_all(std::iter::once(name)).pop().flatten(),
         }
+    }
+
+    /// The numbers of several units.
+    pub fn load_all<'a>(&mut self, names: impl Iterator<Item = &'a UnitName>) -> Vec<Option<UnitId>> {
         self.disk.forget();
-        let mut open = VecDeque::new();
-        let id = self.intern(name, &mut open)?;
-        self.link_all(open);
-        Some(id)
+        self.reloads.disturb();
+        let mut draft = self.draft();
+        let ids = names.map(|name| draft.intern(name)).collect();
+        let changes = draft.finish();
+        self.take_over(changes);
+        ids
     }
 
-    /// A unit that was not found may have been written since.
-    fn read_again(&mut self, id: UnitId) {
-        let Some(name) = self.units.get(id).map(|runtime| runtime.unit.name.clone()) else { return };
-        if let Loaded::Unit(unit) = self.loader().load(&name)
-            && unit.load != LoadState::NotFound
-        {
-            self.put(id, *unit);
-            self.link_all(VecDeque::from([id]));
+    fn draft(&self) -> Draft<'_> {
+        Draft::adding(loader(&self.settings.load_path, &self.disk, &self.host), &self.units)
+    }
+
+    /// Takes over what was loaded; what runs stays as it is.
+    pub fn take_over(&mut self, changes: Changes) {
+        for note in &changes.notes {
+            self.log.warning(note);
         }
-    }
-
-    fn loader(&self) -> Loader<'_> {
-        Loader { path: &self.settings.load_path, files: &self.disk, host: &self.host, devices: DeviceUnits::Absent }
-    }
-
-    /// Puts a fresh unit in the place of an older one; what runs stays as it is.
-    fn put(&mut self, id: UnitId, unit: Unit) {
-        let changed = unit.fragment.as_deref().and_then(modified);
-        let Some(runtime) = self.units.get_mut(id) else { return };
-        if matches!(runtime.kind, Kind::Inert) || runtime.active().is_down() && runtime.job.is_none() {
-            let fresh = crate::units::Runtime::new(unit.clone());
-            let failed = runtime.active() == crate::jobs::Active::Failed;
-            if !failed && !matches!(runtime.kind, Kind::Passive(_)) {
-                runtime.kind = fresh.kind;
-            }
-        }
-        runtime.unit = unit;
-        runtime.fragment_changed = changed;
-        self.warn_about(id);
-    }
-
-    /// The number of a name, loading its unit but not what it names; that is queued in `open`.
-    pub fn intern(&mut self, name: &UnitName, open: &mut VecDeque<UnitId>) -> Option<UnitId> {
-        let mut wanted = name.clone();
-        let mut aliases = Vec::new();
-        for _ in 0..ALIASES_MAX {
-            if let Some(id) = self.units.find(&wanted) {
-                aliases.into_iter().for_each(|alias| self.units.alias(alias, id));
-                return Some(id);
-            }
-            match self.loader().load(&wanted) {
-                Loaded::Alias(other) => aliases.push(std::mem::replace(&mut wanted, other)),
-                Loaded::Unit(unit) => {
-                    let more = unit.aliases.clone();
-                    let changed = unit.fragment.as_deref().and_then(modified);
-                    let Some(id) = self.units.add(*unit) else {
-                        self.log.error(&format!("more than {UNITS_MAX} units, ignoring {name}"));
-                        return None;
-                    };
-                    if let Some(runtime) = self.units.get_mut(id) {
-                        runtime.fragment_changed = changed;
+        let mut fresh = Vec::new();
+        for (id, (unit, sources)) in changes.units {
+            fresh.push((id, self.units.get(id).is_some()));
+            match self.units.get_mut(id) {
+                Some(runtime) => {
+                    if runtime.unit.conditions != unit.conditions {
+                        runtime.unmet = None;
                     }
-                    aliases.into_iter().chain(more).for_each(|alias| self.units.alias(alias, id));
-                    self.warn_about(id);
-                    self.idle_units.insert(id);
-                    open.push_back(id);
-                    return Some(id);
+                    runtime.warned = runtime.unit.problems == unit.problems && runtime.unit.load == unit.load;
+                    runtime.unit = *unit;
+                    runtime.sources = sources;
                 }
+                None => self.units.put(id, Runtime { sources, ..Runtime::new(*unit) }),
             }
         }
-        self.log.error(&format!("{name} is a link that leads to ever more links, ignoring it"));
-        None
-    }
-
-    /// Links the units of a queue, and whatever that brings in, to what they name.
-    pub fn link_all(&mut self, mut open: VecDeque<UnitId>) {
-        let mut mounts: BTreeMap<UnitName, bool> = BTreeMap::new();
-        let mut linked = Vec::new();
-        while let Some(id) = open.pop_front() {
-            let Some(runtime) = self.units.get(id) else { continue };
-            let dependencies = runtime.unit.dependencies.clone();
-            let needs = runtime.unit.mounts_for.clone();
-            let own = runtime.unit.name.clone();
-            for (dependency, other, _) in dependencies {
-                if let Some(to) = self.intern(&other, &mut open) {
-                    self.units.link(id, dependency, to);
-                }
-            }
-            for (need, path, _) in needs {
-                let dependency = match need {
-                    MountNeed::Requires => Dependency::Requires,
-                    MountNeed::Wants => Dependency::Wants,
-                };
-                self.link_mounts(id, &own, &path, dependency, &mut mounts, &mut open);
-            }
-            linked.push(id);
+        for id in changes.dropped {
+            self.forget(id);
         }
-        for id in linked {
+        self.units.add_names(changes.names);
+        for (from, dependency, to) in changes.links {
+            self.units.link(from, dependency, to);
+        }
+        for id in changes.linked {
             self.order_behind_targets(id);
+        }
+        for (id, was_known) in fresh {
+            self.idle_units.insert(id);
+            self.warn_about(id);
+            if was_known {
+                self.settings_changed(id);
+            }
         }
     }
 
@@ -164,45 +128,11 @@ impl Engine {
         }
     }
 
-    /// Links a unit to the mount units of a path and of those above it, as far as there are any.
-    fn link_mounts(
-        &mut self,
-        id: UnitId,
-        own: &UnitName,
-        path: &str,
-        dependency: Dependency,
-        known: &mut BTreeMap<UnitName, bool>,
-        open: &mut VecDeque<UnitId>,
-    ) {
-        for (end, _) in path.match_indices('/').skip(1).chain([(path.len(), "")]) {
-            if end > PATH_MAX {
-                // No unit name is that long, and a path may hold half a million slashes.
-                return;
-            }
-            let prefix = path.get(..end).unwrap_or("");
-            let Some(stem) = ferrite_unit::escape::escape_path(prefix) else { continue };
-            let Ok(mount) = UnitName::parse(&format!("{stem}.mount")) else { continue };
-            if mount == *own || prefix.is_empty() {
-                continue;
-            }
-            let exists = match known.get(&mount) {
-                Some(exists) => *exists,
-                None => {
-                    let exists = match self.units.find(&mount).and_then(|id| self.units.get(id)) {
-                        Some(runtime) => runtime.unit.load == LoadState::Loaded,
-                        None => {
-                            matches!(self.loader().load(&mount), Loaded::Unit(u) if u.load == LoadState::Loaded)
-                        }
-                    };
-                    known.insert(mount.clone(), exists);
-                    exists
-                }
-            };
-            if exists && let Some(to) = self.intern(&mount, open) {
-                self.units.link(id, dependency, to);
-                self.units.link(id, Dependency::After, to);
-            }
-        }
+    /// Are the files of a unit not those that were read?
+    pub fn needs_reload(&self, runtime: &Runtime) -> bool {
+        let paths = runtime.unit.fragment.iter().chain(&runtime.unit.drop_ins);
+        let now: Vec<_> = paths.map(|path| crate::disk::stamp(path)).collect();
+        now != runtime.sources.stamps
     }
 
     /// One line for each fault of a unit's files, one for what this version cannot do. Only once.
@@ -226,39 +156,6 @@ impl Engine {
         }
     }
 
-    /// Reads all unit files again. What runs goes on; a running unit whose file is gone keeps what is known of it.
-    pub fn reload(&mut self) {
-        self.disk.forget();
-        self.host = crate::host::read();
-        let mut open = VecDeque::new();
-        self.units.unlink_all();
-        for id in self.units.ids() {
-            let Some(runtime) = self.units.get_mut(id) else { continue };
-            runtime.warned = false;
-            let name = runtime.unit.name.clone();
-            let running = !runtime.active().is_down();
-            match self.loader().load(&name) {
-                Loaded::Unit(unit) if unit.load == LoadState::NotFound && running => {}
-                Loaded::Unit(unit) => {
-                    for alias in unit.aliases.clone() {
-                        if self.units.find(&alias).is_none() {
-                            self.units.alias(alias, id);
-                        }
-                    }
-                    self.put(id, *unit);
-                }
-                // A unit that became an alias keeps its own entry until it is stopped.
-                Loaded::Alias(_) => {}
-            }
-            open.push_back(id);
-        }
-        self.link_all(open);
-        self.resume_kinds();
-        self.log.info("unit files were read again");
-    }
-}
-
-/// When a file was changed last.
-pub fn modified(path: &str) -> Option<std::time::SystemTime> {
-    std::fs::metadata(path).ok()?.modified().ok()
+    /// The settings of a unit that was known before were read anew: kinds that derive something from them do so again.
+    fn settings_changed(&mut self, _id: UnitId) {}
 }

@@ -178,7 +178,11 @@ impl Engine {
             booted_us: self.booted_us,
             timers: self.save_manager_timers(),
             files,
-            reexec_clients: self.reexec.iter().flat_map(|wish| &wish.clients).map(|client| client.0).collect(),
+            // Who waits for a reload gets it as well: the next image reads all files.
+            reexec_clients: (self.reexec.iter().flat_map(|wish| &wish.clients).copied())
+                .chain(self.reloads.clients())
+                .map(|client| client.0)
+                .collect(),
             ..SavedManager::default()
         }
     }

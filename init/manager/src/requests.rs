@@ -34,8 +34,8 @@ impl Engine {
             Request::KillUnit { unit, whom, signal } => self.kill_request(&unit, whom, signal),
             Request::ResetFailed { units } => self.reset_failed(&units),
             Request::DaemonReload => {
-                self.reload();
-                Reply::Done
+                self.request_reload(Some(client));
+                return None;
             }
             Request::DaemonReexec => {
                 self.request_reexec(Some(client));

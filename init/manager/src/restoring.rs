@@ -2,7 +2,6 @@
 //!
 //! Unit files are read anew; what a file does not tell comes from the state. Nothing here may fail as a whole.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use ferrite_sys::inherit::Inherited;
@@ -61,12 +60,12 @@ impl Engine {
 
     /// Loads all units that were known, and links them.
     fn restore_names<'a>(&mut self, saved: &'a Saved) -> Vec<(UnitId, &'a SavedUnit)> {
-        self.disk.forget();
-        let mut open = VecDeque::new();
+        let parse = |unit: &'a SavedUnit| Some((UnitName::parse(&unit.name).ok()?, unit));
+        let named: Vec<(UnitName, &SavedUnit)> = saved.units.values().filter_map(parse).collect();
+        let ids = self.load_all(named.iter().map(|(name, _)| name));
         let mut units = Vec::new();
-        for unit in saved.units.values() {
-            let Ok(name) = UnitName::parse(&unit.name) else { continue };
-            let Some(id) = self.intern(&name, &mut open) else { continue };
+        for (id, (name, unit)) in ids.into_iter().zip(named) {
+            let Some(id) = id else { continue };
             if units.iter().any(|(have, _)| *have == id) {
                 // Two units became one while the state was on its way; the first one counts.
                 self.log.warning(&format!("{name} is another name of a unit now, forgetting its own state"));
@@ -74,7 +73,6 @@ impl Engine {
             }
             units.push((id, unit));
         }
-        self.link_all(open);
         units
     }
 

@@ -58,7 +58,7 @@ impl Engine {
 
     fn signalled(&mut self, number: i32) {
         match number {
-            1 => self.reload(),
+            1 => self.request_reload(None),
             2 if self.settings.real_boot => self.ctrl_alt_del(),
             2 | 15 if !self.settings.real_boot => self.begin_shutdown(End::Poweroff, 0),
             15 => self.request_reexec(None),

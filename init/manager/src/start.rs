@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::engine::{Engine, Phase, Settings, keys};
 use crate::groups::{Groups, find_root};
 use crate::log::Log;
+use crate::reload::Reloads;
 use crate::server::Server;
 use crate::timers::Timers;
 use crate::units::Table;
@@ -194,6 +195,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         booted_us: None,
         idle_units: BTreeSet::new(),
         reexec: None,
+        reloads: Reloads::default(),
     })
 }
 

@@ -30,6 +30,8 @@ pub enum TimerKey {
     Emergency,
     /// The whole shutdown takes too long.
     Shutdown,
+    /// The next reload may begin.
+    Reload,
     /// The trial of the next image takes too long.
     Trial,
 }

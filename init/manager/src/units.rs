@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ferrite_unit::{Dependency, Unit, UnitName};
 
+use crate::draft::Sources;
 use crate::jobs::{Active, JobId, UnitId};
 use crate::kinds::KindState;
 use crate::machine::{Machine, State};
@@ -123,8 +124,8 @@ pub struct Runtime {
     pub unmet: Option<usize>,
     /// Did the last assertion fail?
     pub assert_failed: bool,
-    /// Modification time of the fragment when it was read.
-    pub fragment_changed: Option<std::time::SystemTime>,
+    /// Its files as they were read.
+    pub sources: Sources,
     /// Were the warnings about its files written?
     pub warned: bool,
 }
@@ -152,7 +153,7 @@ impl Runtime {
             commands: Vec::new(),
             unmet: None,
             assert_failed: false,
-            fragment_changed: None,
+            sources: Sources::default(),
             warned: false,
         }
     }
@@ -255,7 +256,7 @@ fn service_active(machine: &Machine, idle: bool) -> Active {
 /// All units by number and by name.
 #[derive(Debug, Default)]
 pub struct Table {
-    entries: Vec<Option<Runtime>>,
+    entries: Vec<Option<Box<Runtime>>>,
     names: BTreeMap<UnitName, UnitId>,
     /// Places of units that were forgotten.
     free: Vec<usize>,
@@ -264,12 +265,12 @@ pub struct Table {
 impl Table {
     /// The unit of a number, as long as it is not forgotten.
     pub fn get(&self, id: UnitId) -> Option<&Runtime> {
-        self.entries.get(id.0)?.as_ref()
+        self.entries.get(id.0)?.as_deref()
     }
 
     /// The unit of a number, to change it.
     pub fn get_mut(&mut self, id: UnitId) -> Option<&mut Runtime> {
-        self.entries.get_mut(id.0)?.as_mut()
+        self.entries.get_mut(id.0)?.as_deref_mut()
     }
 
     /// The number of a name or alias.
@@ -277,20 +278,23 @@ impl Table {
         self.names.get(name).copied()
     }
 
-    /// Adds a unit under its name; `None` when there are too many.
-    pub fn add(&mut self, unit: Unit) -> Option<UnitId> {
-        let name = unit.name.clone();
-        let id = match self.free.pop() {
-            Some(place) => UnitId(place),
-            None if self.entries.len() >= UNITS_MAX => return None,
-            None => {
-                self.entries.push(None);
-                UnitId(self.entries.len() - 1)
+    /// Puts a unit under one of the `free_numbers`.
+    pub fn put(&mut self, id: UnitId, runtime: Runtime) {
+        while self.entries.len() <= id.0 {
+            self.free.push(self.entries.len());
+            self.entries.push(None);
+        }
+        if let Some(place) = self.entries.get_mut(id.0) {
+            *place = Some(Box::new(runtime));
+            if let Some(place) = self.free.iter().rposition(|place| *place == id.0) {
+                self.free.swap_remove(place);
             }
-        };
-        *self.entries.get_mut(id.0)? = Some(Runtime::new(unit));
-        self.names.insert(name, id);
-        Some(id)
+        }
+    }
+
+    /// Numbers for new units: the places of forgotten ones, then all from this one on.
+    pub fn free_numbers(&self) -> (Vec<usize>, usize) {
+        (self.free.clone(), self.entries.len())
     }
 
     /// Forgets a unit with its names and links. Its number may be given to another one.
@@ -322,23 +326,45 @@ impl Table {
         self.free.push(id.0);
     }
 
-    /// Is there still room for names that anybody may ask for?
-    pub fn has_room_for_guests(&self) -> bool {
-        self.entries.len() - self.free.len() < UNITS_MAX / 4
+    /// How many units there are.
+    pub fn count(&self) -> usize {
+        self.entries.len() - self.free.len()
     }
 
-    /// Makes a further name known.
-    pub fn alias(&mut self, name: UnitName, id: UnitId) {
-        if let Some(runtime) = self.get_mut(id) {
-            runtime.other_names.push(name.clone());
+    /// Is there still room for names that anybody may ask for?
+    pub fn has_room_for_guests(&self) -> bool {
+        self.count() < UNITS_MAX / 4
+    }
+
+    /// Makes further names known.
+    pub fn add_names(&mut self, names: BTreeMap<UnitName, UnitId>) {
+        for (name, id) in names {
+            if let Some(runtime) = self.get_mut(id)
+                && runtime.unit.name != name
+                && !runtime.unit.aliases.contains(&name)
+                && !runtime.other_names.contains(&name)
+            {
+                runtime.other_names.push(name.clone());
+            }
+            self.names.insert(name, id);
         }
-        self.names.insert(name, id);
+    }
+
+    /// Forgets all names and links, before they are made anew.
+    pub fn forget_relations(&mut self) {
+        self.names.clear();
+        for runtime in self.entries.iter_mut().flatten() {
+            runtime.other_names.clear();
+            runtime.links.clear();
+            runtime.names.clear();
+            runtime.named_by.clear();
+        }
     }
 
     /// All units.
     pub fn iter(&self) -> impl Iterator<Item = (UnitId, &Runtime)> {
         let entries = self.entries.iter().enumerate();
-        entries.filter_map(|(number, runtime)| Some((UnitId(number), runtime.as_ref()?)))
+        entries.filter_map(|(number, runtime)| Some((UnitId(number), runtime.as_deref()?)))
     }
 
     /// All numbers.
@@ -381,15 +407,6 @@ impl Table {
         }
         if let Some(runtime) = self.get_mut(to) {
             runtime.named_by.insert(from);
-        }
-    }
-
-    /// Forgets all links, before they are made anew.
-    pub fn unlink_all(&mut self) {
-        for runtime in self.entries.iter_mut().flatten() {
-            runtime.links.clear();
-            runtime.names.clear();
-            runtime.named_by.clear();
         }
     }
 

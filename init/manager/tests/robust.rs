@@ -8,18 +8,7 @@ use ferrite_control::{JobMode, JobOutcome, JobVerb, Reply, Request};
 #[allow(dead_code)]
 #[path = "support/machine.rs"]
 mod machine;
-use machine::Machine;
-
-fn start(unit: &str) -> Request {
-    Request::Job { verb: JobVerb::Start, units: vec![unit.to_owned()], mode: JobMode::Replace, wait: true }
-}
-
-fn outcome(reply: Reply) -> JobOutcome {
-    match reply {
-        Reply::Jobs(reports) => reports[0].outcome,
-        other => panic!("{other:?}"),
-    }
-}
+use machine::{Machine, outcome, start};
 
 /// A service that starts when its gate file appears.
 fn gated(gate: &str) -> String {

@@ -72,6 +72,6 @@ mod context_tests;
 mod kinds_tests;
 
 pub use dependency::Dependency;
-pub use load::{Files, LoadPath, Loaded, Loader};
+pub use load::{Files, LoadPath, Loaded, Loader, Resolution, Stamp};
 pub use name::{UnitKind, UnitName};
 pub use unit::{Config, LoadState, Unit};

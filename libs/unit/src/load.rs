@@ -2,6 +2,8 @@
 //!
 //! Pure: files are read by whoever implements [`Files`]. Links are followed by name only.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::action::EmergencyAction;
 use crate::dependency::{Dependency, Origin};
 use crate::file::{ParsedFile, Problem, parse};
@@ -15,10 +17,27 @@ pub const DROP_INS_MAX: usize = 512;
 /// Links followed from one name to its file.
 pub(crate) const LINKS_MAX: usize = 8;
 
+/// What tells one version of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// Is it a plain file?
+    pub plain: bool,
+    /// Bytes in it.
+    pub size: u64,
+    /// Whatever changes with it: times, numbers, or a hash.
+    pub version: [u64; 3],
+}
+
 /// Reads files for the loader.
 pub trait Files {
     /// The content of a file, following links; `None` if there is none. At most [`crate::file::FILE_MAX`] + 1 bytes.
     fn read(&self, path: &str) -> Option<Result<Vec<u8>, String>>;
+    /// Which version of a file is there, following links; `None` if there is none.
+    fn stamp(&self, path: &str) -> Option<Stamp> {
+        let content = self.read(path)?;
+        let size = content.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Some(Stamp { plain: content.is_ok(), size, version: [hash(&content), 0, 0] })
+    }
     /// The target of a symbolic link.
     fn link(&self, path: &str) -> Option<String>;
     /// The names in a directory, sorted; empty when there is none.
@@ -92,6 +111,8 @@ pub struct Loader<'a> {
     pub devices: DeviceUnits,
 }
 
+/// What stands behind a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Found {
     File(String),
     Alias(UnitName),
@@ -99,13 +120,58 @@ enum Found {
     None,
 }
 
+/// Where a unit is found: all that it is made of but the content of its files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Resolution {
+    found: Found,
+    aliases: Vec<UnitName>,
+    drop_ins: Vec<String>,
+    linked: Vec<(Dependency, UnitName)>,
+    /// Of the file and the drop-ins.
+    stamps: Vec<Option<Stamp>>,
+}
+
+impl Resolution {
+    /// A number that stays the same as long as nothing of it changes, the content of files included.
+    pub fn fingerprint(&self) -> u64 {
+        hash(self)
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Loader<'_> {
     /// Loads the unit of a name.
     pub fn load(&self, name: &UnitName) -> Loaded {
+        self.load_resolved(name, &self.resolve(name))
+    }
+
+    /// Finds what a unit is made of, without reading it.
+    pub fn resolve(&self, name: &UnitName) -> Resolution {
+        let found = self.find(name);
+        let mut out = Resolution { found, aliases: vec![], drop_ins: vec![], linked: vec![], stamps: vec![] };
+        match &out.found {
+            Found::Alias(_) => return out,
+            Found::File(path) => out.stamps.push(self.files.stamp(path)),
+            Found::Masked(_) | Found::None => {}
+        }
+        out.aliases = self.aliases(name);
+        out.linked = self.linked(name, &out.aliases);
+        out.drop_ins = self.drop_ins(name, &out.aliases);
+        out.stamps.extend(out.drop_ins.iter().map(|path| self.files.stamp(path)));
+        out
+    }
+
+    /// Loads a unit that was found.
+    pub fn load_resolved(&self, name: &UnitName, resolution: &Resolution) -> Loaded {
         let mut unit = Unit::new(name.clone());
         make_perpetual(&mut unit);
         let mut fragment = None;
-        match self.find(name) {
+        match resolution.found.clone() {
             Found::Alias(other) => return Loaded::Alias(other),
             Found::Masked(path) => {
                 unit.load = if unit.perpetual { LoadState::Loaded } else { LoadState::Masked };
@@ -127,7 +193,7 @@ impl Loader<'_> {
             }
             Found::None => {}
         }
-        unit.aliases = self.aliases(name);
+        unit.aliases.clone_from(&resolution.aliases);
         if let Some(file) = fragment
             && let Some(fault) = self.take(&mut unit, file)
         {
@@ -135,15 +201,17 @@ impl Loader<'_> {
         }
         // A unit that is not there has no drop-ins either; a masked one has its links, but says nothing.
         if unit.load == LoadState::Loaded {
-            self.linked(&mut unit);
-            for path in self.drop_ins(&unit) {
-                if let Some(Ok(bytes)) = self.files.read(&path) {
+            for (dependency, other) in &resolution.linked {
+                unit.add(*dependency, other.clone(), Origin::File);
+            }
+            for path in &resolution.drop_ins {
+                if let Some(Ok(bytes)) = self.files.read(path) {
                     // A fault ends the drop-in, not the unit.
-                    let fault = self.take(&mut unit, parse(&path, &bytes));
+                    let fault = self.take(&mut unit, parse(path, &bytes));
                     if let Some(LoadState::Error(message) | LoadState::BadSetting(message)) = fault {
                         unit.problems.push(Problem { path: path.as_str().into(), line: 0, message });
                     }
-                    unit.drop_ins.push(path);
+                    unit.drop_ins.push(path.clone());
                 }
             }
             self.complete(&mut unit);
@@ -223,9 +291,9 @@ impl Loader<'_> {
                 return Found::Alias(other);
             }
         }
-        match self.files.read(path) {
+        match self.files.stamp(path) {
             None => Found::None,
-            Some(Ok(bytes)) if bytes.is_empty() => Found::Masked(path.to_owned()),
+            Some(stamp) if stamp.plain && stamp.size == 0 => Found::Masked(path.to_owned()),
             Some(_) => Found::File(place),
         }
     }
@@ -258,11 +326,11 @@ impl Loader<'_> {
         names
     }
 
-    fn drop_ins(&self, unit: &Unit) -> Vec<String> {
-        let mut names = self.family(&unit.name, &unit.aliases);
-        let suffix = unit.name.kind().suffix();
-        let at = if unit.name.at().is_some() { "@" } else { "" };
-        let mut prefix = unit.name.prefix();
+    fn drop_ins(&self, unit: &UnitName, aliases: &[UnitName]) -> Vec<String> {
+        let mut names = self.family(unit, aliases);
+        let suffix = unit.kind().suffix();
+        let at = if unit.at().is_some() { "@" } else { "" };
+        let mut prefix = unit.prefix();
         while let Some((shorter, _)) = prefix.rsplit_once('-') {
             names.push(format!("{shorter}-{at}.{suffix}"));
             prefix = shorter;
@@ -290,11 +358,12 @@ impl Loader<'_> {
             .collect()
     }
 
-    /// Takes the links in `.wants`, `.requires` and `.upholds` directories.
-    fn linked(&self, unit: &mut Unit) {
+    /// The links in `.wants`, `.requires` and `.upholds` directories.
+    fn linked(&self, unit: &UnitName, aliases: &[UnitName]) -> Vec<(Dependency, UnitName)> {
+        let mut links = Vec::new();
         let kinds =
             [("wants", Dependency::Wants), ("requires", Dependency::Requires), ("upholds", Dependency::Upholds)];
-        for name in self.family(&unit.name, &unit.aliases) {
+        for name in self.family(unit, aliases) {
             for directory in &self.path.0 {
                 for (suffix, dependency) in kinds {
                     let place = format!("{directory}/{name}.{suffix}");
@@ -303,18 +372,17 @@ impl Loader<'_> {
                             continue;
                         }
                         let Ok(other) = UnitName::parse(&entry) else { continue };
-                        let other = match (other.is_template(), unit.name.instance()) {
+                        let other = match (other.is_template(), unit.instance()) {
                             (true, Some(instance)) => other.with_instance(instance).ok(),
                             (true, None) => None,
                             (false, _) => Some(other),
                         };
-                        if let Some(other) = other {
-                            unit.add(dependency, other, Origin::File);
-                        }
+                        links.extend(other.map(|other| (dependency, other)));
                     }
                 }
             }
         }
+        links
     }
 }
 

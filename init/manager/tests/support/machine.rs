@@ -140,3 +140,14 @@ impl Drop for Machine {
 pub fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
+
+pub fn start(unit: &str) -> Request {
+    Request::Job { verb: JobVerb::Start, units: vec![unit.to_owned()], mode: JobMode::Replace, wait: true }
+}
+
+pub fn outcome(reply: Reply) -> JobOutcome {
+    match reply {
+        Reply::Jobs(reports) => reports[0].outcome,
+        other => panic!("{other:?}"),
+    }
+}

@@ -4,14 +4,19 @@
 //! A failed dependency ends the job of the target for good, so a unit that fails once and then restarts by itself would
 //! cost a good release its slot.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ferrite_layout::bootctl::{Access, Bootctl};
+use ferrite_layout::{BootFacts, Record, Slot};
 use ferrite_sys::reboot::End;
 use ferrite_unit::UnitName;
 
 use crate::engine::Engine;
 use crate::jobs::{Active, JobKind, Mode, UnitId};
 use crate::log::Mark;
+use crate::shutdown::bounded_status;
 use crate::timers::TimerKey;
 use crate::transaction::{Graph, Relation};
 
@@ -19,6 +24,12 @@ use crate::transaction::{Graph, Relation};
 const TARGET: &str = "boot-complete.target";
 /// From a boot that ended without success to the restart: time to read why.
 const BOOT_FAILED: Duration = Duration::from_secs(30);
+/// As long as somebody works in a shell of emergency or rescue mode, the deadline waits for so much more.
+const WORK: Duration = Duration::from_secs(300);
+/// What every service needs.
+const BASE: &str = "basic.target";
+/// A sector is read and one is written.
+const WRITE_TIME: Duration = Duration::from_secs(20);
 /// From one try to the next, and how much more each further one waits.
 const RETRY: Duration = Duration::from_secs(2);
 const RETRIES_MAX: u32 = 30;
@@ -128,11 +139,16 @@ impl Engine {
         if self.boot_target().is_some_and(|target| self.active(target).is_up()) {
             return;
         }
+        if self.somebody_works() {
+            // The shell of emergency or rescue mode: the machine is not taken away from who repairs it.
+            self.timers.arm(TimerKey::BootDeadline, Instant::now(), WORK);
+            return;
+        }
         let culprit = self.boot_culprit();
         let reason = format!("deadline: unit {culprit} not reached");
         self.log.error(&format!("boot is not complete in time, {culprit} is not up, restarting the machine"));
         self.log.status(Mark::Failed, &format!("Boot not complete in time: waiting for {culprit}. Restarting."));
-        self.run_helper(&["/usr/bin/ferrite-slots", "record-failure", &reason]);
+        self.note_failure(&reason);
         self.begin_shutdown(End::Reboot, 0);
     }
 
@@ -148,9 +164,8 @@ impl Engine {
 
     /// Nobody works on what the target needs: no use to wait for the whole deadline.
     fn shorten_deadline(&mut self) {
-        let somebody_works = ["emergency.service", "rescue.service"].iter().any(|name| self.state_of(name).is_up());
         let left = self.timers.left(TimerKey::BootDeadline, Instant::now());
-        if left.is_none_or(|left| left <= BOOT_FAILED) || somebody_works {
+        if left.is_none_or(|left| left <= BOOT_FAILED) || self.somebody_works() {
             return;
         }
         let culprit = self.boot_culprit();
@@ -159,6 +174,68 @@ impl Engine {
         self.log.status(Mark::Failed, &text);
         self.timers.arm(TimerKey::BootDeadline, Instant::now(), BOOT_FAILED);
     }
+
+    fn somebody_works(&self) -> bool {
+        ["emergency.service", "rescue.service"].iter().any(|name| self.state_of(name).is_up())
+    }
+
+    /// Without the basic system there is neither a console nor a server to log in to: emergency mode, which ends in a
+    /// restart, so that the starts are counted and another good slot gets its turn.
+    pub fn look_at_base(&mut self) {
+        let wanted = self.settings.default_unit.clone();
+        let base = UnitName::parse(BASE).ok().and_then(|name| self.units.find(&name));
+        let missing = base.is_some_and(|base| !self.active(base).is_up()) && !self.state_of(&wanted).is_up();
+        let cared_for = ["emergency.target", "rescue.target"].iter().any(|name| self.state_of(name).is_up());
+        if !missing || cared_for {
+            return;
+        }
+        let text = self.why_not(BASE);
+        self.log.error(&format!("{text}, entering emergency mode"));
+        self.log.status(Mark::Failed, &text);
+        self.enter_emergency();
+    }
+
+    /// Why a unit is not up: which of those that it needs failed.
+    pub fn why_not(&self, name: &str) -> String {
+        let mut open: Vec<UnitId> =
+            UnitName::parse(name).ok().and_then(|name| self.units.find(&name)).into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            if self.active(id) == Active::Failed {
+                return format!("{name} is not up: {} failed", Graph::name(self, id));
+            }
+            for relation in [Relation::Requires, Relation::BindsTo, Relation::Requisite] {
+                open.extend(self.units.related(id, relation));
+            }
+        }
+        format!("{name} is not up")
+    }
+
+    /// Writes into the boot record why this start fails. By itself: the root may be what is broken.
+    pub fn note_failure(&mut self, reason: &str) {
+        let facts = &self.root.facts;
+        let Some(slot) = facts.slot.filter(|_| self.settings.real_boot) else { return };
+        let status = bounded_status(WRITE_TIME, &self.watch, || match write_reason(facts, slot, reason) {
+            Ok(()) => 0,
+            Err(error) => {
+                self.log.error(&format!("writing the reason down: {error:#}"));
+                1
+            }
+        });
+        if status.is_none() {
+            self.log.error("writing the reason down did not end");
+        }
+    }
+}
+
+fn write_reason(facts: &BootFacts, slot: Slot, reason: &str) -> anyhow::Result<()> {
+    let mut bootctl = Bootctl::open(Path::new(&facts.bootctl_device), Access::Write)?;
+    let contents = bootctl.read()?;
+    let record = Record::of_running(contents.record.as_ref(), slot, &facts.version).fail(reason);
+    Ok(bootctl.write_record(&record)?)
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ const WRITE_TIME: Duration = Duration::from_secs(20);
 pub struct RootWatch {
     events: Option<MapperEvents>,
     mapper: Option<Mapper>,
-    facts: BootFacts,
+    /// What early boot found out.
+    pub facts: BootFacts,
     /// The first corrupt block decides; the kernel tells of each read of it.
     answered: bool,
 }

@@ -9,8 +9,7 @@ use ferrite_sys::reboot::End;
 use ferrite_sys::watchdog::Watchdog;
 use ferrite_unit::UnitName;
 
-use crate::child::{self, Invocation};
-use crate::engine::{Engine, Phase, Process, Role};
+use crate::engine::{Engine, Phase};
 use crate::jobs::{Active, JobKind, Mode};
 use crate::log::Mark;
 use crate::timers::TimerKey;
@@ -108,39 +107,6 @@ impl Engine {
         id.map_or(Active::Inactive, |id| self.active(id))
     }
 
-    /// Starts a program of our own; its end means nothing.
-    pub fn run_helper(&mut self, words: &[&str]) {
-        let Some(program) = words.first() else { return };
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        let command = ferrite_unit::command::Command {
-            path: (*program).to_owned(),
-            words,
-            no_expansion: true,
-            ..ferrite_unit::command::Command::default()
-        };
-        let exec = ferrite_unit::exec::Exec::default();
-        let invocation = Invocation {
-            unit: "init.scope",
-            exec: &exec,
-            command: &command,
-            as_user: false,
-            variables: Vec::new(),
-            to_kernel_log: self.settings.real_boot,
-            idle: None,
-            oom_score: 0,
-            descriptors: crate::descriptors::Descriptors::default(),
-        };
-        let made = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(std::io::Error::from)
-            .and_then(|(_, writer)| ferrite_sys::process::fork_into(None, || child::run(&invocation, writer)));
-        match made {
-            Ok(child) => {
-                self.processes.insert(child.pid, Process { unit: None, role: Role::Helper });
-            }
-            Err(error) => self.log.error(&format!("starting {program}: {error}, going on without")),
-        }
-    }
-
     /// Starts the default unit; if that is impossible, emergency mode.
     pub fn start_default(&mut self) {
         let wanted = self.settings.default_unit.clone();
@@ -180,6 +146,9 @@ impl Engine {
             return;
         }
         self.log.error("emergency mode lasted long enough, restarting the machine");
+        let wanted = self.settings.default_unit.clone();
+        let reason = self.why_not(&wanted);
+        self.note_failure(&format!("emergency mode: {reason}"));
         self.begin_shutdown(End::Reboot, 1);
     }
 
@@ -224,6 +193,7 @@ impl Engine {
         self.log.info(&text);
         self.log.status(if failed == 0 { Mark::Ok } else { Mark::Failed }, &text);
         self.answer_boot_waiters();
+        self.look_at_base();
         self.check_completion();
     }
 

@@ -184,3 +184,19 @@ fn a_unit_that_refuses_is_started_by_others_only() {
     assert_eq!(machine.job(JobVerb::Start, "user.service"), JobOutcome::Done);
     machine.wait_for("start", |machine| machine.state("shy.service") == "active running");
 }
+
+#[test]
+fn a_machine_without_its_base_says_why_and_goes_through_emergency_mode() {
+    let mut machine = Machine::boot(&[
+        ("basic.target", "[Unit]\nDefaultDependencies=no\nRequires=base.service\nAfter=base.service\n"),
+        ("base.service", "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/false\n"),
+        ("default.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\n"),
+        ("emergency.target", "[Unit]\nDefaultDependencies=no\n"),
+        ("reboot.target", "[Unit]\nDefaultDependencies=no\n"),
+    ]);
+    machine.wait_for("emergency mode", |machine| machine.state("emergency.target") == "active active");
+    assert!(machine.log().contains("basic.target is not up: base.service failed"), "{}", machine.log());
+    // In a namespace it ends after five seconds.
+    assert!(machine.child.wait().is_ok());
+    assert!(machine.log().contains("emergency mode lasted long enough"), "{}", machine.log());
+}

@@ -23,7 +23,7 @@ impl Facts for MachineFacts<'_> {
         let path = Path::new(argument);
         Some(match subject {
             Subject::PathExists => path.exists(),
-            Subject::PathExistsGlob => glob(argument),
+            Subject::PathExistsGlob => crate::glob::first(argument).is_some(),
             Subject::PathIsDirectory => path.is_dir(),
             Subject::PathIsSymbolicLink => path.is_symlink(),
             Subject::PathIsMountPoint => is_mount_point(argument),
@@ -113,20 +113,6 @@ pub fn unoctal(text: &str) -> String {
     }
     out.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Globs with `*` and `?` in the last component only; that is what units use.
-fn glob(pattern: &str) -> bool {
-    let Some((directory, last)) = pattern.rsplit_once('/') else { return false };
-    if directory.contains(['*', '?', '[']) {
-        return false;
-    }
-    let directory = if directory.is_empty() { "/" } else { directory };
-    fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| matches(last.as_bytes(), entry.file_name().to_string_lossy().as_bytes()))
 }
 
 /// Does a name match a pattern with `*` and `?`? One point of return for the last `*`.

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::jobs::UnitId;
 use crate::keeping::{Bag, saved_file};
 use crate::kinds::KindState;
+use crate::path_machine::PathEvent;
 use crate::rate::Rate;
 use crate::socket_accept::{Connection, Source};
 use crate::socket_machine::SocketState;
@@ -56,6 +57,9 @@ impl Engine {
         if let Some(data) = self.kinds.timers.get(&id) {
             put(saved, "timer", &SavedTimer { last: data.last, over: data.over.clone() });
         }
+        if let Some(data) = self.kinds.paths.get(&id) {
+            put(saved, "paths-seen", &data.seen);
+        }
         if let Some(connection) = self.kinds.connections.get(&id) {
             saved.files.push(saved_file("connection", &connection.file));
             let socket = crate::transaction::Graph::name(self, connection.socket);
@@ -70,6 +74,9 @@ impl Engine {
         }
         if let Some(SavedTimer { last, over }) = get(saved, "timer") {
             self.kinds.timers.insert(id, TimerData { last, over, ..TimerData::default() });
+        }
+        if let Some(seen) = get(saved, "paths-seen") {
+            self.kinds.paths.entry(id).or_default().seen = seen;
         }
         if let Some(connection) = get::<SavedConnection>(saved, "connection") {
             self.restore_connection(id, &connection, files.take("connection"));
@@ -103,6 +110,9 @@ impl Engine {
                 Some(KindState::Socket(machine)) if machine.state == SocketState::Listening => self.watch_ports(id),
                 Some(KindState::Timer(machine)) if machine.state == TimerState::Waiting => {
                     self.resume_timer(id);
+                }
+                Some(KindState::Path(machine)) if machine.active().is_up() => {
+                    self.path_happened(id, PathEvent::Stirred);
                 }
                 _ => {}
             }

@@ -12,6 +12,8 @@ use crate::alarms::{Alarms, Clock};
 use crate::engine::{Engine, UnitEvent, keys};
 use crate::jobs::{Active, JobResult, UnitId};
 use crate::machine::Exit;
+use crate::path_machine::{PathEvent, PathMachine};
+use crate::path_unit::PathData;
 use crate::socket_accept::Connection;
 use crate::socket_machine::{SocketEvent, SocketMachine};
 use crate::socket_open::OpenSockets;
@@ -79,6 +81,8 @@ pub enum KindState {
     Socket(SocketMachine),
     /// A timer.
     Timer(TimerMachine),
+    /// A path unit.
+    Path(PathMachine),
 }
 
 impl KindState {
@@ -88,6 +92,7 @@ impl KindState {
         match &unit.config {
             Config::Socket(_) => Some(KindState::Socket(SocketMachine::default())),
             Config::Timer(_) => Some(KindState::Timer(TimerMachine::default())),
+            Config::Path(_) => Some(KindState::Path(PathMachine::default())),
             _ => None,
         }
     }
@@ -97,6 +102,7 @@ impl KindState {
         match self {
             KindState::Socket(machine) => machine.active(),
             KindState::Timer(machine) => machine.active(),
+            KindState::Path(machine) => machine.active(),
         }
     }
 
@@ -105,13 +111,14 @@ impl KindState {
         match self {
             KindState::Socket(machine) => machine.sub(),
             KindState::Timer(machine) => machine.sub(),
+            KindState::Path(machine) => machine.sub(),
         }
     }
 
     /// Are its starts counted?
     pub fn is_limited(&self) -> bool {
         match self {
-            KindState::Socket(_) | KindState::Timer(_) => true,
+            KindState::Socket(_) | KindState::Timer(_) | KindState::Path(_) => true,
         }
     }
 
@@ -120,6 +127,7 @@ impl KindState {
         match self {
             KindState::Socket(machine) => machine.cause,
             KindState::Timer(machine) => machine.cause,
+            KindState::Path(machine) => machine.cause,
         }
     }
 }
@@ -149,6 +157,8 @@ pub enum KindEvent {
     Socket(SocketEvent),
     /// Of a timer alone.
     Timer(TimerEvent),
+    /// Of a path unit alone.
+    Path(PathEvent),
 }
 
 /// What an open file is to its unit.
@@ -156,6 +166,8 @@ pub enum KindEvent {
 pub enum Watched {
     /// A listening socket of a unit, by its place.
     Port(UnitId, usize),
+    /// A watched path of a unit, by its place.
+    Path(UnitId, usize),
     /// A clock of timers.
     Clock(Clock),
     /// The time zone.
@@ -171,6 +183,8 @@ pub struct Kinds {
     pub connections: BTreeMap<UnitId, Connection>,
     /// What is known of timers.
     pub timers: BTreeMap<UnitId, TimerData>,
+    /// What is known of path units.
+    pub paths: BTreeMap<UnitId, PathData>,
     /// What started a unit, for its environment.
     pub triggers: BTreeMap<UnitId, Vec<(String, String)>>,
     /// Clocks that are open.
@@ -221,7 +235,7 @@ impl Engine {
     fn refuses_now(&self, id: UnitId) -> Option<String> {
         match self.kind_state(id)? {
             KindState::Socket(_) => self.socket_refuses(id),
-            KindState::Timer(_) => self.trigger_refuses(id),
+            KindState::Timer(_) | KindState::Path(_) => self.trigger_refuses(id),
         }
     }
 
@@ -243,6 +257,7 @@ impl Engine {
         match self.kind_state(id) {
             Some(KindState::Socket(machine)) => self.socket_event(id, machine, event),
             Some(KindState::Timer(machine)) => self.timer_event(id, machine, event),
+            Some(KindState::Path(machine)) => self.path_event(id, machine, event),
             None => {}
         }
     }
@@ -269,6 +284,7 @@ impl Engine {
     pub fn watched_ready(&mut self, key: u64) {
         match self.kinds.watched.get(&key).copied() {
             Some(Watched::Port(id, place)) => self.port_ready(id, place),
+            Some(Watched::Path(id, number)) => self.path_ready(id, number),
             Some(Watched::Clock(clock)) => self.clock_ready(clock),
             Some(Watched::Zone) => self.zone_ready(),
             None => {}
@@ -300,6 +316,7 @@ impl Engine {
         self.kinds.connections.remove(&id);
         self.kinds.sockets.remove(&id);
         self.kinds.timers.remove(&id);
+        self.kinds.paths.remove(&id);
         self.kinds.triggers.remove(&id);
     }
 }

@@ -14,6 +14,7 @@ pub mod transaction;
 mod transitions;
 
 mod alarms;
+pub mod path_machine;
 pub mod rate;
 pub mod socket_machine;
 pub mod timer_machine;
@@ -41,7 +42,10 @@ mod watch;
 
 mod control_process;
 mod descriptors;
+mod glob;
 mod held;
+mod path_unit;
+mod path_watch;
 mod socket_accept;
 mod socket_open;
 mod socket_unit;

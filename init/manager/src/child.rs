@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 use ferrite_unit::command::{Command, Privilege};
 use ferrite_unit::directories::Directories;
-use ferrite_unit::environment::{Environment, parse_file};
+use ferrite_unit::environment::Environment;
 use ferrite_unit::exec::{Exec, Limit, Resource};
 use nix::sys::resource::{Resource as NixResource, setrlimit};
 
@@ -45,6 +45,8 @@ pub struct Invocation<'a> {
     pub as_user: bool,
     /// Variables of the manager for this process; the unit's own win.
     pub variables: Vec<(String, String)>,
+    /// Variables of the unit's environment files.
+    pub file_variables: Vec<(String, String)>,
     /// Where output goes without a journal: the kernel log in a boot, standard error in a namespace.
     pub to_kernel_log: bool,
     /// An idle service waits until something can be read here.
@@ -98,13 +100,20 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
     let mut environment = Environment::new();
     base_environment(&mut environment, exec, identity.user.as_ref());
     directories(exec, &identity, &mut environment)?;
+    let own_pid = std::process::id().to_string();
+    environment.set("SYSTEMD_EXEC_PID", &own_pid);
     for (name, value) in &invocation.variables {
         environment.set(name, value);
+        if name == "WATCHDOG_USEC" {
+            environment.set("WATCHDOG_PID", &own_pid);
+        }
     }
     for (name, value) in exec.environment.iter() {
         environment.set(name, value);
     }
-    read_files(exec, &mut environment)?;
+    for (name, value) in &invocation.file_variables {
+        environment.set(name, value);
+    }
     for name in &exec.unset_environment {
         environment.unset(name);
     }
@@ -220,17 +229,6 @@ fn directory(path: &str, mode: u32, owner: Option<&Identity>) -> std::io::Result
     if let Some(identity) = owner {
         let uid = identity.user.as_ref().map(|user| user.uid).unwrap_or(0);
         std::os::unix::fs::lchown(path, Some(uid), Some(identity.gid.unwrap_or(0)))?;
-    }
-    Ok(())
-}
-
-fn read_files(exec: &Exec, environment: &mut Environment) -> Result<(), Fault> {
-    for file in &exec.environment_files {
-        match fs::read_to_string(&file.path) {
-            Ok(text) => parse_file(&text).iter().for_each(|(name, value)| environment.set(name, value)),
-            Err(_) if file.optional => {}
-            Err(error) => return Err(Fault { code: 1, text: format!("reading {}: {error}", file.path) }),
-        }
     }
     Ok(())
 }

@@ -32,6 +32,9 @@ impl Engine {
                 return;
             }
             let Some(id) = self.idle_units.pop_first() else { return };
+            if self.units.get_mut(id).is_some_and(|runtime| std::mem::take(&mut runtime.spared)) {
+                continue;
+            }
             for id in self.needless(id) {
                 self.forget(id);
             }
@@ -72,14 +75,23 @@ impl Engine {
     /// Forgets a unit of which nothing runs.
     pub fn forget(&mut self, id: UnitId) {
         self.drop_group(id);
-        for key in [TimerKey::Unit(id), TimerKey::Watchdog(id), TimerKey::PidFile(id)] {
-            self.timers.disarm(key);
+        let keys: [fn(UnitId) -> TimerKey; 6] = [
+            TimerKey::Unit,
+            TimerKey::Watchdog,
+            TimerKey::PidFile,
+            TimerKey::Check,
+            TimerKey::Rest,
+            TimerKey::Elapse,
+        ];
+        for key in keys {
+            self.timers.disarm(key(id));
         }
         self.forget_kind(id);
         if let Some(runtime) = self.units.get(id) {
             // What it named may have been kept for its sake only.
-            self.idle_units.extend(runtime.names.iter().copied());
+            self.idle_units.extend(runtime.names.iter().chain(runtime.links.values().flatten()).copied());
         }
+        self.kinds.forget(id);
         self.units.remove(id);
         self.idle_units.remove(&id);
     }

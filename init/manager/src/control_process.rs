@@ -44,6 +44,7 @@ impl Engine {
                     command,
                     as_user: true,
                     variables: self.variables(id, None),
+                    file_variables: crate::variables::of_files(runtime.unit.exec().ok_or_else(gone)?)?,
                     to_kernel_log: self.settings.real_boot,
                     oom_score: 0,
                     idle: None,

@@ -82,6 +82,9 @@ impl Engine {
             }
         }
         let sockets = files.len();
+        if main {
+            files.extend(runtime.stored.iter().map(|stored| (stored.file.as_fd(), stored.name.clone())));
+        }
         Descriptors { files, sockets }
     }
 

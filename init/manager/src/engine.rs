@@ -16,7 +16,7 @@ use crate::completion::Completion;
 use crate::corruption::RootWatch;
 use crate::disk::Disk;
 use crate::groups::Groups;
-use crate::jobs::{JobId, JobKind, JobResult, UnitId};
+use crate::jobs::{JobId, JobKind, UnitId};
 use crate::kinds::{KindEvent, Kinds};
 use crate::log::Log;
 use crate::machine::Event;
@@ -130,6 +130,8 @@ pub mod keys {
     pub const REPORTS: u64 = 1 << 48;
     /// From here on: files of units, see `kinds::Watched`.
     pub const WATCHED: u64 = 1 << 56;
+    /// From here on: stored files, by number.
+    pub const STORED: u64 = 1 << 60;
 }
 
 /// The service manager.
@@ -186,6 +188,12 @@ pub struct Engine {
     pub began_us: u64,
     /// When the first transaction was over.
     pub booted_us: Option<u64>,
+    /// The units of stored files whose hang-up is waited for.
+    pub stored_keys: BTreeMap<u64, UnitId>,
+    /// Number of the next one.
+    pub next_stored: u64,
+    /// Units to look at because others came up or went down.
+    pub checks: BTreeSet<UnitId>,
     /// Units that may not be needed any more.
     pub idle_units: BTreeSet<UnitId>,
     /// A wish to execute PID 1 again.
@@ -245,13 +253,16 @@ impl Engine {
         for key in ready.iter().filter(|key| (keys::REPORTS..keys::WATCHED).contains(key)) {
             self.take_report(*key);
         }
+        for key in ready.iter().filter(|key| **key >= keys::STORED) {
+            self.stored_hung_up(*key);
+        }
         if ready.contains(&keys::SIGNALS) {
             self.take_signals(signals);
         }
         if ready.contains(&keys::GROUPS) {
             self.take_group_changes();
         }
-        for key in ready.iter().filter(|key| **key >= keys::WATCHED) {
+        for key in ready.iter().filter(|key| (keys::WATCHED..keys::STORED).contains(key)) {
             self.watched_ready(*key);
         }
         let began = Instant::now();
@@ -284,7 +295,7 @@ impl Engine {
                 self.take_event(id, event);
             } else if let Some(job) = self.ready.pop_first() {
                 self.try_job(job);
-            } else {
+            } else if !self.check_next() {
                 break;
             }
         }
@@ -303,10 +314,13 @@ impl Engine {
                 self.events.push_back((id, event));
             }
             TimerKey::Watchdog(id) => self.events.push_back((id, UnitEvent::Service(Event::WatchdogExpired))),
-            TimerKey::PidFile(id) => self.find_main(id),
+            TimerKey::PidFile(id) => self.find_main(id, true),
             TimerKey::Rest(id) => self.ports_rested(id),
             TimerKey::Elapse(id) => self.timer_elapsed(id),
-            TimerKey::Job(job) => self.finish_job(job, JobResult::Timeout),
+            TimerKey::Job(job) => self.job_timed_out(job),
+            TimerKey::Check(id) => {
+                self.checks.insert(id);
+            }
             TimerKey::BootDeadline => self.boot_deadline(),
             // Only that the time is over counts: the next round looks at the boot again.
             TimerKey::BootRetry => {}

@@ -17,6 +17,10 @@ use crate::state::SavedUnit;
 use crate::timer_machine::{Moment, TimerState};
 use crate::timer_unit::TimerData;
 
+/// The names of stored files begin so, by whether their hang-up is waited for.
+const WATCHED: &str = "stored ";
+const UNWATCHED: &str = "stored-unwatched ";
+
 /// What is kept of a socket unit beside its files.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -49,6 +53,11 @@ fn port_name(listen: &ferrite_unit::socket::Listen) -> String {
 impl Engine {
     /// Saves what a unit holds.
     pub fn save_held(&self, id: UnitId, saved: &mut SavedUnit) {
+        let stored = self.units.get(id).map(|runtime| runtime.stored.as_slice()).unwrap_or_default();
+        saved.files.extend(stored.iter().map(|stored| {
+            let prefix = if stored.key.is_some() { WATCHED } else { UNWATCHED };
+            saved_file(&format!("{prefix}{}", stored.name), &stored.file)
+        }));
         if let Some(open) = self.kinds.sockets.get(&id) {
             saved.files.extend(open.ports.iter().map(|port| saved_file(&port_name(&port.listen), &port.file)));
             let counts = SavedSockets { accepted: open.accepted, refused: open.refused };
@@ -69,6 +78,11 @@ impl Engine {
 
     /// The opposite.
     pub fn restore_held(&mut self, id: UnitId, saved: &SavedUnit, files: &mut Bag<'_>) {
+        for prefix in [WATCHED, UNWATCHED] {
+            for (name, file) in files.take_all(prefix) {
+                self.store_file(id, &name, file, prefix == WATCHED);
+            }
+        }
         if let Some(counts) = get::<SavedSockets>(saved, "sockets") {
             self.restore_sockets(id, &counts, files);
         }

@@ -21,6 +21,14 @@ pub enum JobKind {
     Stop,
     Reload,
     Restart,
+    /// Restarts what runs; becomes one of the above, or nothing, when it is planned.
+    TryRestart,
+    /// Reloads what runs.
+    TryReload,
+    /// Reloads what runs, starts what does not.
+    ReloadOrStart,
+    /// Nothing: it only shows what it would bring along.
+    Nop,
 }
 
 impl JobKind {
@@ -32,29 +40,54 @@ impl JobKind {
             JobKind::Stop => "stop",
             JobKind::Reload => "reload",
             JobKind::Restart => "restart",
+            JobKind::TryRestart => "try-restart",
+            JobKind::TryReload => "try-reload",
+            JobKind::ReloadOrStart => "reload-or-start",
+            JobKind::Nop => "nop",
+        }
+    }
+
+    /// What this wish means for a unit in that state: a kind that does not depend on it any more.
+    pub fn collapse(self, active: Active) -> JobKind {
+        let down = active.is_down() || active == Active::Deactivating;
+        match self {
+            JobKind::VerifyActive if active.is_up() => JobKind::Nop,
+            JobKind::TryRestart | JobKind::TryReload if down => JobKind::Nop,
+            JobKind::TryRestart => JobKind::Restart,
+            JobKind::TryReload => JobKind::Reload,
+            JobKind::ReloadOrStart if down => JobKind::Start,
+            JobKind::ReloadOrStart => JobKind::Reload,
+            other => other,
         }
     }
 
     /// One job for both wishes; `None` when they contradict each other.
     pub fn merge(self, other: JobKind) -> Option<JobKind> {
-        use JobKind::{Reload, Restart, Start, Stop, VerifyActive};
+        use JobKind::{Nop, Reload, ReloadOrStart, Restart, Start, Stop, TryReload, TryRestart, VerifyActive};
         Some(match (self, other) {
             (a, b) if a == b => a,
-            (Start, VerifyActive) | (VerifyActive, Start) => Start,
-            (Restart, Start | VerifyActive | Reload) | (Start | VerifyActive | Reload, Restart) => Restart,
-            (Reload, Start | VerifyActive) | (Start | VerifyActive, Reload) => Reload,
-            (Stop, Start | VerifyActive | Reload | Restart) | (Start | VerifyActive | Reload | Restart, Stop) => {
-                return None;
+            (Nop, kind) | (kind, Nop) => kind,
+            (Stop, _) | (_, Stop) => return None,
+            (Restart, _) | (_, Restart) => Restart,
+            // These two are collapsed before they are merged.
+            (TryRestart, _) | (_, TryRestart) => Restart,
+            (ReloadOrStart, _) | (_, ReloadOrStart) | (Start, Reload | TryReload) | (Reload | TryReload, Start) => {
+                ReloadOrStart
             }
-            (Start, Start) | (VerifyActive, VerifyActive) | (Stop, Stop) | (Reload, Reload) | (Restart, Restart) => {
-                self
-            }
+            (Start, _) | (_, Start) => Start,
+            (Reload | TryReload, _) | (_, Reload | TryReload) => Reload,
+            (VerifyActive, VerifyActive) => VerifyActive,
         })
+    }
+
+    /// May this wish join a job that runs already? A reload in progress may have read the files before they changed.
+    pub fn joins_late(self) -> bool {
+        self != JobKind::Reload
     }
 
     /// Must a job of this kind end before the job of a unit that is ordered after it may run? Stopping goes first.
     pub fn is_stopping(self) -> bool {
-        matches!(self, JobKind::Stop | JobKind::Restart)
+        matches!(self, JobKind::Stop | JobKind::Restart | JobKind::TryRestart)
     }
 }
 
@@ -99,7 +132,10 @@ impl Active {
         match kind {
             JobKind::Start | JobKind::VerifyActive => self.is_up(),
             JobKind::Stop => self.is_down(),
-            JobKind::Reload | JobKind::Restart => false,
+            JobKind::Nop => true,
+            JobKind::Reload | JobKind::Restart | JobKind::TryRestart | JobKind::TryReload | JobKind::ReloadOrStart => {
+                false
+            }
         }
     }
 }
@@ -139,16 +175,49 @@ impl fmt::Display for JobResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub enum Mode {
+    /// Give way to queued jobs, and stop nothing that only happens to be in the way.
     Fail,
+    /// Give way to queued jobs.
+    Lenient,
     #[default]
     Replace,
     ReplaceIrreversibly,
+    /// Stop everything else.
     Isolate,
+    /// Cancel all other jobs.
+    Flush,
     IgnoreDependencies,
+    IgnoreRequirements,
+    /// With a stop: also stop what would start the unit again.
+    Triggering,
+    /// With a start: restart what depends on the unit and runs.
+    RestartDependencies,
+}
+
+impl Mode {
+    /// The mode that a unit file names.
+    pub fn of(mode: ferrite_unit::action::JobMode) -> Mode {
+        use ferrite_unit::action::JobMode;
+        match mode {
+            JobMode::Fail => Mode::Fail,
+            JobMode::Lenient => Mode::Lenient,
+            JobMode::Replace => Mode::Replace,
+            JobMode::ReplaceIrreversibly => Mode::ReplaceIrreversibly,
+            JobMode::Isolate => Mode::Isolate,
+            JobMode::Flush => Mode::Flush,
+            JobMode::IgnoreDependencies => Mode::IgnoreDependencies,
+            JobMode::IgnoreRequirements => Mode::IgnoreRequirements,
+            JobMode::Triggering => Mode::Triggering,
+            JobMode::RestartDependencies => Mode::RestartDependencies,
+        }
+    }
 }
 
 /// Must job `a` wait for job `b`? `a_after_b`: is a's unit ordered after b's (else it is ordered before it).
 pub fn waits(a: JobKind, b: JobKind, a_after_b: bool) -> bool {
+    if a == JobKind::Nop || b == JobKind::Nop {
+        return false;
+    }
     // Of two ordered units the stopping one goes first; if neither stops, the earlier one does.
     if a_after_b { !a.is_stopping() } else { b.is_stopping() }
 }
@@ -156,18 +225,45 @@ pub fn waits(a: JobKind, b: JobKind, a_after_b: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use JobKind::{Reload, Restart, Start, Stop, VerifyActive};
+    use JobKind::{Nop, Reload, ReloadOrStart, Restart, Start, Stop, VerifyActive};
 
     #[test]
     fn merging_is_symmetric_and_stops_contradict_everything() {
         let kinds = [Start, VerifyActive, Stop, Reload, Restart];
         for a in kinds {
+            assert_eq!(a.merge(Nop), Some(a));
             for b in kinds {
                 assert_eq!(a.merge(b), b.merge(a));
                 assert_eq!(a.merge(b).is_none(), a != b && (a == Stop || b == Stop));
             }
         }
-        assert_eq!(Start.merge(Restart), Some(Restart));
+        let table = [
+            (VerifyActive, Start, Start),
+            (Reload, Start, ReloadOrStart),
+            (Reload, VerifyActive, Reload),
+            (Restart, Start, Restart),
+            (Restart, VerifyActive, Restart),
+            (Restart, Reload, Restart),
+        ];
+        for (a, b, merged) in table {
+            assert_eq!(a.merge(b), Some(merged), "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn a_wish_that_depends_on_the_state_becomes_one_that_does_not() {
+        let table = [
+            (ReloadOrStart, Active::Active, Reload),
+            (ReloadOrStart, Active::Failed, Start),
+            (JobKind::TryRestart, Active::Activating, Restart),
+            (JobKind::TryRestart, Active::Deactivating, Nop),
+            (JobKind::TryReload, Active::Inactive, Nop),
+            (VerifyActive, Active::Reloading, Nop),
+            (VerifyActive, Active::Activating, VerifyActive),
+        ];
+        for (kind, active, collapsed) in table {
+            assert_eq!(kind.collapse(active), collapsed, "{kind:?} {active:?}");
+        }
     }
 
     #[test]

@@ -207,6 +207,14 @@ impl Kinds {
         key
     }
 
+    /// Forgets a unit that is down and gone: its number may be given to another one.
+    pub fn forget(&mut self, id: UnitId) {
+        self.sockets.remove(&id);
+        self.connections.remove(&id);
+        self.timers.remove(&id);
+        self.triggers.remove(&id);
+    }
+
     /// Forgets a key.
     pub fn unwatch(&mut self, key: u64) {
         self.watched.remove(&key);

@@ -5,10 +5,12 @@
 
 pub mod client;
 
+mod consistency;
 mod endings;
 pub mod jobs;
 pub mod machine;
 pub mod mounts;
+mod sayings;
 pub mod timers;
 pub mod transaction;
 mod transitions;
@@ -21,15 +23,18 @@ pub mod timer_machine;
 
 mod state;
 
+mod changes;
 mod collect;
 mod completion;
 mod corruption;
 mod draft;
 mod engine;
+mod file_store;
 mod keeping;
 mod kinds;
 mod lifecycle;
 mod loading;
+mod main_process;
 mod notifications;
 mod queue;
 mod reexec;
@@ -38,6 +43,7 @@ mod restoring;
 mod signals;
 mod spawn;
 mod units;
+mod variables;
 mod watch;
 
 mod control_process;

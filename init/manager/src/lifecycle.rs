@@ -1,21 +1,15 @@
 //! Carries out what the state machines decide, and what the change of one unit means for its job and for other units.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::engine::{Engine, Role, UnitEvent};
+use crate::engine::{Engine, UnitEvent};
 use crate::facts::is_mount_point;
 use crate::jobs::{Active, JobKind, JobResult, Mode, UnitId};
 use crate::machine::{self, ControlKind, Effect, Event, State, View};
 use crate::mounts::{self, MountEffect, MountEvent};
 use crate::timers::TimerKey;
 use crate::transaction::Relation;
-use crate::units::{CommandRun, Kind};
-
-/// How long between two looks for a PID file.
-const PID_FILE_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Bytes of a PID file that are read.
-const PID_FILE_MAX: u64 = 64;
+use crate::units::Kind;
 
 impl Engine {
     /// Takes one event of one unit.
@@ -31,9 +25,12 @@ impl Engine {
         let Some(runtime) = self.units.get(id) else { return };
         let (Kind::Service(before), Some(service)) = (runtime.kind, runtime.unit.service()) else { return };
         let populated = runtime.group.as_ref().is_some_and(|group| self.groups.populated(group));
-        let stepped = machine::step(before, event, View { service, populated });
+        let stop_queued = runtime.job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind == JobKind::Stop);
+        let pinned = self.keeps_files(id);
+        let stepped = machine::step(before, event, View { service, populated, stop_queued, pinned });
         let Some((after, effects)) = stepped else {
-            if !matches!(event, Event::GroupEmpty | Event::MainExecuted | Event::ResetFailed) {
+            let quiet = [Event::GroupEmpty, Event::MainExecuted, Event::MainNotExecuted, Event::MainMade];
+            if !quiet.contains(&event) && event != Event::ResetFailed {
                 let name = self.title(id);
                 self.log.debug(&format!("{name}: {event:?} means nothing in state {}", before.state.sub()));
             }
@@ -41,12 +38,10 @@ impl Engine {
             return;
         };
         let old = runtime.active();
+        if event == Event::Start {
+            self.begin_start(id);
+        }
         if let Some(runtime) = self.units.get_mut(id) {
-            if event == Event::Start {
-                runtime.commands.clear();
-                runtime.status_text.clear();
-                runtime.invocation = crate::spawn::new_invocation();
-            }
             runtime.kind = Kind::Service(after);
         }
         let mut old = old;
@@ -58,6 +53,21 @@ impl Engine {
             }
         }
         self.changed(id, old);
+    }
+
+    /// What is known of the run before is forgotten.
+    fn begin_start(&mut self, id: UnitId) {
+        let Some(runtime) = self.units.get_mut(id) else { return };
+        runtime.commands.clear();
+        runtime.status_text.clear();
+        runtime.status_errno = 0;
+        runtime.notify_access = None;
+        runtime.watchdog_override = None;
+        runtime.invocation = crate::spawn::new_invocation();
+        // A process that outlived its own service is none of the new one's.
+        for pid in [runtime.main_pid.take(), runtime.control_pid.take()].into_iter().flatten() {
+            self.processes.remove(&pid);
+        }
     }
 
     /// A job that the machine refuses must not wait for ever.
@@ -102,81 +112,61 @@ impl Engine {
                 let signal = runtime.and_then(|r| r.unit.service()).map_or(1, |service| service.reload_signal);
                 if let Some(pid) = runtime.and_then(|r| r.main_pid) {
                     let _ = ferrite_sys::signal::send(pid, signal);
+                    let _ = ferrite_sys::signal::send(pid, 18);
+                }
+                if let Some(runtime) = self.units.get_mut(id) {
+                    runtime.reload_began_us = crate::clock::boot_us();
                 }
             }
             Effect::ArmTimer(after) => self.timers.arm(TimerKey::Unit(id), now, after),
             Effect::DisarmTimer => self.timers.disarm(TimerKey::Unit(id)),
-            Effect::FindMain => self.find_main(id),
+            Effect::FindMain { wait } => self.find_main(id, wait),
+            Effect::ArmWatchdog => self.arm_watchdog(id),
+            Effect::DisarmWatchdog => self.timers.disarm(TimerKey::Watchdog(id)),
+            Effect::PropagateReload => self.propagate_reload(id),
             Effect::Ended(_) => {}
-            Effect::RequestRestart => {
-                if let Err(error) = self.enqueue(id, JobKind::Restart, Mode::Replace) {
-                    let name = self.title(id);
-                    self.log.error(&format!("{name}: cannot be restarted: {error}, stopping it"));
-                    self.events.push_back((id, UnitEvent::Service(Event::Stop)));
-                }
-            }
+            Effect::RequestRestart => self.request_restart(id),
             Effect::Release => self.release(id),
         }
     }
 
-    /// Looks for the main process of a forking service: its PID file, else the one process it left.
-    pub fn find_main(&mut self, id: UnitId) {
-        let Some(runtime) = self.units.get(id) else { return };
-        let Some(service) = runtime.unit.service() else { return };
-        if !matches!(runtime.machine().map(|m| m.state), Some(State::Start(_))) {
-            return;
-        }
-        let group = runtime.group.clone().unwrap_or_default();
-        let members: Vec<i32> = self.groups.processes(&group).into_iter().map(|(pid, _)| pid).collect();
-        let found = match &service.pid_file {
-            Some(path) => match read_pid(path) {
-                Some(pid) if self.groups.root().is_none() || members.contains(&pid) => Some(pid),
-                _ => {
-                    // It is written a moment after the first process ended; the start's own timer limits the wait.
-                    self.timers.arm(TimerKey::PidFile(id), Instant::now(), PID_FILE_INTERVAL);
-                    return;
-                }
-            },
-            None if service.guess_main_pid && members.len() == 1 => members.first().copied(),
-            None => None,
-        };
-        let event = match found {
-            Some(pid) => {
-                self.set_main(id, pid);
-                Event::MainFound
+    /// Queues the job of an automatic restart, now or because the time has come.
+    pub fn request_restart(&mut self, id: UnitId) {
+        let event = match self.enqueue(id, JobKind::Start, Mode::RestartDependencies) {
+            Ok(_) => Event::RestartQueued,
+            Err(error) => {
+                let name = self.title(id);
+                self.log.error(&format!("{name}: cannot be restarted: {error}, leaving it down"));
+                Event::RestartRefused
             }
-            None => Event::MainUnknown,
         };
         self.events.push_back((id, UnitEvent::Service(event)));
     }
 
-    /// From now on this process is the main one.
-    pub fn set_main(&mut self, id: UnitId, pid: i32) {
-        let Some(runtime) = self.units.get_mut(id) else { return };
-        if let Some(old) = runtime.main_pid.replace(pid)
-            && old != pid
-        {
-            self.processes.remove(&old);
+    /// A service that reloads takes those along that reload with it.
+    fn propagate_reload(&mut self, id: UnitId) {
+        for other in self.units.related(id, Relation::PropagatesReloadTo) {
+            if let Err(error) = self.enqueue(other, JobKind::TryReload, Mode::Fail) {
+                let name = self.title(other);
+                self.log.warning(&format!("reloading {name} with another unit: {error}, going on without"));
+            }
         }
-        runtime.note_command(CommandRun {
-            main: true,
-            directive: "ExecStart",
-            pid,
-            start_us: crate::clock::wall_us(),
-            ..CommandRun::default()
-        });
-        self.processes.insert(pid, crate::engine::Process { unit: Some(id), role: Role::Main });
     }
 
     /// The service is over: its directories and its group go.
     pub fn release(&mut self, id: UnitId) {
+        self.release_files(id);
         self.timers.disarm(TimerKey::Watchdog(id));
         self.timers.disarm(TimerKey::PidFile(id));
-        let Some(runtime) = self.units.get_mut(id) else { return };
-        for pid in [runtime.main_pid.take(), runtime.control_pid.take()].into_iter().flatten() {
-            self.processes.remove(&pid);
-        }
+        let Some(runtime) = self.units.get(id) else { return };
         let restarts = matches!(runtime.machine().map(|m| m.state), Some(State::AutoRestart));
+        if let Some(path) = runtime.unit.service().and_then(|service| service.pid_file.as_deref())
+            && let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            // It is out of date now, and might mislead whoever reads it.
+            self.log.warning(&format!("removing {path}: {error}, leaving it"));
+        }
         let Some(exec) = runtime.unit.exec() else { return };
         let keep = match exec.runtime_preserve {
             ferrite_unit::exec::Preserve::Yes => true,
@@ -272,163 +262,6 @@ impl Engine {
             self.finish_job(job, JobResult::Done);
         }
     }
-
-    /// What a new state of a unit means: times, its job, and the units that depend on it.
-    pub fn changed(&mut self, id: UnitId, old: Active) {
-        let now = self.now_us();
-        let Some(runtime) = self.units.get_mut(id) else { return };
-        let new = runtime.active();
-        if new != old {
-            runtime.times.change = now;
-            if old.is_down() && !new.is_down() {
-                runtime.times.inactive_exit = now;
-            }
-            if !old.is_down() && new.is_down() {
-                runtime.times.inactive_enter = now;
-            }
-            if !old.is_up() && new.is_up() {
-                runtime.times.active_enter = now;
-            }
-            if old.is_up() && !new.is_up() {
-                runtime.times.active_exit = now;
-            }
-        }
-        let had_job = runtime.job.is_some();
-        let stopping = runtime.job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind.is_stopping());
-        self.settle_job(id, new);
-        self.kind_changed(id, new);
-        if new == old {
-            return;
-        }
-        if new == Active::Failed {
-            self.failed(id);
-        } else if new == Active::Inactive && old != Active::Failed {
-            self.start_all(id, Relation::OnSuccess);
-        }
-        if new.is_down() && !stopping {
-            self.stop_bound(id, had_job);
-        }
-        if new.is_down() {
-            self.stop_unneeded(id);
-            self.idle_units.insert(id);
-        }
-        self.wake_related(id);
-    }
-
-    /// Ends the job of a unit when its state says so.
-    fn settle_job(&mut self, id: UnitId, new: Active) {
-        let Some(job_id) = self.units.get(id).and_then(|runtime| runtime.job) else { return };
-        let Some(job) = self.jobs.get(&job_id) else { return };
-        let (kind, running) = (job.kind, job.running);
-        let reload_failed = self.units.get(id).and_then(|r| r.machine()).is_some_and(|machine| machine.reload_failed);
-        match kind {
-            JobKind::Start | JobKind::VerifyActive => match new {
-                Active::Active | Active::Reloading => self.finish_job(job_id, JobResult::Done),
-                Active::Failed if running => self.finish_job(job_id, JobResult::Failed),
-                Active::Inactive if running => {
-                    let skipped = self.units.get(id).is_some_and(|runtime| runtime.result() == "exec-condition");
-                    self.finish_job(job_id, if skipped { JobResult::Skipped } else { JobResult::Done });
-                }
-                _ => {}
-            },
-            JobKind::Reload if running => match new {
-                Active::Active if reload_failed => self.finish_job(job_id, JobResult::Failed),
-                Active::Active => self.finish_job(job_id, JobResult::Done),
-                Active::Inactive | Active::Failed => self.finish_job(job_id, JobResult::Failed),
-                Active::Activating | Active::Reloading | Active::Deactivating => {}
-            },
-            JobKind::Reload => {}
-            JobKind::Stop if new.is_down() => self.finish_job(job_id, JobResult::Done),
-            JobKind::Stop if running && new == Active::Active => self.finish_job(job_id, JobResult::Failed),
-            JobKind::Restart if new.is_down() && running => self.becomes_start(job_id),
-            JobKind::Stop | JobKind::Restart => {}
-        }
-    }
-
-    fn failed(&mut self, id: UnitId) {
-        let title = self.title(id);
-        let result = self.units.get(id).map_or("", |runtime| runtime.result());
-        self.log.error(&format!("{title}: failed with result '{result}'"));
-        let Some(runtime) = self.units.get(id) else { return };
-        let limit_hit = result == "start-limit-hit";
-        let action = if limit_hit { runtime.unit.start_limit_action } else { runtime.unit.failure_action };
-        self.start_all(id, Relation::OnFailure);
-        self.act(action, &title);
-    }
-
-    /// `FailureAction=` and its like.
-    fn act(&mut self, action: ferrite_unit::action::EmergencyAction, title: &str) {
-        use ferrite_sys::reboot::End;
-        use ferrite_unit::action::EmergencyAction;
-        let (end, force) = match action {
-            EmergencyAction::None => return,
-            // A machine that is not a container has nowhere to exit to; without kexec or a second root it starts again.
-            EmergencyAction::Reboot | EmergencyAction::SoftReboot | EmergencyAction::Kexec => (End::Reboot, 0),
-            EmergencyAction::RebootForce | EmergencyAction::SoftRebootForce | EmergencyAction::KexecForce => {
-                (End::Reboot, 1)
-            }
-            EmergencyAction::RebootImmediate => (End::Reboot, 2),
-            EmergencyAction::Poweroff | EmergencyAction::Exit => (End::Poweroff, 0),
-            EmergencyAction::PoweroffForce | EmergencyAction::ExitForce => (End::Poweroff, 1),
-            EmergencyAction::PoweroffImmediate => (End::Poweroff, 2),
-            EmergencyAction::Halt => (End::Halt, 0),
-            EmergencyAction::HaltForce => (End::Halt, 1),
-            EmergencyAction::HaltImmediate => (End::Halt, 2),
-        };
-        if matches!(self.phase, crate::engine::Phase::Stopping(_)) {
-            // A second wish would force the end, with units that still stop in order.
-            return;
-        }
-        self.log.error(&format!("{title}: its end asks for {end:?}"));
-        self.begin_shutdown(end, force);
-    }
-
-    fn start_all(&mut self, id: UnitId, relation: Relation) {
-        for other in self.units.related(id, relation) {
-            if let Err(error) = self.enqueue(other, JobKind::Start, Mode::Replace) {
-                let name = self.title(other);
-                self.log.error(&format!("starting {name} after the end of another unit: {error}, going on without"));
-            }
-        }
-    }
-
-    /// Units bound to one that went down by itself go down too.
-    fn stop_bound(&mut self, id: UnitId, had_job: bool) {
-        let failed = crate::transaction::Graph::active(self, id) == Active::Failed;
-        for other in self.units.related(id, Relation::BoundBy) {
-            let up = !crate::transaction::Graph::active(self, other).is_down();
-            // A start that failed takes its dependents' jobs along by itself.
-            if up && (failed || !had_job) {
-                let _ = self.enqueue(other, JobKind::Stop, Mode::Replace);
-            }
-        }
-    }
-
-    /// `StopWhenUnneeded=`: what this unit needed may not be needed any more.
-    fn stop_unneeded(&mut self, id: UnitId) {
-        for relation in [Relation::Requires, Relation::Wants, Relation::BindsTo, Relation::Requisite] {
-            for other in self.units.related(id, relation) {
-                let Some(runtime) = self.units.get(other) else { continue };
-                if !runtime.unit.stop_when_unneeded || !runtime.active().is_up() || runtime.job.is_some() {
-                    continue;
-                }
-                let needing = [Relation::RequiredBy, Relation::WantedBy, Relation::BoundBy, Relation::RequisiteOf];
-                let needed = needing
-                    .iter()
-                    .flat_map(|relation| self.units.related(other, *relation))
-                    .any(|user| self.units.get(user).is_some_and(|r| !r.active().is_down() || r.job.is_some()));
-                if !needed {
-                    let _ = self.enqueue(other, JobKind::Stop, Mode::Replace);
-                }
-            }
-        }
-    }
-}
-
-fn read_pid(path: &str) -> Option<i32> {
-    // It may lie in a directory of an unprivileged service: any kind of file may be there.
-    let bytes = crate::disk::read_plain(path, PID_FILE_MAX).ok()?;
-    String::from_utf8(bytes).ok()?.trim().parse().ok().filter(|pid| *pid > 1)
 }
 
 /// The directive of a spawned command.

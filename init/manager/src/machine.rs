@@ -69,10 +69,11 @@ impl ControlKind {
 }
 
 /// Where a service stands. The number is the command that runs. These names are kept when PID 1 executes itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
 pub enum State {
+    #[default]
     Dead,
     Condition(usize),
     StartPre(usize),
@@ -82,15 +83,24 @@ pub enum State {
     Exited,
     Reload(usize),
     ReloadSignal,
+    ReloadNotify,
     Stop(usize),
     StopWatchdog,
     StopSigterm,
     StopSigkill,
     StopPost(usize),
+    FinalWatchdog,
     FinalSigterm,
     FinalSigkill,
     Failed,
+    /// Down for a moment, so that its dependents notice.
+    DeadBeforeAutoRestart,
+    FailedBeforeAutoRestart,
+    /// Down, but files are kept for its next start.
+    DeadResourcesPinned,
     AutoRestart,
+    /// Its restart is a job already.
+    AutoRestartQueued,
 }
 
 impl State {
@@ -106,15 +116,21 @@ impl State {
             State::Exited => "exited",
             State::Reload(_) => "reload",
             State::ReloadSignal => "reload-signal",
+            State::ReloadNotify => "reload-notify",
             State::Stop(_) => "stop",
             State::StopWatchdog => "stop-watchdog",
             State::StopSigterm => "stop-sigterm",
             State::StopSigkill => "stop-sigkill",
             State::StopPost(_) => "stop-post",
+            State::FinalWatchdog => "final-watchdog",
             State::FinalSigterm => "final-sigterm",
             State::FinalSigkill => "final-sigkill",
             State::Failed => "failed",
+            State::DeadBeforeAutoRestart => "dead-before-auto-restart",
+            State::FailedBeforeAutoRestart => "failed-before-auto-restart",
+            State::DeadResourcesPinned => "dead-resources-pinned",
             State::AutoRestart => "auto-restart",
+            State::AutoRestartQueued => "auto-restart-queued",
         }
     }
 }
@@ -135,6 +151,7 @@ pub enum Outcome {
     Watchdog,
     StartLimitHit,
     ExecCondition,
+    OomKill,
 }
 
 impl Outcome {
@@ -151,6 +168,7 @@ impl Outcome {
             Outcome::Watchdog => "watchdog",
             Outcome::StartLimitHit => "start-limit-hit",
             Outcome::ExecCondition => "exec-condition",
+            Outcome::OomKill => "oom-kill",
         }
     }
 }
@@ -168,38 +186,40 @@ pub enum MainProcess {
     Ended(Exit),
 }
 
+/// What the service said last by sd_notify about where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Said {
+    #[default]
+    Nothing,
+    Ready,
+    Reloading,
+    Stopping,
+}
+
 /// A service: its state and what the state alone does not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Machine {
     /// Where it stands.
     pub state: State,
     /// The first thing that went wrong since the start.
     pub result: Outcome,
+    /// How the last reload went.
+    pub reload_result: Outcome,
     /// The main process.
     pub main: MainProcess,
     /// Does a control process run?
     pub control: bool,
-    /// Was the last reload in vain?
-    pub reload_failed: bool,
+    /// What it said last.
+    pub said: Said,
     /// Was it stopped on request, so that it must not restart?
     pub stopped: bool,
     /// Restarts in a row by itself.
     pub restarts: u32,
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        Machine {
-            state: State::Dead,
-            result: Outcome::Success,
-            main: MainProcess::Unknown,
-            control: false,
-            reload_failed: false,
-            stopped: false,
-            restarts: 0,
-        }
-    }
+    /// The next start is not one of them.
+    pub restarts_over: bool,
 }
 
 /// What happened.
@@ -215,6 +235,8 @@ pub enum Event {
     StartLimitHit,
     /// An administrator forgives the failure.
     ResetFailed,
+    /// The main process was made.
+    MainMade,
     /// The main process ended.
     MainExited(Exit),
     /// The control process ended.
@@ -225,22 +247,38 @@ pub enum Event {
     ControlNotMade,
     /// The program of the main process was executed.
     MainExecuted,
-    /// `READY=1`.
-    Ready,
-    /// `RELOADING=1`.
-    Reloading,
+    /// The main process could not execute its program, and is about to end.
+    MainNotExecuted,
+    /// `READY=1`; with `reloaded` it tells of a reload that began after we asked for one, all in one message.
+    Ready {
+        /// Did `RELOADING=1` come along?
+        reloaded: bool,
+    },
+    /// `RELOADING=1`; `fresh`: it began after we asked for it.
+    Reloading {
+        /// Does its time stamp say so?
+        fresh: bool,
+    },
     /// `STOPPING=1`.
     Stopping,
-    /// The main process of a forking service is known now.
+    /// The main process is known now.
     MainFound,
-    /// A forking service left no process that could be told to be the main one.
+    /// No process could be told to be the main one.
     MainUnknown,
+    /// The bus name was taken.
+    NameTaken,
     /// The last process of the control group ended.
     GroupEmpty,
     /// The timer ran out.
     TimedOut,
     /// The service forgot to say that it lives.
     WatchdogExpired,
+    /// The kernel killed one of its processes for want of memory.
+    OomKilled,
+    /// The job of its automatic restart is queued.
+    RestartQueued,
+    /// It could not be queued.
+    RestartRefused,
 }
 
 /// Which signal goes to the processes that `KillMode=` names.
@@ -248,16 +286,16 @@ pub enum Event {
 pub enum KillStep {
     /// `KillSignal=`.
     Terminate,
-    /// `SIGABRT`.
+    /// `WatchdogSignal=`.
     Abort,
-    /// `SIGKILL`.
+    /// `FinalKillSignal=`.
     Kill,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Make the main process from this `ExecStart=`.
+    /// Make the main process from this `ExecStart=`. It is answered by `MainMade` or `MainNotMade`.
     SpawnMain(usize),
     /// Make a control process.
     SpawnControl(ControlKind, usize),
@@ -267,12 +305,21 @@ pub enum Effect {
     KillControl,
     /// Ask the main process to reload.
     SignalReload,
+    /// Ask those to reload that reload with it.
+    PropagateReload,
     /// Ask for `TimedOut` after so long.
     ArmTimer(Duration),
     /// Do not.
     DisarmTimer,
-    /// Look for the main process of a forking service.
-    FindMain,
+    /// From now on the service must say that it lives.
+    ArmWatchdog,
+    /// It need not any more.
+    DisarmWatchdog,
+    /// Look for the main process: the PID file, else the one process that the group holds.
+    FindMain {
+        /// Wait for the PID file until it is there or the group is empty.
+        wait: bool,
+    },
     /// Tell the dependents that it failed or ended, although it restarts.
     Ended(State),
     /// Queue the job of an automatic restart.
@@ -288,6 +335,10 @@ pub struct View<'a> {
     pub service: &'a Service,
     /// Does the control group hold a living process?
     pub populated: bool,
+    /// Is a stop of it queued, so that it must not restart?
+    pub stop_queued: bool,
+    /// Are files kept for it while it is down?
+    pub pinned: bool,
 }
 
 /// Takes one step. `None`: the event means nothing in this state.
@@ -295,6 +346,30 @@ pub fn step(machine: Machine, event: Event, view: View<'_>) -> Option<(Machine, 
     let mut turn = crate::transitions::Turn { machine, view, effects: Vec::new() };
     turn.take(event)?;
     Some((turn.machine, turn.effects))
+}
+
+impl State {
+    /// Nothing of it runs, and nothing is on its way.
+    pub(crate) fn is_down(self) -> bool {
+        matches!(
+            self,
+            State::Dead
+                | State::Failed
+                | State::DeadBeforeAutoRestart
+                | State::FailedBeforeAutoRestart
+                | State::DeadResourcesPinned
+        )
+    }
+
+    /// Its processes are being signalled for the first time.
+    pub(crate) fn is_stop_signal(self) -> bool {
+        matches!(self, State::StopWatchdog | State::StopSigterm | State::StopSigkill)
+    }
+
+    /// Its processes are being signalled for the last time.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, State::FinalWatchdog | State::FinalSigterm | State::FinalSigkill)
+    }
 }
 
 /// A duration for the timer; without limit none is armed.

@@ -1,8 +1,9 @@
 //! The job queue: planning a wish into it, running what may run, ending jobs and telling who waits.
 
 use ferrite_unit::condition::{Strength, check};
-use ferrite_unit::service::ServiceType;
+use ferrite_unit::value::Span;
 use ferrite_unit::{LoadState, UnitKind};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::engine::{Engine, Job, Phase, UnitEvent};
@@ -10,14 +11,21 @@ use crate::facts::{MachineFacts, is_mount_point};
 use crate::jobs::{Active, JobId, JobKind, JobResult, Mode, UnitId, waits};
 use crate::kinds::KindEvent;
 use crate::log::Mark;
-use crate::machine::Event;
+use crate::machine::{Event, State};
 use crate::mounts::MountEvent;
 use crate::timers::TimerKey;
-use crate::transaction::{Graph, PlanError, Relation, plan};
+use crate::transaction::{Fault, Graph, PlanError, Relation, plan};
 use crate::units::Kind;
 
 /// Jobs at most.
 pub const JOBS_MAX: usize = 20_000;
+
+/// Does the end of a job end others?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    Yes,
+    No,
+}
 
 impl Graph for Engine {
     fn related(&self, unit: UnitId, relation: Relation) -> Vec<UnitId> {
@@ -28,7 +36,7 @@ impl Graph for Engine {
         self.units.get(unit).map_or(Active::Inactive, |runtime| runtime.active())
     }
 
-    fn refuses_start(&self, unit: UnitId) -> Option<String> {
+    fn refuses_start(&self, unit: UnitId) -> Option<(Fault, String)> {
         let runtime = self.units.get(unit)?;
         // What runs already needs no file any more.
         if runtime.active().is_up() {
@@ -37,17 +45,28 @@ impl Graph for Engine {
         let name = &runtime.unit.name;
         match &runtime.unit.load {
             LoadState::Loaded => match runtime.kind {
-                Kind::Inert => Some(format!("{name}: this version cannot run {} units", name.kind().suffix())),
-                // Nobody would tell that the name was taken.
-                _ if runtime.unit.service().is_some_and(|s| s.kind == ServiceType::Dbus) => {
-                    Some(format!("{name}: Type=dbus needs a message bus, which this version does not have"))
+                Kind::Inert => {
+                    let text = format!("{name}: this version cannot run {} units", name.kind().suffix());
+                    Some((Fault::NotSupported, text))
                 }
                 _ => None,
             },
-            LoadState::NotFound => Some(format!("unit {name} not found")),
-            LoadState::BadSetting(fault) => Some(format!("unit {name} has a bad setting: {fault}")),
-            LoadState::Error(fault) => Some(format!("unit {name} cannot be loaded: {fault}")),
-            LoadState::Masked => Some(format!("unit {name} is masked")),
+            LoadState::NotFound => Some((Fault::NotFound, format!("unit {name} not found"))),
+            LoadState::BadSetting(fault) => {
+                Some((Fault::BadSetting, format!("unit {name} has a bad setting: {fault}")))
+            }
+            LoadState::Error(fault) => Some((Fault::Unreadable, format!("unit {name} cannot be loaded: {fault}"))),
+            LoadState::Masked => Some((Fault::Masked, format!("unit {name} is masked"))),
+        }
+    }
+
+    fn applies(&self, unit: UnitId, kind: JobKind) -> bool {
+        let Some(runtime) = self.units.get(unit) else { return false };
+        let stoppable = !crate::collect::is_perpetual(runtime.unit.name.as_str());
+        match kind {
+            JobKind::Start | JobKind::VerifyActive | JobKind::Nop => true,
+            JobKind::Stop | JobKind::Restart | JobKind::TryRestart => stoppable,
+            JobKind::Reload | JobKind::TryReload | JobKind::ReloadOrStart => self.can_reload(unit),
         }
     }
 
@@ -84,7 +103,10 @@ impl Engine {
             self.log.warning(note);
         }
         if self.jobs.len() + plan.jobs.len() > JOBS_MAX {
-            return Err(PlanError::Refused(format!("more than {JOBS_MAX} jobs")));
+            return Err(PlanError::Refused(Fault::Other, format!("more than {JOBS_MAX} jobs")));
+        }
+        if matches!(mode, Mode::Isolate | Mode::Flush) {
+            self.cancel_others(&plan.jobs);
         }
         let mut own = None;
         for (id, kind) in plan.jobs {
@@ -93,21 +115,37 @@ impl Engine {
                 own = Some(job);
             }
         }
-        own.ok_or_else(|| PlanError::Refused(format!("the job of {} was dropped", Graph::name(self, unit))))
+        own.ok_or_else(|| PlanError::Refused(Fault::Other, format!("the job of {} was dropped", self.name(unit))))
+    }
+
+    /// Cancels the jobs of units that the new transaction does not know.
+    fn cancel_others(&mut self, planned: &BTreeMap<UnitId, JobKind>) {
+        let stays = |job: &Job| {
+            planned.contains_key(&job.unit)
+                || self.units.get(job.unit).is_some_and(|runtime| runtime.unit.ignore_on_isolate)
+        };
+        let others: Vec<JobId> = self.jobs.iter().filter(|(_, job)| !stays(job)).map(|(id, _)| *id).collect();
+        for id in others {
+            self.end_job(id, JobResult::Canceled, Spread::No);
+        }
     }
 
     /// Puts one job into the queue, together with or in place of the unit's older one.
     fn install(&mut self, unit: UnitId, kind: JobKind, mode: Mode) -> JobId {
         let irreversible = mode == Mode::ReplaceIrreversibly;
         if let Some(old) = self.units.get(unit).and_then(|runtime| runtime.job) {
+            let active = self.active(unit);
             match self.jobs.get_mut(&old) {
-                Some(job) if job.kind.merge(kind).is_some() && !(job.running && job.kind != kind) => {
-                    job.kind = job.kind.merge(kind).unwrap_or(kind);
+                Some(job) if job.kind.merge(kind).is_some() => {
+                    let merged = job.kind.merge(kind).unwrap_or(kind);
+                    // One that runs is run again, unless it does all that is asked.
+                    job.running &= kind.joins_late() && merged == job.kind;
+                    job.kind = merged.collapse(active);
                     job.irreversible |= irreversible;
                     self.ready.insert(old);
                     return old;
                 }
-                _ => self.finish_job(old, JobResult::Canceled),
+                _ => self.end_job(old, JobResult::Canceled, Spread::No),
             }
         }
         let id = self.next_job;
@@ -154,66 +192,92 @@ impl Engine {
             JobKind::VerifyActive if active == Active::Activating => {}
             JobKind::VerifyActive => self.finish_job(id, JobResult::Dependency),
             JobKind::Stop => self.run_stop(id, unit, active),
-            JobKind::Restart if active.is_down() => self.becomes_start(id),
-            JobKind::Restart if self.waits_for_restart(unit) => self.becomes_start(id),
-            JobKind::Restart => self.run_stop(id, unit, active),
-            JobKind::Reload if active.is_up() => self.run_reload(id, unit),
-            JobKind::Reload if active == Active::Activating => {}
-            JobKind::Reload => self.finish_job(id, JobResult::Invalid),
+            JobKind::Restart | JobKind::TryRestart if active.is_down() => self.becomes_start(id),
+            JobKind::Restart | JobKind::TryRestart => self.run_stop(id, unit, active),
+            JobKind::Reload | JobKind::TryReload if active == Active::Active => self.run_reload(id, unit),
+            JobKind::Reload | JobKind::TryReload if matches!(active, Active::Activating | Active::Reloading) => {}
+            JobKind::Reload | JobKind::TryReload => self.finish_job(id, JobResult::Invalid),
+            JobKind::ReloadOrStart => self.turn_into(id, kind.collapse(active)),
+            JobKind::Nop => self.finish_job(id, JobResult::Done),
         }
     }
 
-    fn waits_for_restart(&self, unit: UnitId) -> bool {
-        self.units.get(unit).is_some_and(|r| r.machine().is_some_and(|m| m.state == crate::machine::State::AutoRestart))
+    fn restart_state(&self, unit: UnitId) -> Option<State> {
+        let state = self.units.get(unit)?.machine()?.state;
+        matches!(state, State::AutoRestart | State::AutoRestartQueued).then_some(state)
     }
 
-    /// The second half of a restart.
-    pub fn becomes_start(&mut self, id: JobId) {
+    fn turn_into(&mut self, id: JobId, kind: JobKind) {
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.kind = JobKind::Start;
+            job.kind = kind;
             job.running = false;
             self.ready.insert(id);
         }
     }
 
+    /// The second half of a restart.
+    pub fn becomes_start(&mut self, id: JobId) {
+        self.turn_into(id, JobKind::Start);
+    }
+
     fn set_running(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.running = true;
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.running = true;
+        let unit = job.unit;
+        let limit = self.units.get(unit).and_then(|runtime| runtime.unit.job_running_timeout).and_then(Span::finite);
+        let now = Instant::now();
+        // Of both limits the one that comes first counts.
+        if let Some(limit) = limit
+            && self.timers.left(TimerKey::Job(id), now).is_none_or(|left| left > limit)
+        {
+            self.timers.arm(TimerKey::Job(id), now, limit);
         }
     }
 
     fn run_start(&mut self, id: JobId, unit: UnitId, active: Active) {
+        let restart = self.restart_state(unit);
         match active {
             Active::Active | Active::Reloading => return self.finish_job(id, JobResult::Done),
             // It is tried again when the unit is down.
             Active::Deactivating => return,
-            Active::Activating if !self.waits_for_restart(unit) => return self.set_running(id),
+            // Whoever asks for it does not want to wait for the restart.
+            Active::Activating if restart == Some(State::AutoRestart) => return self.request_restart(unit),
+            Active::Activating if restart.is_none() => return self.set_running(id),
             Active::Activating | Active::Inactive | Active::Failed => {}
         }
-        if let Some(reason) = self.refuses_start(unit) {
+        if let Some((_, reason)) = self.refuses_start(unit) {
             self.log.warning(&reason);
             return self.finish_job(id, JobResult::Invalid);
         }
-        if let Err(result) = self.check_conditions(unit) {
+        // A restart goes on whatever has become of the conditions.
+        if restart.is_none()
+            && let Err(result) = self.check_conditions(unit)
+        {
             return self.finish_job(id, result);
         }
         if !self.bindings_hold(unit) {
             return self.finish_job(id, JobResult::Dependency);
         }
-        if self.start_limit_hit(unit) {
-            let name = self.name(unit);
-            self.log.error(&format!("{name}: started too often in too short a time, not starting it again"));
-            self.set_running(id);
-            let other = matches!(self.units.get(unit).map(|runtime| &runtime.kind), Some(Kind::Other(_)));
-            let event = match other {
-                true => UnitEvent::Other(KindEvent::StartLimitHit),
-                false => UnitEvent::Service(Event::StartLimitHit),
-            };
-            self.events.push_back((unit, event));
-            return;
-        }
         self.set_running(id);
-        self.begin(unit);
+        if self.start_limit_hit(unit) {
+            self.refuse_start(unit);
+        } else {
+            self.begin(unit);
+        }
+    }
+
+    /// A unit was started too often.
+    fn refuse_start(&mut self, unit: UnitId) {
+        let title = self.title(unit);
+        self.log.error(&format!("{title}: started too often in too short a time, not starting it again"));
+        let event = match self.units.get(unit).map(|runtime| &runtime.kind) {
+            Some(Kind::Other(_)) => UnitEvent::Other(KindEvent::StartLimitHit),
+            _ => UnitEvent::Service(Event::StartLimitHit),
+        };
+        self.events.push_back((unit, event));
+        if let Some(action) = self.units.get(unit).map(|runtime| runtime.unit.start_limit_action) {
+            self.act(action, &format!("{title}: its start limit"));
+        }
     }
 
     /// Units bound to must run already, as far as they are ordered before this one.
@@ -260,7 +324,10 @@ impl Engine {
         if interval.is_zero() || burst == 0 || !is_limited(&runtime.kind) {
             return false;
         }
-        runtime.starts.retain(|start| now.saturating_duration_since(*start) < interval);
+        // The interval begins with the first start that it counts.
+        if runtime.starts.first().is_some_and(|first| now.saturating_duration_since(*first) > interval) {
+            runtime.starts.clear();
+        }
         if runtime.starts.len() >= usize::try_from(burst).unwrap_or(usize::MAX) {
             return true;
         }
@@ -306,18 +373,31 @@ impl Engine {
     }
 
     fn run_reload(&mut self, id: JobId, unit: UnitId) {
-        let can = self.units.get(unit).and_then(|runtime| runtime.unit.service()).is_some_and(|service| {
-            !service.reload.is_empty() || service.kind == ferrite_unit::service::ServiceType::NotifyReload
-        });
-        if !can {
+        if !self.can_reload(unit) {
             return self.finish_job(id, JobResult::Invalid);
         }
         self.set_running(id);
         self.events.push_back((unit, UnitEvent::Service(Event::Reload)));
     }
 
-    /// Ends a job: tells who waits, frees what waited for it, and lets a failure spread to what needs the unit.
+    /// A job takes too long.
+    pub fn job_timed_out(&mut self, id: JobId) {
+        let Some(unit) = self.jobs.get(&id).map(|job| job.unit) else { return };
+        let action = self.units.get(unit).map(|runtime| runtime.unit.job_timeout_action);
+        let title = self.title(unit);
+        self.finish_job(id, JobResult::Timeout);
+        if let Some(action) = action {
+            self.act(action, &format!("{title}: its job took too long, which"));
+        }
+    }
+
+    /// Ends a job, and lets a failure spread to what needs the unit.
     pub fn finish_job(&mut self, id: JobId, result: JobResult) {
+        self.end_job(id, result, Spread::Yes);
+    }
+
+    /// Ends a job: tells who waits, frees what waited for it, and lets a failure spread if asked for.
+    fn end_job(&mut self, id: JobId, result: JobResult, spread: Spread) {
         let mut open = vec![(id, result)];
         while let Some((id, result)) = open.pop() {
             let Some(job) = self.jobs.remove(&id) else { continue };
@@ -330,24 +410,40 @@ impl Engine {
             self.tell_triggering(job.unit);
             self.answer_waiters(&job, result);
             let refused = !matches!(result, JobResult::Done | JobResult::Canceled | JobResult::Failed);
-            if refused && job.kind == JobKind::Start && self.waits_for_restart(job.unit) {
+            if refused && job.kind == JobKind::Start && self.restart_state(job.unit).is_some() {
                 // Its automatic restart came to nothing, and no timer would ever try again.
                 self.events.push_back((job.unit, UnitEvent::Service(Event::Stop)));
             }
-            if result != JobResult::Done && result != JobResult::Skipped && job.kind != JobKind::Stop {
-                for relation in [Relation::RequiredBy, Relation::RequisiteOf, Relation::BoundBy] {
-                    for other in self.units.related(job.unit, relation) {
-                        let Some(other) = self.units.get(other).and_then(|runtime| runtime.job) else { continue };
-                        let starts = |j: &Job| matches!(j.kind, JobKind::Start | JobKind::VerifyActive) && !j.running;
-                        if result != JobResult::Canceled && self.jobs.get(&other).is_some_and(starts) {
-                            open.push((other, JobResult::Dependency));
-                        }
-                    }
-                }
+            if spread == Spread::Yes {
+                open.extend(self.victims(&job, result).into_iter().map(|victim| (victim, JobResult::Dependency)));
+            }
+            if job.kind == JobKind::Start && matches!(result, JobResult::Timeout | JobResult::Dependency) {
+                self.start_after_end(job.unit, Relation::OnFailure);
             }
             self.wake_related(job.unit);
             self.idle_units.insert(job.unit);
+            self.checks.insert(job.unit);
         }
+    }
+
+    /// The start jobs that fail because this job came to nothing.
+    fn victims(&self, job: &Job, result: JobResult) -> Vec<JobId> {
+        let good = matches!(result, JobResult::Done | JobResult::Skipped);
+        let active = self.active(job.unit);
+        let relations: &[Relation] = match job.kind {
+            JobKind::Start | JobKind::VerifyActive if !good => {
+                &[Relation::RequiredBy, Relation::RequisiteOf, Relation::BoundBy]
+            }
+            JobKind::Stop if !good => &[Relation::ConflictedBy],
+            // It ended well, but it is not up, and that is what those rely on.
+            JobKind::Start | JobKind::Reload if active.is_down() => &[Relation::RequisiteOf],
+            _ => &[],
+        };
+        let starts = |id: &JobId| {
+            self.jobs.get(id).is_some_and(|job| matches!(job.kind, JobKind::Start | JobKind::VerifyActive))
+        };
+        let others = relations.iter().flat_map(|relation| self.units.related(job.unit, *relation));
+        others.filter_map(|other| self.units.get(other)?.job).filter(starts).collect()
     }
 
     /// Jobs of units ordered with this one may be able to run now.

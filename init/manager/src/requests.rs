@@ -14,7 +14,7 @@ use crate::jobs::{Active, JobId, JobKind, JobResult, Mode, UnitId};
 use crate::machine::Event;
 use crate::mounts::MountEvent;
 use crate::server::{ClientId, Pending, error};
-use crate::transaction::{Graph, PlanError};
+use crate::transaction::{Fault, Graph, PlanError};
 use crate::units::Kind;
 
 impl Engine {
@@ -189,29 +189,24 @@ impl Engine {
             Ok(job) => (report(JobOutcome::Queued), Some(job)),
             Err(fault) => {
                 let kind = match &fault {
-                    PlanError::Refused(_) => self.refusal_kind(id),
-                    PlanError::Contradiction(_) | PlanError::Cycle(_) | PlanError::Destructive(_) => {
-                        ErrorKind::TransactionFailed
-                    }
+                    PlanError::Refused(Fault::NotFound, _) => ErrorKind::NoSuchUnit,
+                    PlanError::Refused(Fault::Masked, _) => ErrorKind::UnitMasked,
+                    PlanError::Refused(Fault::BadSetting | Fault::Unreadable, _) => ErrorKind::UnitRefuses,
+                    PlanError::Refused(Fault::NotSupported, _) => ErrorKind::NotSupported,
+                    PlanError::Refused(Fault::Other, _)
+                    | PlanError::Contradiction(_)
+                    | PlanError::Cycle(_)
+                    | PlanError::Destructive(_) => ErrorKind::TransactionFailed,
                 };
                 refused(kind, fault.to_string())
             }
         }
     }
 
-    fn can_reload(&self, id: UnitId) -> bool {
+    pub fn can_reload(&self, id: UnitId) -> bool {
         self.units.get(id).and_then(|runtime| runtime.unit.service()).is_some_and(|service| {
             !service.reload.is_empty() || service.kind == ferrite_unit::service::ServiceType::NotifyReload
         })
-    }
-
-    fn refusal_kind(&self, id: UnitId) -> ErrorKind {
-        match self.units.get(id).map(|runtime| &runtime.unit.load) {
-            Some(LoadState::NotFound) => ErrorKind::NoSuchUnit,
-            Some(LoadState::Masked) => ErrorKind::UnitMasked,
-            Some(LoadState::BadSetting(_) | LoadState::Error(_)) => ErrorKind::UnitRefuses,
-            Some(LoadState::Loaded) | None => ErrorKind::TransactionFailed,
-        }
     }
 
     /// What a unit itself does not allow.

@@ -1,19 +1,16 @@
 //! Making the processes of units, signalling them, and what their ends mean.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
 
-use ferrite_unit::service::{NotifyAccess, ServiceType};
-use ferrite_unit::value::Span;
+use ferrite_unit::service::ServiceType;
 
 use crate::child::{self, Invocation};
 use crate::engine::{Engine, Process, Role, UnitEvent, keys};
 use crate::groups::Groups;
-use crate::jobs::UnitId;
+use crate::jobs::{JobKind, UnitId};
 use crate::lifecycle::directive;
-use crate::machine::{ControlKind, Event, Exit, KillStep, MainProcess};
+use crate::machine::{ControlKind, Event, Exit, KillStep, State};
 use crate::mounts::MountEvent;
-use crate::timers::TimerKey;
 use crate::units::{CommandRun, Kind};
 
 /// Bytes of a child's report that are read.
@@ -99,6 +96,7 @@ impl Engine {
             Some(_) => Event::ControlNotMade,
         };
         match self.try_spawn(id, kind, index) {
+            Ok(()) if kind.is_none() => self.events.push_back((id, UnitEvent::Service(Event::MainMade))),
             Ok(()) => {}
             Err(error) => {
                 let title = self.title(id);
@@ -115,12 +113,14 @@ impl Engine {
         let service = runtime.unit.service().ok_or_else(gone)?;
         let list = kind.map_or(service.start.as_slice(), |kind| kind.commands(service));
         let command = list.get(index).ok_or_else(gone)?;
+        let file_variables = crate::variables::of_files(&service.exec)?;
         let invocation = Invocation {
             unit: runtime.unit.name.as_str(),
             exec: &service.exec,
             command,
             as_user: kind.is_none() || kind == Some(ControlKind::Start) || !service.permissions_start_only,
             variables: self.variables(id, kind),
+            file_variables,
             to_kernel_log: self.settings.real_boot,
             oom_score: 0,
             idle: self.idle_gate(service.kind, kind),
@@ -139,7 +139,6 @@ impl Engine {
             start_us: crate::clock::wall_us(),
             ..CommandRun::default()
         };
-        let watchdog = service.watchdog;
         let role = if kind.is_none() { Role::Main } else { Role::Control };
         self.watch_report(child.pid, reader);
         self.processes.insert(child.pid, Process { unit: Some(id), role });
@@ -149,11 +148,6 @@ impl Engine {
                 Some(_) => runtime.control_pid = Some(child.pid),
             }
             runtime.note_command(run);
-        }
-        if kind.is_none()
-            && let Some(Span::Finite(after)) = watchdog
-        {
-            self.timers.arm(TimerKey::Watchdog(id), Instant::now(), after);
         }
         Ok(())
     }
@@ -190,41 +184,12 @@ impl Engine {
             }
             return;
         }
+        if process.role == Role::Main {
+            self.events.push_back((id, UnitEvent::Service(Event::MainNotExecuted)));
+        }
         let title = self.title(id);
         let reason = text.split_once(' ').map_or(text.as_str(), |(_, reason)| reason);
         self.log.error(&format!("{title}: {reason}"));
-    }
-
-    /// What PID 1 itself puts into the environment of a process.
-    pub fn variables(&self, id: UnitId, kind: Option<ControlKind>) -> Vec<(String, String)> {
-        let Some(runtime) = self.units.get(id) else { return Vec::new() };
-        let mut out = vec![("INVOCATION_ID".to_owned(), runtime.invocation.clone())];
-        let mut set = |name: &str, value: String| out.push((name.to_owned(), value));
-        let Some(service) = runtime.unit.service() else { return out };
-        if service.notify_access != NotifyAccess::None {
-            set("NOTIFY_SOCKET", self.settings.notify_socket.clone());
-        }
-        if let Some(Span::Finite(after)) = service.watchdog {
-            set("WATCHDOG_USEC", after.as_micros().to_string());
-        }
-        if kind.is_some()
-            && let Some(pid) = runtime.main_pid
-        {
-            set("MAINPID", pid.to_string());
-        }
-        self.kinds.triggers.get(&id).into_iter().flatten().for_each(|(name, value)| set(name, value.clone()));
-        self.connection_variables(id).into_iter().for_each(|(name, value)| set(&name, value));
-        if matches!(kind, Some(ControlKind::Stop | ControlKind::StopPost))
-            && let Some(machine) = runtime.machine()
-        {
-            set("SERVICE_RESULT", machine.result.as_str().into());
-            if let MainProcess::Ended(exit) = machine.main {
-                let (code, status) = exit_words(exit);
-                set("EXIT_CODE", code.into());
-                set("EXIT_STATUS", status);
-            }
-        }
-        out
     }
 
     /// Makes the process that mounts or unmounts.
@@ -266,15 +231,18 @@ impl Engine {
         if kill.mode == KillMode::None {
             return;
         }
+        let restarts = runtime.job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind == JobKind::Restart);
+        let first = runtime.machine().is_some_and(|machine| machine.state == State::StopSigterm);
         let signal = match step {
+            KillStep::Terminate if restarts && first => kill.restart_signal.unwrap_or(kill.signal),
             KillStep::Terminate => kill.signal,
-            KillStep::Abort => 6,
-            KillStep::Kill => 9,
+            KillStep::Abort => kill.watchdog_signal,
+            KillStep::Kill => kill.final_signal,
         };
         let mut pids: Vec<i32> = [runtime.main_pid, runtime.control_pid].into_iter().flatten().collect();
         let whole = kill.mode == KillMode::ControlGroup || (kill.mode == KillMode::Mixed && step == KillStep::Kill);
         if whole && let Some(group) = &runtime.group {
-            if step == KillStep::Kill {
+            if step == KillStep::Kill && signal == 9 {
                 self.groups.kill(group);
             }
             for (pid, _) in self.groups.processes(group) {
@@ -286,6 +254,7 @@ impl Engine {
         let send_sighup = kill.send_sighup && step == KillStep::Terminate;
         if whole
             && step == KillStep::Kill
+            && signal == 9
             && let Some(runtime) = self.units.get_mut(id)
         {
             runtime.group_killed = true;
@@ -328,17 +297,26 @@ impl Engine {
                 self.log.info(&format!("{title}: process {pid} ({}=) {code}, status {status}", run.directive));
             }
         }
+        let known = [runtime.main_pid, runtime.control_pid].contains(&Some(pid));
         if runtime.main_pid == Some(pid) {
             runtime.main_pid = None;
         }
         if runtime.control_pid == Some(pid) {
             runtime.control_pid = None;
         }
+        if !known && matches!(runtime.kind, Kind::Service(_)) {
+            // A process that was given up before it ended.
+            self.idle_units.insert(id);
+            return;
+        }
         let event = match (&runtime.kind, process.role) {
             (Kind::Mount(_), _) => UnitEvent::Mount(MountEvent::Exited { exit, mounted }),
             (Kind::Other(_), _) => UnitEvent::Other(crate::kinds::KindEvent::Exited(exit)),
             (_, Role::Main) => {
-                self.timers.disarm(TimerKey::Watchdog(id));
+                if let Some(next) = self.pid_of_file(id).filter(|next| *next != pid) {
+                    // It handed over to another process and said so in its PID file.
+                    return self.set_main(id, next);
+                }
                 UnitEvent::Service(Event::MainExited(exit))
             }
             (_, Role::Control | Role::Command(_) | Role::Helper | Role::Trial) => {

@@ -18,6 +18,8 @@ pub enum TimerKey {
     Rest(UnitId),
     /// The time of a timer unit has come.
     Elapse(UnitId),
+    /// Look at a unit again that others ask for too often.
+    Check(UnitId),
     /// A job takes too long.
     Job(JobId),
     /// The boot takes too long.

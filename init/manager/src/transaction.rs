@@ -1,10 +1,11 @@
 //! Planning: which jobs one wish needs, whether they fit together, and in what order they can run. Pure.
 //!
 //! Works on a [`Graph`], so that it can be tested without any unit file. No recursion: no file exhausts the stack.
+//! This half finds the jobs; `consistency` makes them fit.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::jobs::{Active, JobKind, Mode, UnitId, waits};
+use crate::jobs::{Active, JobKind, Mode, UnitId};
 
 /// Relations as the planner follows them, inverse ones included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,14 +63,30 @@ impl Relation {
     }
 }
 
+/// Why a unit cannot take a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Fault {
+    NotFound,
+    BadSetting,
+    Unreadable,
+    Masked,
+    /// This version, or this kind of unit, cannot do it.
+    NotSupported,
+    /// Anything else.
+    Other,
+}
+
 /// What the planner asks about units.
 pub trait Graph {
     /// The units that stand in this relation to a unit.
     fn related(&self, unit: UnitId, relation: Relation) -> Vec<UnitId>;
     /// The active state.
     fn active(&self, unit: UnitId) -> Active;
-    /// Why the unit cannot be started, if so.
-    fn refuses_start(&self, unit: UnitId) -> Option<String>;
+    /// Why the unit cannot take any job but a stop, if so.
+    fn refuses_start(&self, unit: UnitId) -> Option<(Fault, String)>;
+    /// Can a unit of this kind do this at all?
+    fn applies(&self, unit: UnitId, kind: JobKind) -> bool;
     /// The queued job, and whether it may not be replaced.
     fn queued(&self, unit: UnitId) -> Option<(JobKind, bool)>;
     /// The queued job, if it has not begun.
@@ -83,9 +100,9 @@ pub trait Graph {
 /// Why a wish cannot be queued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A unit that is needed cannot be started.
-    #[error("{0}")]
-    Refused(String),
+    /// A unit that is needed cannot take its job.
+    #[error("{1}")]
+    Refused(Fault, String),
     /// Two jobs that both matter contradict each other.
     #[error("transaction needs {0} both started and stopped")]
     Contradiction(String),
@@ -106,298 +123,267 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
-type Key = (UnitId, JobKind);
+/// A job in the making.
+pub(crate) type Key = (UnitId, JobKind);
+
+/// Why a job pulls another one in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pull {
+    pub key: Key,
+    /// It cannot do without.
+    pub matters: bool,
+    /// The other unit is stopped because it conflicts.
+    pub conflicts: bool,
+}
 
 #[derive(Default)]
-struct Item {
-    /// What it pulls in; `true`: it cannot do without.
-    pulls: Vec<(Key, bool)>,
-    broken: Option<String>,
+pub(crate) struct Item {
+    pub pulls: Vec<Pull>,
+    /// Who pulls it in.
+    pub pulled_by: Vec<Key>,
+    broken: Option<(Fault, String)>,
 }
 
 /// Plans one wish.
 pub fn plan(graph: &dyn Graph, unit: UnitId, kind: JobKind, mode: Mode) -> Result<Plan, PlanError> {
-    if matches!(kind, JobKind::Start | JobKind::Restart | JobKind::Reload)
-        && let Some(reason) = graph.refuses_start(unit)
-    {
-        return Err(PlanError::Refused(reason));
-    }
+    let kind = kind.collapse(graph.active(unit));
+    check_mode(graph, unit, kind, mode)?;
     let anchor = (unit, kind);
-    let mut draft = Draft { graph, anchor, items: BTreeMap::new(), notes: Vec::new() };
-    draft.expand(mode);
+    let mut draft = Draft { graph, anchor, mode, items: BTreeMap::new(), notes: Vec::new() };
+    draft.add(anchor);
+    draft.expand(VecDeque::from([anchor]));
     draft.drop_broken()?;
-    if mode == Mode::Isolate {
-        draft.isolate();
+    match mode {
+        Mode::Isolate => draft.isolate(),
+        Mode::Triggering => draft.stop_triggers(),
+        _ => {}
     }
-    let mut jobs = draft.merge()?;
-    draft.break_cycles(&mut jobs)?;
-    draft.drop_redundant(&mut jobs);
-    draft.check_queue(&jobs, mode)?;
+    let jobs = draft.fit()?;
     Ok(Plan { jobs, notes: draft.notes })
 }
 
-struct Draft<'a> {
-    graph: &'a dyn Graph,
-    anchor: Key,
-    items: BTreeMap<Key, Item>,
-    notes: Vec<String>,
-}
-
-/// What a job of a kind pulls in: relation, kind of job, and whether it matters.
-fn pulls(kind: JobKind) -> &'static [(Relation, JobKind, bool)] {
-    match kind {
-        JobKind::Start => &[
-            (Relation::Requires, JobKind::Start, true),
-            (Relation::BindsTo, JobKind::Start, true),
-            (Relation::Requisite, JobKind::VerifyActive, true),
-            (Relation::Wants, JobKind::Start, false),
-            (Relation::Upholds, JobKind::Start, false),
-            (Relation::Conflicts, JobKind::Stop, true),
-            (Relation::ConflictedBy, JobKind::Stop, false),
-        ],
-        JobKind::Stop => &[
-            (Relation::RequiredBy, JobKind::Stop, true),
-            (Relation::RequisiteOf, JobKind::Stop, true),
-            (Relation::BoundBy, JobKind::Stop, true),
-            (Relation::ConsistsOf, JobKind::Stop, true),
-            (Relation::PropagatesStopTo, JobKind::Stop, true),
-        ],
-        JobKind::Restart => &[
-            (Relation::Requires, JobKind::Start, true),
-            (Relation::BindsTo, JobKind::Start, true),
-            (Relation::Requisite, JobKind::VerifyActive, true),
-            (Relation::Wants, JobKind::Start, false),
-            (Relation::Conflicts, JobKind::Stop, true),
-            (Relation::ConflictedBy, JobKind::Stop, false),
-            (Relation::RequiredBy, JobKind::Restart, true),
-            (Relation::BoundBy, JobKind::Restart, true),
-            (Relation::ConsistsOf, JobKind::Restart, true),
-        ],
-        JobKind::Reload => &[(Relation::PropagatesReloadTo, JobKind::Reload, false)],
-        JobKind::VerifyActive => &[],
+fn check_mode(graph: &dyn Graph, unit: UnitId, kind: JobKind, mode: Mode) -> Result<(), PlanError> {
+    let refuse = |text: String| Err(PlanError::Refused(Fault::Other, text));
+    match (mode, kind) {
+        (Mode::Isolate | Mode::RestartDependencies, kind) if kind != JobKind::Start => {
+            refuse("this job mode goes with a start only".into())
+        }
+        (Mode::Triggering, kind) if kind != JobKind::Stop => refuse("this job mode goes with a stop only".into()),
+        _ if kind != JobKind::Nop && !graph.applies(unit, kind) => {
+            let text = format!("job type {} is not applicable for unit {}", kind.as_str(), graph.name(unit));
+            Err(PlanError::Refused(Fault::NotSupported, text))
+        }
+        _ => Ok(()),
     }
 }
 
+pub(crate) struct Draft<'a> {
+    pub graph: &'a dyn Graph,
+    pub anchor: Key,
+    pub mode: Mode,
+    pub items: BTreeMap<Key, Item>,
+    pub notes: Vec<String>,
+}
+
+/// What becomes of a pull that is impossible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// The puller is impossible, too.
+    Must,
+    /// It goes on without.
+    May,
+    /// The same, and the other is stopped because it conflicts.
+    Conflict,
+}
+
+const STARTS: [(Relation, JobKind, Need); 7] = [
+    (Relation::Requires, JobKind::Start, Need::Must),
+    (Relation::BindsTo, JobKind::Start, Need::Must),
+    (Relation::Requisite, JobKind::VerifyActive, Need::Must),
+    (Relation::Wants, JobKind::Start, Need::May),
+    (Relation::Upholds, JobKind::Start, Need::May),
+    (Relation::Conflicts, JobKind::Stop, Need::Conflict),
+    (Relation::ConflictedBy, JobKind::Stop, Need::May),
+];
+const STOPS: [(Relation, JobKind, Need); 5] = [
+    (Relation::RequiredBy, JobKind::Stop, Need::Must),
+    (Relation::RequisiteOf, JobKind::Stop, Need::Must),
+    (Relation::BoundBy, JobKind::Stop, Need::Must),
+    (Relation::ConsistsOf, JobKind::Stop, Need::Must),
+    (Relation::PropagatesStopTo, JobKind::Stop, Need::Must),
+];
+/// Dependents are restarted only if they run.
+const RESTARTS: [(Relation, JobKind, Need); 4] = [
+    (Relation::RequiredBy, JobKind::TryRestart, Need::Must),
+    (Relation::RequisiteOf, JobKind::TryRestart, Need::Must),
+    (Relation::BoundBy, JobKind::TryRestart, Need::Must),
+    (Relation::ConsistsOf, JobKind::TryRestart, Need::Must),
+];
+const RELOADS: [(Relation, JobKind, Need); 1] = [(Relation::PropagatesReloadTo, JobKind::TryReload, Need::May)];
+
 impl Draft<'_> {
-    fn expand(&mut self, mode: Mode) {
-        let mut open = VecDeque::from([self.anchor]);
-        while let Some(key) = open.pop_front() {
-            if self.items.contains_key(&key) {
+    /// Adds everything that these jobs pull in.
+    fn expand(&mut self, mut open: VecDeque<Key>) {
+        let alone = matches!(self.mode, Mode::IgnoreDependencies | Mode::IgnoreRequirements);
+        while let Some(key) = open.pop_front().filter(|_| !alone) {
+            if self.items.get(&key).is_none_or(|item| item.broken.is_some()) {
                 continue;
             }
-            let mut item = Item::default();
-            let (unit, kind) = key;
-            let starts = matches!(kind, JobKind::Start | JobKind::Restart);
-            item.broken = if starts { self.graph.refuses_start(unit) } else { None };
-            if item.broken.is_none() && mode != Mode::IgnoreDependencies {
-                for (relation, wanted, matters) in pulls(kind) {
-                    for other in self.graph.related(unit, *relation) {
-                        // Dependents are restarted or reloaded only if they run.
-                        let only_running = matches!(wanted, JobKind::Restart | JobKind::Reload);
-                        if only_running && self.graph.active(other).is_down() {
-                            continue;
-                        }
-                        item.pulls.push(((other, *wanted), *matters));
-                        open.push_back((other, *wanted));
+            for (relation, wanted, need) in self.tables(key).iter().copied().flatten() {
+                for other in self.graph.related(key.0, *relation) {
+                    // Whether a unit is up matters when the job runs, not now.
+                    let kind = match wanted {
+                        JobKind::VerifyActive => *wanted,
+                        _ => wanted.collapse(self.graph.active(other)),
+                    };
+                    let graceful = *relation == Relation::PropagatesStopTo;
+                    if kind == JobKind::Nop || graceful && self.is_started(other) {
+                        continue;
+                    }
+                    // A unit that cannot do this at all does not count.
+                    if self.graph.applies(other, kind) && self.pull(key, (other, kind), *need) {
+                        open.push_back((other, kind));
                     }
                 }
             }
-            self.items.insert(key, item);
         }
+    }
+
+    fn is_started(&self, unit: UnitId) -> bool {
+        [JobKind::Start, JobKind::Restart].iter().any(|kind| self.items.contains_key(&(unit, *kind)))
+    }
+
+    /// What a job pulls in.
+    fn tables(&self, key: Key) -> &'static [&'static [(Relation, JobKind, Need)]] {
+        match key.1 {
+            JobKind::Start if self.mode == Mode::RestartDependencies => &[&STARTS, &RESTARTS],
+            JobKind::Start => &[&STARTS],
+            JobKind::Stop => &[&STOPS],
+            JobKind::Restart => &[&STARTS, &RESTARTS],
+            JobKind::Reload => &[&RELOADS],
+            _ => &[],
+        }
+    }
+
+    fn add(&mut self, key: Key) {
+        let (unit, kind) = key;
+        let broken = if kind == JobKind::Stop { None } else { self.graph.refuses_start(unit) };
+        self.items.insert(key, Item { broken, ..Item::default() });
+    }
+
+    /// Links two jobs; `true`: the second one is new.
+    fn pull(&mut self, from: Key, to: Key, need: Need) -> bool {
+        let fresh = !self.items.contains_key(&to);
+        if fresh {
+            self.add(to);
+        }
+        let pull = Pull { key: to, matters: need != Need::May, conflicts: need == Need::Conflict };
+        if let Some(item) = self.items.get_mut(&from) {
+            item.pulls.push(pull);
+        }
+        if let Some(item) = self.items.get_mut(&to) {
+            item.pulled_by.push(from);
+        }
+        fresh
     }
 
     /// Drops jobs that cannot work, and what needs them; the wish itself may not be among them.
     fn drop_broken(&mut self) -> Result<(), PlanError> {
-        let mut needing: BTreeMap<Key, Vec<Key>> = BTreeMap::new();
-        for (key, item) in &self.items {
-            for (needed, _) in item.pulls.iter().filter(|(_, matters)| *matters) {
-                needing.entry(*needed).or_default().push(*key);
-            }
-        }
         let broken = |(key, item): (&Key, &Item)| Some((*key, item.broken.clone()?));
-        let mut open: VecDeque<(Key, String)> = self.items.iter().filter_map(broken).collect();
+        let mut open: VecDeque<(Key, (Fault, String))> = self.items.iter().filter_map(broken).collect();
         while let Some((key, reason)) = open.pop_front() {
-            for other in needing.get(&key).into_iter().flatten() {
-                if let Some(item) = self.items.get_mut(other).filter(|item| item.broken.is_none()) {
+            let needing: Vec<Key> = self.needing(key);
+            for other in needing {
+                if let Some(item) = self.items.get_mut(&other).filter(|item| item.broken.is_none()) {
                     item.broken = Some(reason.clone());
-                    open.push_back((*other, reason.clone()));
+                    open.push_back((other, reason.clone()));
                 }
             }
         }
-        if let Some(reason) = self.items.get(&self.anchor).and_then(|item| item.broken.clone()) {
-            return Err(PlanError::Refused(reason));
+        if let Some((fault, text)) = self.items.get(&self.anchor).and_then(|item| item.broken.clone()) {
+            return Err(PlanError::Refused(fault, text));
         }
-        self.items.retain(|_, item| item.broken.is_none());
-        self.drop_unreachable();
+        let gone: Vec<Key> = self.items.iter().filter(|(_, item)| item.broken.is_some()).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.unlink(key);
+        }
         Ok(())
     }
 
-    fn reachable(&self, only_mattering: bool) -> BTreeSet<Key> {
+    /// The jobs that cannot do without this one.
+    fn needing(&self, key: Key) -> Vec<Key> {
+        let Some(item) = self.items.get(&key) else { return Vec::new() };
+        let needs = |other: &&Key| {
+            self.items.get(*other).is_some_and(|item| item.pulls.iter().any(|pull| pull.key == key && pull.matters))
+        };
+        item.pulled_by.iter().filter(needs).copied().collect()
+    }
+
+    /// Takes one job out.
+    pub(crate) fn unlink(&mut self, key: Key) {
+        let Some(item) = self.items.remove(&key) else { return };
+        for pull in item.pulls {
+            if let Some(other) = self.items.get_mut(&pull.key) {
+                other.pulled_by.retain(|other| *other != key);
+            }
+        }
+        for puller in item.pulled_by {
+            if let Some(other) = self.items.get_mut(&puller) {
+                other.pulls.retain(|pull| pull.key != key);
+            }
+        }
+    }
+
+    /// Takes one job out, and those that cannot do without it.
+    pub(crate) fn delete(&mut self, key: Key) {
+        let mut open = vec![key];
+        while let Some(key) = open.pop() {
+            open.extend(self.needing(key));
+            self.unlink(key);
+        }
+    }
+
+    /// The jobs that the wish cannot do without, itself among them.
+    pub(crate) fn mattering(&self) -> BTreeSet<Key> {
         let mut seen = BTreeSet::from([self.anchor]);
         let mut open = VecDeque::from([self.anchor]);
-        while let Some(key) = open.pop_front() {
-            let Some(item) = self.items.get(&key) else { continue };
-            for (other, matters) in &item.pulls {
-                if (*matters || !only_mattering) && self.items.contains_key(other) && seen.insert(*other) {
-                    open.push_back(*other);
+        while let Some(item) = open.pop_front().and_then(|key| self.items.get(&key)) {
+            for pull in item.pulls.iter().filter(|pull| pull.matters) {
+                if seen.insert(pull.key) {
+                    open.push_back(pull.key);
                 }
             }
         }
         seen
     }
 
-    fn drop_unreachable(&mut self) {
-        let seen = self.reachable(false);
-        self.items.retain(|key, _| seen.contains(key));
+    fn has(&self, unit: UnitId) -> bool {
+        self.items.range((unit, JobKind::Start)..=(unit, JobKind::Nop)).next().is_some()
     }
 
     fn isolate(&mut self) {
         let kept: BTreeSet<UnitId> = self.items.keys().map(|(unit, _)| *unit).collect();
-        let anchor = self.anchor;
+        let mut open = VecDeque::new();
         for unit in self.graph.isolated() {
-            if !kept.contains(&unit) {
-                self.items.insert((unit, JobKind::Stop), Item::default());
-                if let Some(item) = self.items.get_mut(&anchor) {
-                    item.pulls.push(((unit, JobKind::Stop), false));
-                }
+            // What is started by a unit that stays may stay as well.
+            let triggers = self.graph.related(unit, Relation::TriggeredBy);
+            let stays = triggers.iter().any(|trigger| kept.contains(trigger));
+            if !self.has(unit) && !stays && self.graph.applies(unit, JobKind::Stop) {
+                self.pull(self.anchor, (unit, JobKind::Stop), Need::May);
+                open.push_back((unit, JobKind::Stop));
             }
         }
+        self.expand(open);
     }
 
-    /// Deletes a job and, as far as it mattered to them, those that pulled it in.
-    fn delete(&mut self, key: Key) {
-        let mut open = vec![key];
-        while let Some(key) = open.pop() {
-            if self.items.remove(&key).is_none() {
-                continue;
-            }
-            let needing = |item: &Item| item.pulls.iter().any(|(other, matters)| *other == key && *matters);
-            open.extend(self.items.iter().filter(|(_, item)| needing(item)).map(|(key, _)| *key));
-        }
-    }
-
-    /// One job a unit. Of two that contradict each other the one goes that does not matter.
-    fn merge(&mut self) -> Result<BTreeMap<UnitId, JobKind>, PlanError> {
-        loop {
-            let matters = self.reachable(true);
-            let mut jobs: BTreeMap<UnitId, JobKind> = BTreeMap::new();
-            let mut clash = None;
-            for (unit, kind) in self.items.keys() {
-                match jobs.get(unit).map(|have| have.merge(*kind)) {
-                    None => {
-                        jobs.insert(*unit, *kind);
-                    }
-                    Some(Some(merged)) => {
-                        jobs.insert(*unit, merged);
-                    }
-                    Some(None) => {
-                        clash = Some(*unit);
-                        break;
-                    }
-                }
-            }
-            let Some(unit) = clash else { return Ok(jobs) };
-            let stop = (unit, JobKind::Stop);
-            let others: Vec<Key> =
-                self.items.keys().filter(|(u, k)| *u == unit && *k != JobKind::Stop).copied().collect();
-            let start_matters = others.iter().any(|key| matters.contains(key));
-            if matters.contains(&stop) && start_matters {
-                return Err(PlanError::Contradiction(self.graph.name(unit)));
-            }
-            let (victims, word) = if matters.contains(&stop) { (others, "starting") } else { (vec![stop], "stopping") };
-            self.notes.push(format!("{}: not {word} it, another job contradicts", self.graph.name(unit)));
-            for victim in victims {
-                self.delete(victim);
-            }
-            self.drop_unreachable();
-        }
-    }
-
-    fn break_cycles(&mut self, jobs: &mut BTreeMap<UnitId, JobKind>) -> Result<(), PlanError> {
-        while let Some(cycle) = find_cycle(self.graph, jobs) {
-            let names = cycle.iter().map(|unit| self.graph.name(*unit)).collect::<Vec<_>>().join(" -> ");
-            let matters: BTreeSet<UnitId> = self.reachable(true).into_iter().map(|(unit, _)| unit).collect();
-            let may_go = |unit: &&UnitId| jobs.contains_key(unit) && !matters.contains(unit);
-            let Some(victim) = cycle.iter().find(may_go).copied() else {
-                return Err(PlanError::Cycle(names));
-            };
-            let name = self.graph.name(victim);
-            self.notes.push(format!("ordering cycle {names}: dropping the job of {name}, which nothing requires"));
-            let keys: Vec<Key> = self.items.keys().filter(|(unit, _)| *unit == victim).copied().collect();
-            for key in keys {
-                self.delete(key);
-            }
-            self.drop_unreachable();
-            *jobs = self.merge()?;
-        }
-        Ok(())
-    }
-
-    fn drop_redundant(&self, jobs: &mut BTreeMap<UnitId, JobKind>) {
-        jobs.retain(|unit, kind| {
-            let nothing_to_do = self.graph.active(*unit).satisfies(*kind);
-            *unit == self.anchor.0
-                || !nothing_to_do
-                || self.graph.queued(*unit).is_some_and(|(k, _)| k.merge(*kind).is_none())
-        });
-    }
-
-    fn check_queue(&self, jobs: &BTreeMap<UnitId, JobKind>, mode: Mode) -> Result<(), PlanError> {
-        for (unit, kind) in jobs {
-            if let Some((queued, irreversible)) = self.graph.queued(*unit)
-                && queued.merge(*kind).is_none()
-                && (irreversible && mode != Mode::ReplaceIrreversibly || mode == Mode::Fail)
-            {
-                return Err(PlanError::Destructive(self.graph.name(*unit)));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Units whose jobs wait for each other in a circle, queued jobs included. Depth-first with an own stack.
-fn find_cycle(graph: &dyn Graph, jobs: &BTreeMap<UnitId, JobKind>) -> Option<Vec<UnitId>> {
-    let mut done: BTreeSet<UnitId> = BTreeSet::new();
-    for start in jobs.keys() {
-        let mut path: Vec<(UnitId, Vec<UnitId>)> = vec![(*start, waits_for(graph, jobs, *start))];
-        let mut on_path = BTreeSet::from([*start]);
-        if done.contains(start) {
-            continue;
-        }
-        while let Some((unit, open)) = path.last_mut() {
-            let unit = *unit;
-            match open.pop() {
-                Some(next) if on_path.contains(&next) => {
-                    return Some(path.iter().map(|(u, _)| *u).skip_while(|u| *u != next).collect());
-                }
-                Some(next) if !done.contains(&next) => {
-                    on_path.insert(next);
-                    path.push((next, waits_for(graph, jobs, next)));
-                }
-                Some(_) => {}
-                None => {
-                    done.insert(unit);
-                    on_path.remove(&unit);
-                    path.pop();
-                }
+    fn stop_triggers(&mut self) {
+        for trigger in self.graph.related(self.anchor.0, Relation::TriggeredBy) {
+            if !self.graph.active(trigger).is_down() && !self.has(trigger) {
+                self.pull(self.anchor, (trigger, JobKind::Stop), Need::May);
+                self.expand(VecDeque::from([(trigger, JobKind::Stop)]));
             }
         }
     }
-    None
-}
-
-fn waits_for(graph: &dyn Graph, jobs: &BTreeMap<UnitId, JobKind>, unit: UnitId) -> Vec<UnitId> {
-    let kind_of = |unit: UnitId| jobs.get(&unit).copied().or_else(|| graph.waiting(unit));
-    let Some(kind) = kind_of(unit) else { return Vec::new() };
-    let mut out = Vec::new();
-    for (relation, after) in [(Relation::After, true), (Relation::Before, false)] {
-        for other in graph.related(unit, relation) {
-            if kind_of(other).is_some_and(|other_kind| waits(kind, other_kind, after)) {
-                out.push(other);
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -409,6 +395,7 @@ mod tests {
         links: Vec<(UnitId, Relation, UnitId)>,
         active: BTreeSet<UnitId>,
         missing: BTreeSet<UnitId>,
+        perpetual: BTreeSet<UnitId>,
         queued: BTreeMap<UnitId, (JobKind, bool)>,
     }
 
@@ -446,8 +433,11 @@ mod tests {
         fn active(&self, unit: UnitId) -> Active {
             if self.active.contains(&unit) { Active::Active } else { Active::Inactive }
         }
-        fn refuses_start(&self, unit: UnitId) -> Option<String> {
-            self.missing.contains(&unit).then(|| format!("u{} not found", unit.0))
+        fn refuses_start(&self, unit: UnitId) -> Option<(Fault, String)> {
+            self.missing.contains(&unit).then(|| (Fault::NotFound, format!("u{} not found", unit.0)))
+        }
+        fn applies(&self, unit: UnitId, kind: JobKind) -> bool {
+            !(kind == JobKind::Stop && self.perpetual.contains(&unit))
         }
         fn queued(&self, unit: UnitId) -> Option<(JobKind, bool)> {
             self.queued.get(&unit).copied()
@@ -482,7 +472,7 @@ mod tests {
     fn a_required_unit_that_is_missing_refuses_the_start() {
         let mut fake = Fake::default().requires(1, 2).requires(2, 3);
         fake.missing.insert(unit(3));
-        assert_eq!(fake.jobs(1, Start), Err(PlanError::Refused("u3 not found".into())));
+        assert_eq!(fake.jobs(1, Start), Err(PlanError::Refused(Fault::NotFound, "u3 not found".into())));
     }
 
     #[test]
@@ -543,6 +533,49 @@ mod tests {
         assert_eq!(fake.jobs(1, Start), Err(PlanError::Destructive("u1".into())));
         fake.queued.insert(unit(1), (Stop, false));
         assert!(fake.jobs(1, Start).is_ok());
+    }
+
+    #[test]
+    fn two_units_that_want_and_follow_each_other_lose_the_second() {
+        let fake = Fake::default().wants(1, 2).wants(2, 1).after(1, 2).after(2, 1);
+        assert_eq!(fake.jobs(1, Start), Ok(vec![(1, Start)]));
+    }
+
+    #[test]
+    fn of_a_wanted_unit_and_one_that_excludes_it_neither_may_win_by_chance() {
+        // Both are only wanted: what is excluded stays down.
+        let fake = Fake::default().wants(1, 2).wants(1, 3).conflicts(3, 2);
+        assert_eq!(fake.jobs(1, Start), Ok(vec![(1, Start), (3, Start)]));
+        // What merely happens to be stopped is started.
+        let fake = Fake::default().wants(1, 2).wants(1, 3).link(2, Relation::Conflicts, Relation::ConflictedBy, 3);
+        assert_eq!(fake.jobs(1, Start), Ok(vec![(1, Start), (2, Start)]));
+    }
+
+    #[test]
+    fn a_unit_that_cannot_be_stopped_is_none_of_the_stops() {
+        let mut fake = Fake::default().requires(1, 2).requires(3, 2);
+        fake.active.extend([unit(1), unit(2), unit(3)]);
+        fake.perpetual.insert(unit(3));
+        assert_eq!(fake.jobs(2, Stop), Ok(vec![(1, Stop), (2, Stop)]));
+        assert!(matches!(fake.jobs(3, Stop), Err(PlanError::Refused(Fault::NotSupported, _))));
+    }
+
+    #[test]
+    fn a_start_may_restart_what_depends_on_it() {
+        let mut fake = Fake::default().requires(1, 2).requires(3, 2);
+        fake.active.extend([unit(1)]);
+        let plan = plan(&fake, unit(2), Start, Mode::RestartDependencies).unwrap();
+        assert_eq!(plan.jobs.into_iter().collect::<Vec<_>>(), [(unit(1), Restart), (unit(2), Start)]);
+    }
+
+    #[test]
+    fn a_wish_that_must_not_hurt_stops_nothing_that_only_happens_to_be_in_the_way() {
+        let mut fake = Fake::default().link(1, Relation::ConflictedBy, Relation::Conflicts, 2);
+        fake.active.insert(unit(2));
+        let jobs = |mode| plan(&fake, unit(1), Start, mode).unwrap().jobs.into_iter().collect::<Vec<_>>();
+        assert_eq!(jobs(Mode::Replace), [(unit(1), Start), (unit(2), Stop)]);
+        assert_eq!(jobs(Mode::Fail), [(unit(1), Start)]);
+        assert_eq!(jobs(Mode::IgnoreRequirements), [(unit(1), Start)]);
     }
 
     #[test]

@@ -1,11 +1,21 @@
-//! The transitions of a service. Pure: one method for each way into a state. The ends of processes are in `endings`.
+//! The transitions of a service. Pure: one method for each way into a state. The ends of processes are in `endings`,
+//! what a service says of itself in `sayings`.
+
+use std::time::Duration;
 
 use ferrite_unit::kill::KillMode;
-use ferrite_unit::service::{Restart, Service, ServiceType, TimeoutMode};
-use ferrite_unit::value::ExitSet;
+use ferrite_unit::service::{ExitType, OomPolicy, Restart, RestartMode, Service, ServiceType, TimeoutMode};
+use ferrite_unit::value::{ExitSet, Span};
 
 use crate::endings::listed;
-use crate::machine::{ControlKind, Effect, Event, KillStep, Machine, MainProcess, Outcome, State, View, timer};
+use crate::machine::{ControlKind, Effect, Event, KillStep, Machine, MainProcess, Outcome, Said, State, View, timer};
+
+/// May a service that goes down come up again by itself?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    Maybe,
+    Never,
+}
 
 /// One step in the making.
 pub(crate) struct Turn<'a> {
@@ -27,38 +37,56 @@ impl Turn<'_> {
             Event::Reload => self.reload(),
             Event::StartLimitHit => self.start_limit_hit(),
             Event::ResetFailed => self.reset_failed(),
+            Event::MainMade => self.main_made(),
             Event::MainExited(exit) => self.main_exited(exit),
             Event::ControlExited(exit) => self.control_exited(exit),
-            Event::MainNotMade => {
-                self.machine.main = MainProcess::Unknown;
-                self.signal(State::StopSigterm, Outcome::Resources)
-            }
-            Event::ControlNotMade => self.control_ended(Outcome::Resources),
+            Event::MainNotMade => self.main_not_made(),
+            Event::ControlNotMade => self.control_not_made(),
             Event::MainExecuted => self.main_executed(),
-            Event::Ready => self.ready(),
-            Event::Reloading => self.reloading(),
+            Event::MainNotExecuted => self.main_reported(),
+            Event::Ready { reloaded } => self.ready(reloaded),
+            Event::Reloading { fresh } => self.reloading(fresh),
             Event::Stopping => self.stopping(),
             Event::MainFound => self.main_found(),
-            Event::MainUnknown => match self.machine.state {
-                State::Start(_) if !self.machine.control => self.enter_start_post(),
+            Event::MainUnknown => self.search_over(),
+            Event::NameTaken => match (self.machine.state, self.service().kind) {
+                (State::Start(_), ServiceType::Dbus) => self.enter_start_post(),
                 _ => None,
             },
             Event::GroupEmpty => self.group_empty(),
             Event::TimedOut => self.timed_out(),
             Event::WatchdogExpired => match self.machine.state {
-                State::StartPost(_) | State::Running | State::Reload(_) | State::ReloadSignal | State::Start(_) => {
-                    self.signal(State::StopWatchdog, Outcome::Watchdog)
+                State::Start(_)
+                | State::StartPost(_)
+                | State::Running
+                | State::Reload(_)
+                | State::ReloadSignal
+                | State::ReloadNotify => self.signal(State::StopWatchdog, Outcome::Watchdog),
+                _ => None,
+            },
+            Event::OomKilled => self.oom_killed(),
+            Event::RestartQueued => {
+                if !matches!(self.machine.state, State::AutoRestart) {
+                    return None;
                 }
+                self.machine.restarts = self.machine.restarts.saturating_add(1);
+                self.machine.restarts_over = false;
+                self.machine.state = State::AutoRestartQueued;
+                self.effects.push(Effect::DisarmTimer);
+                Some(())
+            }
+            Event::RestartRefused => match self.machine.state {
+                State::AutoRestart => self.enter_dead(Outcome::Resources, Again::Never),
                 _ => None,
             },
         }
     }
 
     fn start(&mut self) -> Option<()> {
-        if !matches!(self.machine.state, State::Dead | State::Failed | State::AutoRestart) {
+        if !self.machine.state.is_down() && self.machine.state != State::AutoRestartQueued {
             return None;
         }
-        let restarts = if self.machine.state == State::AutoRestart { self.machine.restarts } else { 0 };
+        let restarts = if self.machine.restarts_over { 0 } else { self.machine.restarts };
         self.machine = Machine { restarts, ..Machine::default() };
         if self.control(ControlKind::Condition, 0) {
             return Some(());
@@ -67,45 +95,52 @@ impl Turn<'_> {
     }
 
     fn start_limit_hit(&mut self) -> Option<()> {
-        if !matches!(self.machine.state, State::Dead | State::Failed | State::AutoRestart) {
+        if !self.machine.state.is_down() && self.machine.state != State::AutoRestartQueued {
             return None;
         }
-        self.note(Outcome::StartLimitHit);
-        self.machine.state = State::Failed;
-        self.effects.push(Effect::DisarmTimer);
-        Some(())
+        self.enter_dead(Outcome::StartLimitHit, Again::Never)
     }
 
     fn reset_failed(&mut self) -> Option<()> {
         if self.machine.state == State::Failed {
-            self.machine.state = State::Dead;
+            self.machine.state = self.dead_state();
         }
         self.machine.result = Outcome::Success;
+        self.machine.reload_result = Outcome::Success;
         self.machine.restarts = 0;
-        self.machine.reload_failed = false;
+        self.machine.restarts_over = false;
         Some(())
     }
 
     fn stop_requested(&mut self) -> Option<()> {
         self.machine.stopped = true;
         match self.machine.state {
-            State::Dead | State::Failed => None,
-            State::AutoRestart => {
-                self.machine.state = State::Dead;
+            State::Dead | State::Failed | State::DeadResourcesPinned => None,
+            // An automatic restart is given up.
+            State::AutoRestart
+            | State::AutoRestartQueued
+            | State::DeadBeforeAutoRestart
+            | State::FailedBeforeAutoRestart => {
+                self.machine.state = self.dead_state();
+                self.machine.restarts_over = true;
                 self.effects.push(Effect::DisarmTimer);
                 Some(())
             }
             // The commands of the start are cut short; what runs is signalled.
-            State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) => {
-                self.signal(State::StopSigterm, Outcome::Success)
-            }
-            State::Reload(_) | State::ReloadSignal => self.signal(State::StopSigterm, Outcome::Success),
+            State::Condition(_)
+            | State::StartPre(_)
+            | State::Start(_)
+            | State::StartPost(_)
+            | State::Reload(_)
+            | State::ReloadSignal
+            | State::ReloadNotify => self.signal(State::StopSigterm, Outcome::Success),
             State::Running | State::Exited => self.enter_stop(Outcome::Success),
             State::Stop(_)
             | State::StopWatchdog
             | State::StopSigterm
             | State::StopSigkill
             | State::StopPost(_)
+            | State::FinalWatchdog
             | State::FinalSigterm
             | State::FinalSigkill => Some(()),
         }
@@ -115,16 +150,22 @@ impl Turn<'_> {
         if !matches!(self.machine.state, State::Running | State::Exited) {
             return None;
         }
-        self.machine.reload_failed = false;
-        if self.service().kind == ServiceType::NotifyReload {
-            self.machine.state = State::ReloadSignal;
+        if matches!(self.machine.said, Said::Reloading | Said::Stopping) {
+            self.machine.said = Said::Nothing;
+        }
+        self.machine.reload_result = Outcome::Success;
+        let signalled = self.service().kind == ServiceType::NotifyReload && self.machine.main == MainProcess::Alive;
+        if signalled {
             self.effects.push(Effect::SignalReload);
-            self.effects.push(timer(self.service().timeout_start()));
+        }
+        if self.control(ControlKind::Reload, 0) {
             return Some(());
         }
-        if !self.control(ControlKind::Reload, 0) {
+        if !signalled {
             return None;
         }
+        self.machine.state = State::ReloadSignal;
+        self.effects.push(timer(self.service().timeout_start()));
         Some(())
     }
 
@@ -149,6 +190,7 @@ impl Turn<'_> {
         true
     }
 
+    /// The first fault of a start is its result.
     pub(crate) fn note(&mut self, outcome: Outcome) {
         if self.machine.result == Outcome::Success {
             self.machine.result = outcome;
@@ -164,66 +206,107 @@ impl Turn<'_> {
 
     pub(crate) fn enter_start(&mut self) -> Option<()> {
         let kind = self.service().kind;
+        self.machine.main = MainProcess::Unknown;
         if kind == ServiceType::Forking {
-            self.control(ControlKind::Start, 0);
-            return Some(());
+            if self.control(ControlKind::Start, 0) {
+                return Some(());
+            }
+            return self.signal(State::StopSigterm, Outcome::Resources);
         }
+        self.machine.state = State::Start(0);
         if self.service().start.is_empty() {
-            return self.enter_start_post();
+            return match kind {
+                ServiceType::Oneshot => self.enter_start_post(),
+                // The file changed under a running start.
+                _ => self.signal(State::StopSigterm, Outcome::Resources),
+            };
         }
         self.machine.main = MainProcess::Alive;
-        self.machine.state = State::Start(0);
-        match kind {
-            ServiceType::Simple | ServiceType::Idle => {
-                self.effects.push(Effect::SpawnMain(0));
+        let limit = match kind {
+            ServiceType::Simple | ServiceType::Idle => Span::Infinite,
+            _ => self.service().timeout_start(),
+        };
+        self.effects.push(timer(limit));
+        self.effects.push(Effect::SpawnMain(0));
+        Some(())
+    }
+
+    /// The main process exists: for the plain types this is the start.
+    fn main_made(&mut self) -> Option<()> {
+        match (self.machine.state, self.service().kind) {
+            // Commands after the start find the program already running.
+            (State::Start(_), ServiceType::Simple | ServiceType::Idle) if self.service().start_post.is_empty() => {
                 self.enter_start_post()
             }
-            ServiceType::Exec
-            | ServiceType::Oneshot
-            | ServiceType::Notify
-            | ServiceType::NotifyReload
-            | ServiceType::Dbus
-            | ServiceType::Forking => {
-                self.effects.push(timer(self.service().timeout_start()));
-                self.effects.push(Effect::SpawnMain(0));
-                Some(())
-            }
+            _ => None,
+        }
+    }
+
+    fn main_reported(&mut self) -> Option<()> {
+        match (self.machine.state, self.service().kind) {
+            (State::Start(_), ServiceType::Simple | ServiceType::Idle) => self.enter_start_post(),
+            _ => None,
+        }
+    }
+
+    fn main_not_made(&mut self) -> Option<()> {
+        self.machine.main = MainProcess::Unknown;
+        match self.machine.state {
+            State::Start(0) => self.signal(State::StopSigterm, Outcome::Resources),
+            _ => self.enter_stop(Outcome::Resources),
         }
     }
 
     pub(crate) fn enter_start_post(&mut self) -> Option<()> {
+        if self.service().watchdog.is_some() {
+            self.effects.push(Effect::ArmWatchdog);
+        }
         if self.control(ControlKind::StartPost, 0) {
             return Some(());
         }
         self.enter_running(Outcome::Success)
     }
 
-    /// Settles in `Running` or `Exited`, or stops, by what is alive.
-    pub(crate) fn enter_running(&mut self, outcome: Outcome) -> Option<()> {
-        self.note(outcome);
-        if outcome != Outcome::Success {
-            return self.signal(State::StopSigterm, outcome);
-        }
-        let alive = match self.machine.main {
-            MainProcess::Alive => true,
-            MainProcess::Ended(_) => false,
-            MainProcess::Unknown => self.view.populated,
-        };
-        if alive {
-            self.machine.state = State::Running;
-            self.effects.push(timer(self.service().runtime_max));
-            Some(())
-        } else if self.service().remain_after_exit {
-            self.machine.state = State::Exited;
-            self.effects.push(Effect::DisarmTimer);
-            Some(())
-        } else {
-            self.enter_stop(Outcome::Success)
+    /// Does the service live on?
+    fn is_good(&self) -> bool {
+        match (self.machine.main, self.service().exit_type) {
+            (MainProcess::Alive, _) => true,
+            (MainProcess::Ended(_), ExitType::Main) => false,
+            (MainProcess::Ended(_), ExitType::Cgroup) | (MainProcess::Unknown, _) => self.view.populated,
         }
     }
 
-    fn enter_stop(&mut self, outcome: Outcome) -> Option<()> {
+    /// Settles in `Running` or `Exited`, or stops, by what is alive and what the service said last.
+    pub(crate) fn enter_running(&mut self, outcome: Outcome) -> Option<()> {
         self.note(outcome);
+        self.machine.control = false;
+        if self.machine.result != Outcome::Success {
+            return self.signal(State::StopSigterm, outcome);
+        }
+        if self.is_good() {
+            return match self.machine.said {
+                Said::Reloading => self.enter_reload_by_notify(),
+                Said::Stopping => self.enter_stop_by_notify(),
+                Said::Nothing | Said::Ready => {
+                    self.machine.state = State::Running;
+                    self.effects.push(timer(self.service().runtime_max));
+                    Some(())
+                }
+            };
+        }
+        if self.service().remain_after_exit {
+            self.machine.state = State::Exited;
+            self.effects.push(Effect::DisarmTimer);
+            self.effects.push(Effect::DisarmWatchdog);
+            return Some(());
+        }
+        self.enter_stop(Outcome::Success)
+    }
+
+    pub(crate) fn enter_stop(&mut self, outcome: Outcome) -> Option<()> {
+        self.note(outcome);
+        self.machine.control = false;
+        self.effects.push(Effect::DisarmWatchdog);
         if self.control(ControlKind::Stop, 0) {
             return Some(());
         }
@@ -231,7 +314,7 @@ impl Turn<'_> {
     }
 
     /// Would a signal reach anything whose end we then see?
-    pub(crate) fn anything_to_wait_for(&self, step: KillStep) -> bool {
+    fn anything_to_wait_for(&self, step: KillStep) -> bool {
         let mode = self.service().kill.mode;
         if mode == KillMode::None {
             return false;
@@ -243,11 +326,13 @@ impl Turn<'_> {
     /// Goes into one of the states that signal and wait; passes on when there is nothing to wait for.
     pub(crate) fn signal(&mut self, state: State, outcome: Outcome) -> Option<()> {
         self.note(outcome);
+        self.effects.push(Effect::DisarmWatchdog);
+        let harsh = self.service().kill.send_sigkill;
         let mut state = state;
         // At most four rounds: term, kill, stop-post, final term, final kill only ever go forward.
-        for _ in 0..4 {
+        for _ in 0..5 {
             let step = match state {
-                State::StopWatchdog => KillStep::Abort,
+                State::StopWatchdog | State::FinalWatchdog => KillStep::Abort,
                 State::StopSigkill | State::FinalSigkill => KillStep::Kill,
                 _ => KillStep::Terminate,
             };
@@ -261,50 +346,61 @@ impl Turn<'_> {
                 self.effects.push(timer(limit));
                 return Some(());
             }
-            let mixed_rest = self.service().kill.mode == KillMode::Mixed
-                && self.service().kill.send_sigkill
-                && self.view.populated
-                && step == KillStep::Terminate;
             state = match state {
-                State::FinalSigterm if mixed_rest => State::FinalSigkill,
-                State::StopSigterm if mixed_rest => State::StopSigkill,
-                State::FinalSigterm | State::FinalSigkill => return self.enter_dead(),
-                _ => {
-                    if self.control(ControlKind::StopPost, 0) {
-                        return Some(());
-                    }
-                    State::FinalSigterm
+                State::StopWatchdog | State::StopSigterm if harsh => State::StopSigkill,
+                State::FinalWatchdog | State::FinalSigterm if harsh => State::FinalSigkill,
+                State::FinalWatchdog | State::FinalSigterm | State::FinalSigkill => {
+                    return self.enter_dead(Outcome::Success, Again::Maybe);
                 }
+                _ if self.control(ControlKind::StopPost, 0) => return Some(()),
+                _ => State::FinalSigterm,
             };
         }
-        self.enter_dead()
+        self.enter_dead(Outcome::Success, Again::Maybe)
     }
 
     pub(crate) fn enter_stop_post(&mut self, outcome: Outcome) -> Option<()> {
         self.note(outcome);
+        self.machine.control = false;
         if self.control(ControlKind::StopPost, 0) {
             return Some(());
         }
         self.signal(State::FinalSigterm, Outcome::Success)
     }
 
-    pub(crate) fn enter_dead(&mut self) -> Option<()> {
-        let end = match self.machine.result {
-            Outcome::Success | Outcome::ExecCondition => State::Dead,
-            _ => State::Failed,
+    pub(crate) fn enter_dead(&mut self, outcome: Outcome, again: Again) -> Option<()> {
+        self.note(outcome);
+        self.machine.control = false;
+        self.effects.push(Effect::DisarmWatchdog);
+        let down = self.dead_state();
+        let (end, between) = match self.machine.result {
+            Outcome::Success => (down, Some(State::DeadBeforeAutoRestart)),
+            Outcome::ExecCondition => (down, None),
+            _ => (State::Failed, Some(State::FailedBeforeAutoRestart)),
         };
-        if self.shall_restart() {
-            self.effects.push(Effect::Ended(end));
-            self.effects.push(Effect::Release);
-            self.effects.push(timer(self.service().restart_delay));
-            self.machine.state = State::AutoRestart;
-            self.machine.restarts = self.machine.restarts.saturating_add(1);
-        } else {
-            self.machine.state = end;
-            self.effects.push(Effect::DisarmTimer);
-            self.effects.push(Effect::Release);
+        let restarts = again == Again::Maybe && !self.view.stop_queued && self.shall_restart();
+        match between.filter(|_| restarts) {
+            Some(between) => {
+                if self.service().restart_mode != RestartMode::Direct {
+                    self.effects.push(Effect::Ended(between));
+                }
+                self.machine.state = State::AutoRestart;
+                self.effects.push(Effect::Release);
+                self.effects.push(timer(self.restart_delay()));
+            }
+            None => {
+                self.machine.state = end;
+                self.machine.restarts_over = true;
+                self.effects.push(Effect::DisarmTimer);
+                self.effects.push(Effect::Release);
+            }
         }
+        self.machine.stopped = false;
         Some(())
+    }
+
+    fn dead_state(&self) -> State {
+        if self.view.pinned { State::DeadResourcesPinned } else { State::Dead }
     }
 
     fn shall_restart(&self) -> bool {
@@ -316,13 +412,13 @@ impl Turn<'_> {
             MainProcess::Unknown | MainProcess::Alive => None,
         };
         let within = |set: &ExitSet| exit.is_some_and(|exit| listed(set, exit));
+        let result = self.machine.result;
         if within(&self.service().restart_prevent) {
             return false;
         }
         if within(&self.service().restart_force) {
-            return true;
+            return self.service().kind != ServiceType::Oneshot || result != Outcome::Success;
         }
-        let result = self.machine.result;
         match self.service().restart {
             Restart::No => false,
             Restart::Always => result != Outcome::ExecCondition,
@@ -334,59 +430,63 @@ impl Turn<'_> {
         }
     }
 
+    /// `RestartSec=`, growing to `RestartMaxDelaySec=` in `RestartSteps=` equal ratios.
+    fn restart_delay(&self) -> Span {
+        let service = self.service();
+        let (Span::Finite(first), Span::Finite(last)) = (service.restart_delay, service.restart_max_delay) else {
+            return service.restart_delay;
+        };
+        let next = if self.machine.restarts_over { 1 } else { self.machine.restarts.saturating_add(1) };
+        if next <= 1 || service.restart_steps == 0 || first.is_zero() || first >= last {
+            return service.restart_delay;
+        }
+        if next > service.restart_steps {
+            return service.restart_max_delay;
+        }
+        let ratio = last.as_secs_f64() / first.as_secs_f64();
+        let exponent = f64::from(next - 1) / f64::from(service.restart_steps);
+        let seconds = first.as_secs_f64() * ratio.powf(exponent);
+        Duration::try_from_secs_f64(seconds).map_or(service.restart_max_delay, Span::Finite)
+    }
+
     fn main_executed(&mut self) -> Option<()> {
         match (self.machine.state, self.service().kind) {
-            (State::Start(_), ServiceType::Exec) => self.enter_start_post(),
-            _ => None,
+            (State::Start(_), ServiceType::Exec | ServiceType::Dbus) => self.enter_start_post(),
+            _ => self.main_reported(),
         }
     }
 
     fn main_found(&mut self) -> Option<()> {
         self.machine.main = MainProcess::Alive;
-        match (self.machine.state, self.service().kind) {
-            (State::Start(_), ServiceType::Forking) if !self.machine.control => self.enter_start_post(),
-            _ => Some(()),
-        }
+        self.search_over().or(Some(()))
     }
 
-    fn ready(&mut self) -> Option<()> {
+    /// The search for the main process is over, with or without success.
+    fn search_over(&mut self) -> Option<()> {
         match self.machine.state {
-            State::Start(_) if self.service().kind.notifies() => self.enter_start_post(),
-            State::ReloadSignal => self.enter_running(Outcome::Success),
+            State::Start(_) if !self.machine.control && self.service().kind == ServiceType::Forking => {
+                self.enter_start_post()
+            }
+            State::StartPost(_) if !self.machine.control => self.enter_running(Outcome::Success),
             _ => None,
         }
     }
 
-    fn reloading(&mut self) -> Option<()> {
-        if self.machine.state != State::Running {
-            return None;
-        }
-        self.machine.state = State::ReloadSignal;
-        self.effects.push(timer(self.service().timeout_start()));
-        Some(())
-    }
-
-    fn stopping(&mut self) -> Option<()> {
-        if !matches!(self.machine.state, State::Running | State::ReloadSignal) {
-            return None;
-        }
-        self.machine.state = State::StopSigterm;
-        self.effects.push(timer(self.service().timeout_stop));
-        Some(())
-    }
-
     fn group_empty(&mut self) -> Option<()> {
         let alone = self.machine.main != MainProcess::Alive && !self.machine.control;
+        let searching = self.service().pid_file.is_some() && alone;
         match self.machine.state {
-            State::Start(_) if alone && self.service().kind != ServiceType::Exec => {
-                // A forking service that left nothing behind, or a notifying one that went away silently.
-                self.enter_stop_post(Outcome::Protocol)
-            }
-            State::Running if alone => self.enter_running(Outcome::Success),
+            State::Start(_) if alone && self.service().kind.notifies() => self.enter_stop_post(Outcome::Protocol),
+            State::Start(_) if alone && self.service().exit_type == ExitType::Cgroup => self.enter_start_post(),
+            State::Start(_) if searching => self.enter_stop_post(Outcome::Protocol),
+            State::StartPost(_) if searching => self.enter_stop(Outcome::Protocol),
+            State::Running => self.enter_running(Outcome::Success),
             State::StopWatchdog | State::StopSigterm | State::StopSigkill if alone => {
                 self.enter_stop_post(Outcome::Success)
             }
-            State::FinalSigterm | State::FinalSigkill if alone => self.enter_dead(),
+            State::StopPost(_) | State::FinalWatchdog | State::FinalSigterm | State::FinalSigkill if alone => {
+                self.enter_dead(Outcome::Success, Again::Maybe)
+            }
             _ => None,
         }
     }
@@ -394,61 +494,87 @@ impl Turn<'_> {
     fn timed_out(&mut self) -> Option<()> {
         let start_mode = self.service().timeout_start_mode;
         let stop_mode = self.service().timeout_stop_mode;
-        let kill_allowed = self.service().kill.send_sigkill;
+        let harsh = self.service().kill.send_sigkill;
         match self.machine.state {
-            State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) => {
-                self.signal(stop_state(start_mode), Outcome::Timeout)
-            }
+            State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) => self.force(start_mode),
             State::Running => self.enter_stop(Outcome::Timeout),
-            State::Reload(_) => {
-                self.machine.control = false;
-                self.machine.reload_failed = true;
+            State::Reload(_) | State::ReloadSignal | State::ReloadNotify => {
                 self.effects.push(Effect::KillControl);
-                let outcome = self.machine.result;
-                self.enter_running(outcome)
-            }
-            State::ReloadSignal => {
-                self.machine.reload_failed = true;
+                self.machine.reload_result = Outcome::Timeout;
+                self.machine.said = Said::Nothing;
                 self.enter_running(Outcome::Success)
             }
-            State::Stop(_) => self.signal(stop_state(stop_mode), Outcome::Timeout),
+            State::Stop(_) => self.force(stop_mode),
             State::StopSigterm if stop_mode == TimeoutMode::Abort => self.signal(State::StopWatchdog, Outcome::Timeout),
-            State::StopWatchdog | State::StopSigterm if kill_allowed => {
-                self.signal(State::StopSigkill, Outcome::Timeout)
+            State::StopWatchdog | State::StopSigterm if harsh => self.signal(State::StopSigkill, Outcome::Timeout),
+            State::StopWatchdog | State::StopSigterm | State::StopSigkill => self.enter_stop_post(Outcome::Timeout),
+            State::StopPost(_) => match stop_mode {
+                TimeoutMode::Terminate => self.signal(State::FinalSigterm, Outcome::Timeout),
+                TimeoutMode::Abort => self.signal(State::FinalWatchdog, Outcome::Timeout),
+                TimeoutMode::Kill if harsh => self.signal(State::FinalSigkill, Outcome::Timeout),
+                TimeoutMode::Kill => self.enter_dead(Outcome::Timeout, Again::Never),
+            },
+            State::FinalSigterm if stop_mode == TimeoutMode::Abort => {
+                self.signal(State::FinalWatchdog, Outcome::Timeout)
             }
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill => {
-                self.forget();
-                self.enter_stop_post(Outcome::Timeout)
-            }
-            State::StopPost(_) => self.signal(State::FinalSigterm, Outcome::Timeout),
-            State::FinalSigterm if kill_allowed => self.signal(State::FinalSigkill, Outcome::Timeout),
-            State::FinalSigterm | State::FinalSigkill => {
-                self.note(Outcome::Timeout);
-                self.forget();
-                self.machine.stopped = true;
-                self.enter_dead()
-            }
+            State::FinalWatchdog | State::FinalSigterm if harsh => self.signal(State::FinalSigkill, Outcome::Timeout),
+            State::FinalWatchdog | State::FinalSigterm => self.enter_dead(Outcome::Timeout, Again::Never),
+            State::FinalSigkill => self.enter_dead(Outcome::Timeout, Again::Maybe),
             State::AutoRestart => {
                 self.effects.push(Effect::RequestRestart);
                 Some(())
             }
-            State::Dead | State::Exited | State::Failed => None,
+            State::Dead
+            | State::Exited
+            | State::Failed
+            | State::DeadBeforeAutoRestart
+            | State::FailedBeforeAutoRestart
+            | State::DeadResourcesPinned
+            | State::AutoRestartQueued => None,
         }
     }
 
-    /// Gives processes up that did not even end by SIGKILL.
-    fn forget(&mut self) {
-        self.machine.control = false;
-        if self.machine.main == MainProcess::Alive {
-            self.machine.main = MainProcess::Unknown;
+    /// A start or stop took too long.
+    fn force(&mut self, mode: TimeoutMode) -> Option<()> {
+        match mode {
+            TimeoutMode::Terminate => self.signal(State::StopSigterm, Outcome::Timeout),
+            TimeoutMode::Abort => self.signal(State::StopWatchdog, Outcome::Timeout),
+            TimeoutMode::Kill if self.service().kill.send_sigkill => self.signal(State::StopSigkill, Outcome::Timeout),
+            TimeoutMode::Kill => self.enter_stop_post(Outcome::Timeout),
         }
     }
-}
 
-fn stop_state(mode: TimeoutMode) -> State {
-    match mode {
-        TimeoutMode::Terminate => State::StopSigterm,
-        TimeoutMode::Abort => State::StopWatchdog,
-        TimeoutMode::Kill => State::StopSigkill,
+    fn oom_killed(&mut self) -> Option<()> {
+        let policy = self.service().oom_policy;
+        let outcome = Outcome::OomKill;
+        if policy == OomPolicy::Continue {
+            return None;
+        }
+        match (self.machine.state, policy) {
+            (State::Running | State::Exited, OomPolicy::Stop) => self.enter_stop(outcome),
+            (
+                State::Condition(_)
+                | State::StartPre(_)
+                | State::Start(_)
+                | State::StartPost(_)
+                | State::Stop(_)
+                | State::Reload(_)
+                | State::ReloadSignal
+                | State::ReloadNotify,
+                OomPolicy::Stop,
+            ) => self.signal(State::StopSigterm, outcome),
+            (state, _) if state.is_stop_signal() && state != State::StopSigkill => {
+                self.signal(State::StopSigkill, outcome)
+            }
+            (State::StopPost(_) | State::FinalWatchdog | State::FinalSigterm, _) => {
+                self.signal(State::FinalSigkill, outcome)
+            }
+            (State::StopSigkill | State::FinalSigkill, _) => {
+                self.note(outcome);
+                Some(())
+            }
+            (state, _) if state.is_down() || matches!(state, State::AutoRestart | State::AutoRestartQueued) => None,
+            (_, _) => self.signal(State::StopSigkill, outcome),
+        }
     }
 }

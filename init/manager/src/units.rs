@@ -1,11 +1,13 @@
 //! The table of units: what was loaded, what runs of it, and how the units are linked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use ferrite_unit::service::NotifyAccess;
 use ferrite_unit::{Dependency, Unit, UnitName};
 
 use crate::draft::Sources;
+use crate::file_store::Stored;
 use crate::jobs::{Active, JobId, UnitId};
 use crate::kinds::KindState;
 use crate::machine::{Machine, State};
@@ -114,6 +116,20 @@ pub struct Runtime {
     pub control_pid: Option<i32>,
     /// `STATUS=`.
     pub status_text: String,
+    /// `ERRNO=`.
+    pub status_errno: i32,
+    /// `NOTIFYACCESS=`, in place of the setting.
+    pub notify_access: Option<NotifyAccess>,
+    /// `WATCHDOG_USEC=`, in place of the setting.
+    pub watchdog_override: Option<Duration>,
+    /// When the last reload was asked for, in microseconds of the monotonic clock.
+    pub reload_began_us: u64,
+    /// Its end started another unit, which may ask how it ended: it is kept until something else happens to it.
+    pub spared: bool,
+    /// Files that it stored with PID 1.
+    pub stored: Vec<Stored>,
+    /// When jobs were queued because other units were up or down, for a limit.
+    pub automatic_jobs: Vec<Instant>,
     /// The last starts, for the limit.
     pub starts: Vec<Instant>,
     /// Identifies the running start.
@@ -148,6 +164,13 @@ impl Runtime {
             main_pid: None,
             control_pid: None,
             status_text: String::new(),
+            status_errno: 0,
+            notify_access: None,
+            watchdog_override: None,
+            reload_began_us: 0,
+            spared: false,
+            stored: Vec::new(),
+            automatic_jobs: Vec::new(),
             starts: Vec::new(),
             invocation: String::new(),
             commands: Vec::new(),
@@ -235,19 +258,23 @@ fn is_idle(service: &ferrite_unit::service::Service) -> bool {
 /// An idle service counts as started as soon as its start began, so that nothing waits for it.
 fn service_active(machine: &Machine, idle: bool) -> Active {
     match machine.state {
-        State::Dead => Active::Inactive,
-        State::Failed => Active::Failed,
+        State::Dead | State::DeadBeforeAutoRestart | State::DeadResourcesPinned => Active::Inactive,
+        State::Failed | State::FailedBeforeAutoRestart => Active::Failed,
         State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) if idle => Active::Active,
-        State::Condition(_) | State::StartPre(_) | State::Start(_) | State::StartPost(_) | State::AutoRestart => {
-            Active::Activating
-        }
+        State::Condition(_)
+        | State::StartPre(_)
+        | State::Start(_)
+        | State::StartPost(_)
+        | State::AutoRestart
+        | State::AutoRestartQueued => Active::Activating,
         State::Running | State::Exited => Active::Active,
-        State::Reload(_) | State::ReloadSignal => Active::Reloading,
+        State::Reload(_) | State::ReloadSignal | State::ReloadNotify => Active::Reloading,
         State::Stop(_)
         | State::StopWatchdog
         | State::StopSigterm
         | State::StopSigkill
         | State::StopPost(_)
+        | State::FinalWatchdog
         | State::FinalSigterm
         | State::FinalSigkill => Active::Deactivating,
     }
@@ -378,10 +405,6 @@ impl Table {
             return;
         }
         self.refer(from, to);
-        if matches!(dependency, Dependency::OnFailure | Dependency::OnSuccess) {
-            // What is started at the end of another unit may ask how that one ended.
-            self.refer(to, from);
-        }
         if let Some(relation) = relation(dependency) {
             self.relate(from, relation, to);
         }

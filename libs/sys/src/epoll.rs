@@ -28,6 +28,11 @@ impl Epoll {
         Ok(epoll::add(&self.file, file, EventData::new_u64(key), EventFlags::IN)?)
     }
 
+    /// Watches for the other side to hang up, and for nothing else.
+    pub fn add_hang_up(&self, file: impl AsFd, key: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.file, file, EventData::new_u64(key), EventFlags::empty())?)
+    }
+
     /// Watches a file that signals by an exceptional condition, such as /proc/self/mountinfo.
     pub fn add_urgent(&self, file: impl AsFd, key: u64) -> io::Result<()> {
         Ok(epoll::add(&self.file, file, EventData::new_u64(key), EventFlags::PRI)?)

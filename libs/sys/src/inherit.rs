@@ -36,6 +36,14 @@ pub fn inode(file: impl AsFd) -> u64 {
     rustix::fs::fstat(file).map_or(0, |stat| stat.st_ino)
 }
 
+/// Do both numbers lead to the same object?
+pub fn same_file(a: impl AsFd, b: impl AsFd) -> bool {
+    match (rustix::fs::fstat(a), rustix::fs::fstat(b)) {
+        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+        _ => false,
+    }
+}
+
 /// The files that were open when this program began.
 #[derive(Debug)]
 pub struct Inherited {

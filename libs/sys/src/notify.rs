@@ -19,6 +19,8 @@ pub struct Message {
     pub bytes: Vec<u8>,
     /// The sender's process id, told by the kernel.
     pub pid: i32,
+    /// The sender's user id, told by the kernel.
+    pub uid: u32,
     /// The files that came along; dropping them closes them.
     pub files: Vec<OwnedFd>,
 }
@@ -45,7 +47,7 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<Message>> {
     let mut buffer = [0; MESSAGE_MAX];
     let mut parts = [IoSliceMut::new(&mut buffer)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let mut message = Message { bytes: Vec::new(), pid: 0, files: Vec::new() };
+    let mut message = Message { bytes: Vec::new(), pid: 0, uid: u32::MAX, files: Vec::new() };
     let length = match recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags) {
         Ok(received) => {
             for part in received.cmsgs()? {
@@ -54,7 +56,10 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<Message>> {
                         // SAFETY: the kernel has just made these descriptors for us, nobody else owns them.
                         message.files.extend(files.into_iter().map(|file| unsafe { OwnedFd::from_raw_fd(file) }));
                     }
-                    ControlMessageOwned::ScmCredentials(sender) => message.pid = sender.pid(),
+                    ControlMessageOwned::ScmCredentials(sender) => {
+                        message.pid = sender.pid();
+                        message.uid = sender.uid();
+                    }
                     _ => {}
                 }
             }

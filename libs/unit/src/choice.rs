@@ -99,6 +99,11 @@ pub enum NotifyAccess {
 }
 
 impl NotifyAccess {
+    /// The value of a word.
+    pub fn parse(text: &str) -> Option<NotifyAccess> {
+        Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+    }
+
     pub(crate) const NAMES: [(&'static str, NotifyAccess); 4] = [
         ("none", NotifyAccess::None),
         ("main", NotifyAccess::Main),

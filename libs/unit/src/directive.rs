@@ -142,7 +142,7 @@ const SANDBOX: [&str; 71] = [
 ];
 
 /// Directives of systemd 257 in the sections of units that have no effect yet, apart from [`SANDBOX`].
-const KNOWN: [&str; 121] = [
+const KNOWN: [&str; 120] = [
     "AllowIsolate",
     "AllowedCPUs",
     "AllowedMemoryNodes",
@@ -263,7 +263,6 @@ const KNOWN: [&str; 121] = [
     "USBFunctionStrings",
     "UtmpIdentifier",
     "UtmpMode",
-    "WatchdogSignal",
 ];
 
 /// What we know of a directive without effect.

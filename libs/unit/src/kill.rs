@@ -28,6 +28,8 @@ pub struct Kill {
     pub restart_signal: Option<i32>,
     /// `FinalKillSignal=`.
     pub final_signal: i32,
+    /// `WatchdogSignal=`.
+    pub watchdog_signal: i32,
     /// `SendSIGKILL=`.
     pub send_sigkill: bool,
     /// `SendSIGHUP=`.
@@ -41,6 +43,7 @@ impl Default for Kill {
             signal: 15,
             restart_signal: None,
             final_signal: 9,
+            watchdog_signal: 6,
             send_sigkill: true,
             send_sighup: false,
         }
@@ -68,6 +71,10 @@ pub(crate) const TABLE: Table<Kill> = &[
     }),
     ("FinalKillSignal", |kill, value| {
         kill.final_signal = signal(value.raw)?;
+        Ok(())
+    }),
+    ("WatchdogSignal", |kill, value| {
+        kill.watchdog_signal = signal(value.raw)?;
         Ok(())
     }),
     ("SendSIGKILL", |kill, value| {

@@ -75,14 +75,8 @@ impl Engine {
     /// Forgets a unit of which nothing runs.
     pub fn forget(&mut self, id: UnitId) {
         self.drop_group(id);
-        let keys: [fn(UnitId) -> TimerKey; 6] = [
-            TimerKey::Unit,
-            TimerKey::Watchdog,
-            TimerKey::PidFile,
-            TimerKey::Check,
-            TimerKey::Rest,
-            TimerKey::Elapse,
-        ];
+        let keys: [fn(UnitId) -> TimerKey; 6] =
+            [TimerKey::Unit, TimerKey::Watchdog, TimerKey::PidFile, TimerKey::Check, TimerKey::Rest, TimerKey::Elapse];
         for key in keys {
             self.timers.disarm(key(id));
         }

@@ -1,4 +1,4 @@
-//! Making the jobs of a transaction fit together: what does nothing goes, cycles are broken, contradictions are settled.
+//! Making the jobs of a transaction fit together: what does nothing goes, cycles are broken, contradictions settled.
 //! Pure; the second half of `transaction`.
 
 use std::collections::{BTreeMap, BTreeSet};

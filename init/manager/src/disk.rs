@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::rc::Rc;
 
 use ferrite_unit::file::FILE_MAX;
-use ferrite_unit::{Files, Stamp};
+use ferrite_unit::names::NameMap;
+use ferrite_unit::{Files, LoadPath, Stamp};
 
 /// Names in one directory at most.
 const NAMES_MAX: usize = 20_000;
@@ -16,15 +18,17 @@ const NAMES_MAX: usize = 20_000;
 #[derive(Debug, Default)]
 pub struct Disk {
     directories: RefCell<BTreeMap<String, Listing>>,
-    link_names: RefCell<BTreeMap<String, Vec<String>>>,
-    stamps: RefCell<BTreeMap<String, Option<Stamp>>>,
     links: RefCell<BTreeMap<String, Option<String>>>,
+    names: RefCell<Option<Rc<NameMap>>>,
+    stamps: RefCell<BTreeMap<String, Option<Stamp>>>,
 }
 
 /// The names in a directory, sorted.
 #[derive(Debug, Default)]
 struct Listing {
     names: Vec<String>,
+    /// Those that are symbolic links.
+    links: Vec<String>,
     /// A name that is not here is not there either.
     whole: bool,
 }
@@ -35,19 +39,27 @@ impl Listing {
             Ok(entries) => entries,
             Err(error) => {
                 let whole = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-                return Listing { names: Vec::new(), whole };
+                return Listing { names: Vec::new(), links: Vec::new(), whole };
             }
         };
-        let mut listing = Listing { names: Vec::new(), whole: true };
+        let mut listing = Listing { names: Vec::new(), links: Vec::new(), whole: true };
         for entry in entries {
-            match entry.map(|entry| entry.file_name().into_string()) {
-                Ok(Ok(name)) if listing.names.len() < NAMES_MAX => listing.names.push(name),
+            // The kind of an entry comes along with its name.
+            let linked = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            match entry.map(|entry| (linked(&entry), entry.file_name().into_string())) {
+                Ok((link, Ok(name))) if listing.names.len() < NAMES_MAX => {
+                    if link {
+                        listing.links.push(name.clone());
+                    }
+                    listing.names.push(name);
+                }
                 // No unit has a name that is no text.
-                Ok(Err(_)) => {}
-                Ok(Ok(_)) | Err(_) => listing.whole = false,
+                Ok((_, Err(_))) => {}
+                Ok((_, Ok(_))) | Err(_) => listing.whole = false,
             }
         }
         listing.names.sort();
+        listing.links.sort();
         listing
     }
 
@@ -62,9 +74,9 @@ impl Disk {
     /// Forgets what was seen; call before loading what may have changed.
     pub fn forget(&self) {
         self.directories.borrow_mut().clear();
-        self.link_names.borrow_mut().clear();
-        self.stamps.borrow_mut().clear();
         self.links.borrow_mut().clear();
+        *self.names.borrow_mut() = None;
+        self.stamps.borrow_mut().clear();
     }
 
     /// Is this name in its directory? Known directories are not read again.
@@ -79,7 +91,7 @@ impl Disk {
             return look(known);
         }
         if self.is_missing(directory) {
-            return look(&Listing { names: Vec::new(), whole: true });
+            return look(&Listing { names: Vec::new(), links: Vec::new(), whole: true });
         }
         let listing = Listing::read(directory);
         let seen = look(&listing);
@@ -163,12 +175,15 @@ impl Files for Disk {
     }
 
     fn links(&self, directory: &str) -> Vec<String> {
-        if let Some(known) = self.link_names.borrow().get(directory) {
+        self.listing(directory, |listing| listing.links.clone())
+    }
+
+    fn names(&self, path: &LoadPath) -> Rc<NameMap> {
+        if let Some(known) = &*self.names.borrow() {
             return known.clone();
         }
-        let mut names = self.list(directory);
-        names.retain(|name| self.link(&format!("{directory}/{name}")).is_some());
-        self.link_names.borrow_mut().insert(directory.to_owned(), names.clone());
+        let names = Rc::new(NameMap::build(path, self));
+        *self.names.borrow_mut() = Some(names.clone());
         names
     }
 }

@@ -7,17 +7,24 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use ferrite_files::Root;
 use ferrite_unit::file::FILE_MAX;
 use ferrite_unit::graph::{Graph, Node};
 use ferrite_unit::load::DeviceUnits;
+use ferrite_unit::names::NameMap;
+use ferrite_unit::resources::Totals;
 use ferrite_unit::specifier::Host;
 use ferrite_unit::{Files, LoadPath, Loader, UnitName, show};
 
 /// The machine id in a root that has none, as an image before its first boot.
 const NO_MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// What shares such as `MemoryMax=10%` are shares of in a root that is not this machine's: one answer everywhere. The
+/// numbers are those of a machine of 24 GiB, on which systemd was asked the same.
+const NOMINAL: Totals = Totals { memory: 25_276_497_920, tasks: 192_728, page: 4096 };
 
 #[derive(Debug, Default)]
 struct Options {
@@ -46,8 +53,12 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
 pub fn dump(arguments: impl Iterator<Item = String>, unit_path: Option<&str>) -> Result<()> {
     let options = options(arguments)?;
     let place = options.root.clone().unwrap_or_else(|| "/".into());
-    let root =
-        Below { root: Root::open(Path::new(&place))?, directories: RefCell::default(), links: RefCell::default() };
+    let root = Below {
+        root: Root::open(Path::new(&place))?,
+        directories: RefCell::default(),
+        links: RefCell::default(),
+        names: RefCell::default(),
+    };
     let path = unit_path.map_or_else(LoadPath::default, LoadPath::parse);
     let host = host(&root, options.root.is_some());
     let mut graph = Graph::default();
@@ -98,7 +109,7 @@ fn print(out: &mut impl Write, graph: &Graph, node: &Node, json: bool) -> Result
     written.context("writing the units")
 }
 
-/// What specifiers say about the machine; a root that does not run has its own machine id and os-release.
+/// What specifiers and shares say about the machine; a root that does not run has its own machine id and os-release.
 fn host(root: &Below, other_root: bool) -> Host {
     let mut host = crate::host::read();
     if !other_root {
@@ -108,6 +119,7 @@ fn host(root: &Below, other_root: bool) -> Host {
         let bytes = root.read(path).and_then(Result::ok).unwrap_or_default();
         String::from_utf8_lossy(&bytes).trim().to_owned()
     };
+    host.totals = NOMINAL;
     host.machine_id = Some(text("/etc/machine-id")).filter(|id| id.len() == 32).unwrap_or(NO_MACHINE_ID.into());
     let release = Some(text("/etc/os-release")).filter(|text| !text.is_empty());
     host.os_release = ferrite_unit::environment::parse_file(&release.unwrap_or_else(|| text("/usr/lib/os-release")));
@@ -119,6 +131,7 @@ struct Below {
     root: Root,
     directories: RefCell<BTreeMap<String, Vec<String>>>,
     links: RefCell<BTreeMap<String, Option<String>>>,
+    names: RefCell<Option<Rc<NameMap>>>,
 }
 
 impl Files for Below {
@@ -142,6 +155,15 @@ impl Files for Below {
         }
         let names = self.root.list(directory).unwrap_or_default();
         self.directories.borrow_mut().insert(directory.to_owned(), names.clone());
+        names
+    }
+
+    fn names(&self, path: &LoadPath) -> Rc<NameMap> {
+        if let Some(known) = &*self.names.borrow() {
+            return known.clone();
+        }
+        let names = Rc::new(NameMap::build(path, self));
+        *self.names.borrow_mut() = Some(names.clone());
         names
     }
 }

@@ -112,7 +112,7 @@ impl Graph {
         let mut name = node.unit.name.clone();
         let mut unit = None;
         // A name may lead to another one, never to more than a few.
-        for _ in 0..crate::load::LINKS_MAX {
+        for _ in 0..crate::names::LINKS_MAX {
             match loader.load(&name) {
                 Loaded::Alias(other) => name = other,
                 Loaded::Unit(loaded) => {

@@ -22,8 +22,9 @@ impl Files for Memory {
         None
     }
 
-    fn list(&self, _: &str) -> Vec<String> {
-        Vec::new()
+    fn list(&self, directory: &str) -> Vec<String> {
+        let names = self.0.keys().filter_map(|path| path.strip_prefix(directory)?.strip_prefix('/'));
+        names.map(str::to_owned).collect()
     }
 }
 

@@ -28,6 +28,7 @@ pub mod kill;
 pub mod load;
 pub mod mount;
 pub mod name;
+pub mod names;
 pub mod path;
 pub mod resources;
 pub mod sandbox;
@@ -47,6 +48,7 @@ pub mod value;
 pub mod words;
 pub mod zone;
 
+mod controllers;
 mod defaults;
 mod directive;
 mod implied;

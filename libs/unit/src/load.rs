@@ -2,20 +2,21 @@
 //!
 //! Pure: files are read by whoever implements [`Files`]. Links are followed by name only.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
 
 use crate::action::EmergencyAction;
 use crate::dependency::{Dependency, Origin};
 use crate::file::{ParsedFile, Problem, parse};
 use crate::name::{UnitKind, UnitName};
+use crate::names::{NameMap, family, is_masked};
 use crate::specifier::Host;
 use crate::unit::{Config, LoadState, Unit};
 use crate::{defaults, implied};
 
 /// Drop-ins of one unit at most.
 pub const DROP_INS_MAX: usize = 512;
-/// Links followed from one name to its file.
-pub(crate) const LINKS_MAX: usize = 8;
 
 /// What tells one version of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +48,10 @@ pub trait Files {
         let mut names = self.list(directory);
         names.retain(|name| self.link(&format!("{directory}/{name}")).is_some());
         names
+    }
+    /// All names of the search path. Asked for each unit as well.
+    fn names(&self, path: &LoadPath) -> Rc<NameMap> {
+        Rc::new(NameMap::build(path, self))
     }
 }
 
@@ -111,22 +116,18 @@ pub struct Loader<'a> {
     pub devices: DeviceUnits,
 }
 
-/// What stands behind a name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Found {
-    File(String),
-    Alias(UnitName),
-    Masked(String),
-    None,
-}
-
 /// Where a unit is found: all that it is made of but the content of its files.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Resolution {
-    found: Found,
+    /// The name is another one of this unit; then nothing else is here.
+    alias: Option<UnitName>,
+    fragment: Option<String>,
+    masked: bool,
     aliases: Vec<UnitName>,
     drop_ins: Vec<String>,
     linked: Vec<(Dependency, UnitName)>,
+    /// Links that mean nothing: where they are and what is wrong.
+    faults: Vec<(String, String)>,
     /// Of the file and the drop-ins.
     stamps: Vec<Option<Stamp>>,
 }
@@ -152,71 +153,80 @@ impl Loader<'_> {
 
     /// Finds what a unit is made of, without reading it.
     pub fn resolve(&self, name: &UnitName) -> Resolution {
-        let found = self.find(name);
-        let mut out = Resolution { found, aliases: vec![], drop_ins: vec![], linked: vec![], stamps: vec![] };
-        match &out.found {
-            Found::Alias(_) => return out,
-            Found::File(path) => out.stamps.push(self.files.stamp(path)),
-            Found::Masked(_) | Found::None => {}
+        let names = self.files.names(self.path);
+        let found = names.find(name);
+        if found.id != *name {
+            return Resolution { alias: Some(found.id), ..Resolution::default() };
         }
-        out.aliases = self.aliases(name);
-        out.linked = self.linked(name, &out.aliases);
-        out.drop_ins = self.drop_ins(name, &out.aliases);
+        let mut out = Resolution { aliases: found.aliases.into_iter().collect(), ..Resolution::default() };
+        if let Some(path) = found.fragment {
+            out.masked = is_masked(self.files, &path);
+            out.stamps.push(self.files.stamp(&path));
+            out.fragment = Some(path);
+        } else if !exists_without_file(name) {
+            // A unit that is not there has no drop-ins either.
+            return out;
+        }
+        self.find_links(name, &names, &mut out);
+        out.drop_ins = self.drop_ins(name, &out.aliases, &names);
         out.stamps.extend(out.drop_ins.iter().map(|path| self.files.stamp(path)));
         out
     }
 
     /// Loads a unit that was found.
     pub fn load_resolved(&self, name: &UnitName, resolution: &Resolution) -> Loaded {
+        if let Some(other) = &resolution.alias {
+            return Loaded::Alias(other.clone());
+        }
         let mut unit = Unit::new(name.clone());
         make_perpetual(&mut unit);
-        let mut fragment = None;
-        match resolution.found.clone() {
-            Found::Alias(other) => return Loaded::Alias(other),
-            Found::Masked(path) => {
-                unit.load = if unit.perpetual { LoadState::Loaded } else { LoadState::Masked };
-                unit.fragment = Some(path);
-            }
-            Found::File(path) => {
-                match self.files.read(&path) {
-                    Some(Ok(bytes)) => fragment = Some(parse(&path, &bytes)),
-                    Some(Err(error)) => unit.load = LoadState::Error(format!("reading {path}: {error}")),
-                    None => {}
-                }
-                unit.fragment = Some(path);
-                if fragment.is_some() {
-                    unit.load = LoadState::Loaded;
-                }
-            }
-            Found::None if unit.perpetual || matches!(name.kind(), UnitKind::Slice | UnitKind::Device) => {
-                unit.load = LoadState::Loaded;
-            }
-            Found::None => {}
-        }
         unit.aliases.clone_from(&resolution.aliases);
-        if let Some(file) = fragment
-            && let Some(fault) = self.take(&mut unit, file)
-        {
-            unit.load = fault;
-        }
-        // A unit that is not there has no drop-ins either; a masked one has its links, but says nothing.
-        if unit.load == LoadState::Loaded {
+        // What stands in the file may ask for its own path.
+        unit.fragment.clone_from(&resolution.fragment);
+        unit.load = match &resolution.fragment {
+            Some(_) if resolution.masked && !unit.perpetual => LoadState::Masked,
+            Some(path) if !resolution.masked => self.read_fragment(&mut unit, path),
+            None if !exists_without_file(name) => LoadState::NotFound,
+            Some(_) | None => LoadState::Loaded,
+        };
+        // A masked unit is not used, and has its drop-ins all the same.
+        if matches!(unit.load, LoadState::Loaded | LoadState::Masked) {
             for (dependency, other) in &resolution.linked {
                 unit.add(*dependency, other.clone(), Origin::File);
             }
-            for path in &resolution.drop_ins {
-                if let Some(Ok(bytes)) = self.files.read(path) {
-                    // A fault ends the drop-in, not the unit.
-                    let fault = self.take(&mut unit, parse(path, &bytes));
-                    if let Some(LoadState::Error(message) | LoadState::BadSetting(message)) = fault {
-                        unit.problems.push(Problem { path: path.as_str().into(), line: 0, message });
-                    }
-                    unit.drop_ins.push(path.clone());
-                }
+            for (path, message) in &resolution.faults {
+                unit.problems.push(Problem { path: path.as_str().into(), line: 0, message: message.clone() });
             }
+            self.read_drop_ins(&mut unit, &resolution.drop_ins);
+        }
+        if unit.load == LoadState::Loaded {
             self.complete(&mut unit);
         }
         Loaded::Unit(Box::new(unit))
+    }
+
+    fn read_fragment(&self, unit: &mut Unit, path: &str) -> LoadState {
+        match self.files.read(path) {
+            Some(Ok(bytes)) => self.take(unit, parse(path, &bytes)).unwrap_or(LoadState::Loaded),
+            Some(Err(error)) => LoadState::Error(format!("reading {path}: {error}")),
+            None => LoadState::NotFound,
+        }
+    }
+
+    fn read_drop_ins(&self, unit: &mut Unit, paths: &[String]) {
+        for path in paths {
+            let fault = match self.files.read(path) {
+                _ if is_masked(self.files, path) => None,
+                // A fault ends the drop-in, not the unit.
+                Some(Ok(bytes)) => self.take(unit, parse(path, &bytes)),
+                Some(Err(error)) => Some(LoadState::Error(format!("{error}, ignoring it"))),
+                None => continue,
+            };
+            if let Some(LoadState::Error(message) | LoadState::BadSetting(message)) = fault {
+                unit.problems.push(Problem { path: path.as_str().into(), line: 0, message });
+            }
+            unit.drop_ins.push(path.clone());
+        }
     }
 
     /// Takes the entries of a file up to the first one that makes the unit unusable.
@@ -256,133 +266,61 @@ impl Loader<'_> {
         }
     }
 
-    /// Finds the file of a name; the first directory that knows it decides.
-    fn find(&self, name: &UnitName) -> Found {
-        let template = name.template();
-        for candidate in std::iter::once(name).chain(template.as_ref()) {
-            for directory in &self.path.0 {
-                match self.look_at(name, &format!("{directory}/{candidate}")) {
-                    Found::None => {}
-                    found => return found,
-                }
-            }
-        }
-        Found::None
-    }
-
-    fn look_at(&self, name: &UnitName, path: &str) -> Found {
-        let mut place = path.to_owned();
-        let mut target_name = None;
-        for _ in 0..LINKS_MAX {
-            let Some(target) = self.files.link(&place) else { break };
-            if target == "/dev/null" {
-                return Found::Masked(path.to_owned());
-            }
-            place = resolve(&place, &target);
-            let base = place.rsplit_once('/').map_or(place.as_str(), |(_, base)| base);
-            target_name = UnitName::parse(base).ok();
-        }
-        if let Some(target) = target_name.filter(|target| target.kind() == name.kind()) {
-            let instantiated = match name.instance() {
-                Some(instance) if target.is_template() => target.with_instance(instance).ok(),
-                _ => Some(target),
-            };
-            if let Some(other) = instantiated.filter(|other| other != name && !other.is_template()) {
-                return Found::Alias(other);
-            }
-        }
-        match self.files.stamp(path) {
-            None => Found::None,
-            Some(stamp) if stamp.plain && stamp.size == 0 => Found::Masked(path.to_owned()),
-            Some(_) => Found::File(place),
-        }
-    }
-
-    /// Names in the search path that are links to this unit.
-    fn aliases(&self, name: &UnitName) -> Vec<UnitName> {
-        let mut aliases = Vec::new();
-        for directory in &self.path.0 {
-            for entry in self.files.links(directory) {
-                if !entry.ends_with(name.kind().suffix()) {
-                    continue;
-                }
-                let Ok(alias) = UnitName::parse(&entry) else { continue };
-                if alias.kind() != name.kind() || alias == *name || alias.is_template() || aliases.contains(&alias) {
-                    continue;
-                }
-                if matches!(self.find(&alias), Found::Alias(target) if target == *name) {
-                    aliases.push(alias);
-                }
-            }
-        }
-        aliases
-    }
-
-    /// The names under which drop-ins and links of a unit are kept: itself, its template, prefixes, its kind.
-    fn family(&self, name: &UnitName, aliases: &[UnitName]) -> Vec<String> {
-        let mut names = vec![name.as_str().to_owned()];
-        names.extend(name.template().map(|t| t.as_str().to_owned()));
-        names.extend(aliases.iter().map(|alias| alias.as_str().to_owned()));
-        names
-    }
-
-    fn drop_ins(&self, unit: &UnitName, aliases: &[UnitName]) -> Vec<String> {
-        let mut names = self.family(unit, aliases);
-        let suffix = unit.kind().suffix();
-        let at = if unit.at().is_some() { "@" } else { "" };
-        let mut prefix = unit.prefix();
-        while let Some((shorter, _)) = prefix.rsplit_once('-') {
-            names.push(format!("{shorter}-{at}.{suffix}"));
-            prefix = shorter;
-        }
-        names.push(suffix.to_owned());
-        // The first directory that has a file name wins; files are read in the order of their names.
-        let mut chosen: Vec<(String, String)> = Vec::new();
-        for name in &names {
-            for directory in &self.path.0 {
-                let place = format!("{directory}/{name}.d");
-                for file in self.files.list(&place) {
-                    if file.ends_with(".conf") && !chosen.iter().any(|(have, _)| *have == file) {
-                        let path = format!("{place}/{file}");
-                        chosen.push((file, path));
-                    }
-                }
-            }
-        }
-        chosen.sort();
+    /// The drop-ins of a unit in the order of their names. Of the same name the first counts: directories go before
+    /// names, names before prefixes, and what is for all units of the kind comes last.
+    fn drop_ins(&self, unit: &UnitName, aliases: &[UnitName], names: &NameMap) -> Vec<String> {
+        let mut chosen = self.entries(unit, aliases, names, "d");
+        chosen.retain(|(file, _)| file.ends_with(".conf"));
         chosen.truncate(DROP_INS_MAX);
-        chosen
-            .into_iter()
-            .map(|(_, path)| path)
-            .filter(|p| self.files.link(p).as_deref() != Some("/dev/null"))
-            .collect()
+        chosen.into_iter().map(|(_, path)| path).collect()
     }
 
-    /// The links in `.wants`, `.requires` and `.upholds` directories.
-    fn linked(&self, unit: &UnitName, aliases: &[UnitName]) -> Vec<(Dependency, UnitName)> {
-        let mut links = Vec::new();
+    /// The entries of all directories that a unit has with this suffix: names and paths, each name once, sorted.
+    fn entries(&self, unit: &UnitName, aliases: &[UnitName], names: &NameMap, suffix: &str) -> Vec<(String, String)> {
+        let mut chosen: BTreeMap<String, String> = BTreeMap::new();
+        let mut look = |family: &[String]| {
+            let mut places: Vec<(usize, usize, String)> = Vec::new();
+            for (order, name) in family.iter().enumerate() {
+                let folder = format!("{name}.{suffix}");
+                places.extend(names.folders(&folder).map(|directory| (directory, order, folder.clone())));
+            }
+            places.sort();
+            for (directory, _, folder) in places {
+                let Some(directory) = self.path.0.get(directory) else { continue };
+                let place = format!("{directory}/{folder}");
+                for file in self.files.list(&place) {
+                    let path = format!("{place}/{file}");
+                    chosen.entry(file).or_insert(path);
+                }
+            }
+        };
+        for name in std::iter::once(unit).chain(aliases) {
+            look(&family(name));
+        }
+        look(&[unit.kind().suffix().to_owned()]);
+        chosen.into_iter().collect()
+    }
+
+    /// Finds the links in `.wants`, `.requires` and `.upholds` directories.
+    fn find_links(&self, unit: &UnitName, names: &NameMap, out: &mut Resolution) {
         let kinds =
             [("wants", Dependency::Wants), ("requires", Dependency::Requires), ("upholds", Dependency::Upholds)];
-        for name in self.family(unit, aliases) {
-            for directory in &self.path.0 {
-                for (suffix, dependency) in kinds {
-                    let place = format!("{directory}/{name}.{suffix}");
-                    for entry in self.files.list(&place) {
-                        if self.files.link(&format!("{place}/{entry}")).as_deref() == Some("/dev/null") {
+        for (suffix, dependency) in kinds {
+            for (entry, path) in self.entries(unit, &out.aliases, names, suffix) {
+                let fault = match self.files.link(&path) {
+                    None => "is no symbolic link",
+                    Some(_) if is_masked(self.files, &path) => continue,
+                    Some(_) => match UnitName::parse(&entry).ok().and_then(|other| unit.resolve(other)) {
+                        Some(other) => {
+                            out.linked.push((dependency, other));
                             continue;
                         }
-                        let Ok(other) = UnitName::parse(&entry) else { continue };
-                        let other = match (other.is_template(), unit.instance()) {
-                            (true, Some(instance)) => other.with_instance(instance).ok(),
-                            (true, None) => None,
-                            (false, _) => Some(other),
-                        };
-                        links.extend(other.map(|other| (dependency, other)));
-                    }
-                }
+                        None => "is not named as a unit",
+                    },
+                };
+                out.faults.push((path, format!("{entry} {fault}, ignoring it")));
             }
         }
-        links
     }
 }
 
@@ -400,6 +338,11 @@ fn verify(unit: &Unit) -> Result<(), String> {
         Config::Slice(slice) => slice.verify(name, defaults::parent_slice(name).as_ref()),
         Config::Target | Config::Scope(_) | Config::Device => Ok(()),
     }
+}
+
+/// Is there such a unit even if no file is?
+fn exists_without_file(name: &UnitName) -> bool {
+    matches!(name.kind(), UnitKind::Slice | UnitKind::Device) || matches!(name.as_str(), "init.scope" | "-.mount")
 }
 
 /// The units that are there as long as the machine runs, with or without a file.
@@ -432,20 +375,4 @@ fn own_description(unit: &Unit) -> Option<String> {
         | Config::Scope(_)
         | Config::Target => None,
     }
-}
-
-/// The path a link leads to, without asking the file system.
-fn resolve(link: &str, target: &str) -> String {
-    let base = if target.starts_with('/') { "" } else { link.rsplit_once('/').map_or("", |(dir, _)| dir) };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in base.split('/').chain(target.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            other => parts.push(other),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }

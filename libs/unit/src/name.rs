@@ -179,6 +179,14 @@ impl UnitName {
         UnitName::parse(&format!("{}@{}.{}", self.prefix(), instance, self.kind.suffix()))
     }
 
+    /// The unit that a name means to this one: of a template, the instance of this unit's instance or prefix.
+    pub fn resolve(&self, other: UnitName) -> Option<UnitName> {
+        if !other.is_template() {
+            return Some(other);
+        }
+        other.with_instance(self.instance().unwrap_or(self.prefix())).ok()
+    }
+
     /// The same name with another type.
     pub fn with_kind(&self, kind: UnitKind) -> Result<UnitName, NameError> {
         UnitName::parse(&format!("{}.{}", self.stem(), kind.suffix()))

@@ -99,14 +99,6 @@ impl Unit {
         }
     }
 
-    /// The unit that a name means here: an instance of a template is the one of this unit's instance or prefix.
-    pub(crate) fn resolve(&self, other: UnitName) -> Option<UnitName> {
-        if !other.is_template() {
-            return Some(other);
-        }
-        other.with_instance(self.name.instance().unwrap_or(self.name.prefix())).ok()
-    }
-
     fn depend(&mut self, dependency: Dependency, value: &Value<'_>) -> Parsed<()> {
         // The empty assignment does not reset dependencies.
         let mut fault = Ok(());
@@ -114,7 +106,7 @@ impl Unit {
         for word in value.raw.split_ascii_whitespace() {
             let word = value.specifiers.expand(word)?;
             match UnitName::parse(&word) {
-                Ok(other) => match self.resolve(other) {
+                Ok(other) => match self.name.resolve(other) {
                     Some(other) => self.add(dependency, other, Origin::File),
                     None => fault = Err(wrong(&word, "a template that this unit has an instance for")),
                 },
@@ -129,7 +121,7 @@ impl Unit {
         let mut fault = Ok(());
         for word in value.raw.split_ascii_whitespace() {
             let word = value.specifiers.expand(word)?;
-            match UnitName::parse(&word).ok().and_then(|name| self.resolve(name)) {
+            match UnitName::parse(&word).ok().and_then(|name| self.name.resolve(name)) {
                 Some(socket) if socket.kind() == UnitKind::Socket => {
                     for dependency in [Dependency::Wants, Dependency::After, Dependency::TriggeredBy] {
                         self.add(dependency, socket.clone(), Origin::File);

@@ -5,10 +5,12 @@
 
 use crate::action::EmergencyAction;
 use crate::condition::{Strength, subject_name};
+use crate::controllers;
 use crate::dependency::Says;
 use crate::graph::{Graph, Node};
 use crate::kill::{Kill, KillMode};
 use crate::name::UnitKind;
+use crate::resources::Controllers;
 use crate::unit::{Config, LoadState, MountNeed, Unit};
 use crate::value::{Span, signal_name};
 
@@ -60,6 +62,15 @@ pub fn properties(graph: &Graph, node: &Node) -> Properties {
         let slice = node.links.get(&crate::Dependency::InSlice).and_then(|slices| slices.keys().next());
         let slice = slice.and_then(|index| graph.get(*index)).map(|slice| slice.unit.name.as_str());
         lines.put("Slice", slice.unwrap_or("n/a"));
+        for (name, mask) in [
+            ("CGroup own mask", controllers::own(graph, node)),
+            ("CGroup members mask", controllers::members(graph, node)),
+            ("CGroup delegate mask", controllers::delegated(unit)),
+        ] {
+            if mask != Controllers::default() {
+                lines.put(name, mask.names().collect::<Vec<_>>().join(" "));
+            }
+        }
     }
     files(&mut lines, unit);
     actions(&mut lines, unit);

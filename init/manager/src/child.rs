@@ -55,6 +55,8 @@ pub struct Invocation<'a> {
     pub oom_score: i32,
     /// Files that it finds open from number 3 on.
     pub descriptors: Descriptors<'a>,
+    /// Standard streams that whoever made the unit gave it, in place of what it says.
+    pub streams: Option<&'a [OwnedFd; 3]>,
 }
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";

@@ -49,6 +49,7 @@ impl Engine {
                     oom_score: 0,
                     idle: None,
                     descriptors: self.command_descriptors(id),
+                    streams: None,
                 };
                 let child = ferrite_sys::process::fork_into(place.group(), || {
                     place.enter();

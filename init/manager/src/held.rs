@@ -66,6 +66,12 @@ impl Engine {
         if let Some(data) = self.kinds.timers.get(&id) {
             put(saved, "timer", &SavedTimer { last: data.last, over: data.over.clone() });
         }
+        if let Some(streams) = self.kinds.streams.get(&id) {
+            saved.files.extend(streams.iter().map(|stream| saved_file("stream", stream)));
+        }
+        if self.units.get(id).is_some_and(|runtime| runtime.transient) {
+            put(saved, "transient", &true);
+        }
         if let Some(data) = self.kinds.paths.get(&id) {
             put(saved, "paths-seen", &data.seen);
         }
@@ -88,6 +94,14 @@ impl Engine {
         }
         if let Some(SavedTimer { last, over }) = get(saved, "timer") {
             self.kinds.timers.insert(id, TimerData { last, over, ..TimerData::default() });
+        }
+        if let (Some(input), Some(output), Some(errors)) =
+            (files.take("stream"), files.take("stream"), files.take("stream"))
+        {
+            self.kinds.streams.insert(id, [input, output, errors]);
+        }
+        if let Some(runtime) = self.units.get_mut(id) {
+            runtime.transient = get(saved, "transient").unwrap_or(false);
         }
         if let Some(seen) = get(saved, "paths-seen") {
             self.kinds.paths.entry(id).or_default().seen = seen;

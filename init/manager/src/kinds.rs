@@ -2,7 +2,7 @@
 //!
 //! Each kind has a pure machine in `X_machine.rs` and an applier in `X_unit.rs`; this file leads the one to the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
 use ferrite_unit::zone::Zones;
@@ -14,6 +14,8 @@ use crate::jobs::{Active, JobResult, UnitId};
 use crate::machine::Exit;
 use crate::path_machine::{PathEvent, PathMachine};
 use crate::path_unit::PathData;
+use crate::scope_machine::{ScopeEvent, ScopeMachine};
+use crate::server::ClientId;
 use crate::socket_accept::Connection;
 use crate::socket_machine::{SocketEvent, SocketMachine};
 use crate::socket_open::OpenSockets;
@@ -83,6 +85,8 @@ pub enum KindState {
     Timer(TimerMachine),
     /// A path unit.
     Path(PathMachine),
+    /// A scope.
+    Scope(ScopeMachine),
 }
 
 impl KindState {
@@ -93,6 +97,7 @@ impl KindState {
             Config::Socket(_) => Some(KindState::Socket(SocketMachine::default())),
             Config::Timer(_) => Some(KindState::Timer(TimerMachine::default())),
             Config::Path(_) => Some(KindState::Path(PathMachine::default())),
+            Config::Scope(_) => Some(KindState::Scope(ScopeMachine::default())),
             _ => None,
         }
     }
@@ -103,6 +108,7 @@ impl KindState {
             KindState::Socket(machine) => machine.active(),
             KindState::Timer(machine) => machine.active(),
             KindState::Path(machine) => machine.active(),
+            KindState::Scope(machine) => machine.active(),
         }
     }
 
@@ -112,6 +118,7 @@ impl KindState {
             KindState::Socket(machine) => machine.sub(),
             KindState::Timer(machine) => machine.sub(),
             KindState::Path(machine) => machine.sub(),
+            KindState::Scope(machine) => machine.sub(),
         }
     }
 
@@ -119,6 +126,7 @@ impl KindState {
     pub fn is_limited(&self) -> bool {
         match self {
             KindState::Socket(_) | KindState::Timer(_) | KindState::Path(_) => true,
+            KindState::Scope(_) => false,
         }
     }
 
@@ -128,6 +136,7 @@ impl KindState {
             KindState::Socket(machine) => machine.cause,
             KindState::Timer(machine) => machine.cause,
             KindState::Path(machine) => machine.cause,
+            KindState::Scope(machine) => machine.cause,
         }
     }
 }
@@ -159,6 +168,8 @@ pub enum KindEvent {
     Timer(TimerEvent),
     /// Of a path unit alone.
     Path(PathEvent),
+    /// Of a scope alone.
+    Scope(ScopeEvent),
 }
 
 /// What an open file is to its unit.
@@ -185,6 +196,14 @@ pub struct Kinds {
     pub timers: BTreeMap<UnitId, TimerData>,
     /// What is known of path units.
     pub paths: BTreeMap<UnitId, PathData>,
+    /// Processes with which scopes begin.
+    pub scope_processes: BTreeMap<UnitId, Vec<i32>>,
+    /// Standard streams that came with the request for a unit.
+    pub streams: BTreeMap<UnitId, [OwnedFd; 3]>,
+    /// Clients for which units are kept although they are over.
+    pub references: BTreeMap<UnitId, BTreeSet<ClientId>>,
+    /// Clients that wait for the end of a unit.
+    pub waiting: Vec<(ClientId, UnitId)>,
     /// What started a unit, for its environment.
     pub triggers: BTreeMap<UnitId, Vec<(String, String)>>,
     /// Clocks that are open.
@@ -244,6 +263,7 @@ impl Engine {
         match self.kind_state(id)? {
             KindState::Socket(_) => self.socket_refuses(id),
             KindState::Timer(_) | KindState::Path(_) => self.trigger_refuses(id),
+            KindState::Scope(_) => self.scope_refuses(id),
         }
     }
 
@@ -266,6 +286,7 @@ impl Engine {
             Some(KindState::Socket(machine)) => self.socket_event(id, machine, event),
             Some(KindState::Timer(machine)) => self.timer_event(id, machine, event),
             Some(KindState::Path(machine)) => self.path_event(id, machine, event),
+            Some(KindState::Scope(machine)) => self.scope_event(id, machine, event),
             None => {}
         }
     }
@@ -304,6 +325,7 @@ impl Engine {
         for other in self.units.related(id, Relation::TriggeredBy) {
             self.kind_happened(other, KindEvent::TriggeredChanged);
         }
+        self.answer_waiting(id);
     }
 
     /// What a change means for what is held beside the table of units.
@@ -313,6 +335,7 @@ impl Engine {
             let starts = self.units.get(id).is_some_and(|runtime| runtime.job.is_some());
             if !starts {
                 self.kinds.triggers.remove(&id);
+                self.kinds.streams.remove(&id);
             }
         }
         self.tell_triggering(id);
@@ -325,6 +348,11 @@ impl Engine {
         self.kinds.sockets.remove(&id);
         self.kinds.timers.remove(&id);
         self.kinds.paths.remove(&id);
+        self.kinds.scope_processes.remove(&id);
+        self.kinds.streams.remove(&id);
+        if let Some(runtime) = self.units.get(id).filter(|runtime| runtime.transient) {
+            crate::transient::remove_file(&runtime.unit.name);
+        }
         self.kinds.triggers.remove(&id);
     }
 }

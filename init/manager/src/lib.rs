@@ -18,6 +18,7 @@ mod transitions;
 mod alarms;
 pub mod path_machine;
 pub mod rate;
+pub mod scope_machine;
 pub mod socket_machine;
 pub mod timer_machine;
 
@@ -52,10 +53,12 @@ mod glob;
 mod held;
 mod path_unit;
 mod path_watch;
+mod scope_unit;
 mod socket_accept;
 mod socket_open;
 mod socket_unit;
 mod timer_unit;
+mod transient;
 
 mod accounts;
 mod child;

@@ -25,16 +25,21 @@ impl Engine {
             Some(id) if found(id) => Some(id),
             Some(id) => {
                 // It may have been written since.
-                self.disk.forget();
-                self.reloads.disturb();
-                let mut draft = self.draft();
-                draft.look_again(id);
-                let changes = draft.finish();
-                self.take_over(changes);
+                self.read_again(id);
                 self.units.find(name)
             }
             None => self.load_all(std::iter::once(name)).pop().flatten(),
         }
+    }
+
+    /// Reads the files of a unit anew.
+    pub fn read_again(&mut self, id: UnitId) {
+        self.disk.forget();
+        self.reloads.disturb();
+        let mut draft = self.draft();
+        draft.look_again(id);
+        let changes = draft.finish();
+        self.take_over(changes);
     }
 
     /// The numbers of several units.

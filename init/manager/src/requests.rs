@@ -59,10 +59,10 @@ impl Engine {
                 self.begin_shutdown(end, force);
                 Reply::Done
             }
-            Request::StartTransient(_) | Request::SetProperty { .. } | Request::CancelJobs { .. } => {
-                error(ErrorKind::NotSupported, "this request is not supported yet".into())
-            }
-            Request::WaitInactive { .. } => error(ErrorKind::NotSupported, "waiting is not supported yet".into()),
+            Request::StartTransient(request) => return self.start_transient(client, &request),
+            Request::SetProperty { unit, runtime, settings } => self.set_property(&unit, runtime, &settings),
+            Request::CancelJobs { jobs } => self.cancel_jobs(&jobs),
+            Request::WaitInactive { unit } => return self.wait_inactive(client, &unit),
             Request::Run(run) => return self.run_request(client, run),
             Request::Kill(signal) => {
                 let pid = self.server.clients.get(&client)?.command?;
@@ -123,13 +123,7 @@ impl Engine {
             let text = format!("more than {MAX_UNITS_PER_REQUEST} units in one request");
             return Some(error(ErrorKind::LimitExceeded, text));
         }
-        let mode = match mode {
-            JobMode::Fail => Mode::Fail,
-            JobMode::Replace => Mode::Replace,
-            JobMode::ReplaceIrreversibly => Mode::ReplaceIrreversibly,
-            JobMode::Isolate => Mode::Isolate,
-            JobMode::IgnoreDependencies => Mode::IgnoreDependencies,
-        };
+        let mode = crate::transient::mode_of(mode);
         let mut reports = Vec::new();
         let mut open = 0;
         for (position, unit) in units.iter().enumerate() {

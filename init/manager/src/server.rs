@@ -299,6 +299,7 @@ impl Engine {
     pub fn drop_client(&mut self, id: ClientId) {
         let Some(client) = self.server.clients.remove(&id) else { return };
         let _ = self.epoll.remove(client.stream.as_fd());
+        self.drop_references(id);
         if let Some(pid) = client.command {
             let _ = ferrite_sys::signal::send_to_group(pid, 1);
         }

@@ -125,6 +125,7 @@ impl Engine {
             oom_score: 0,
             idle: self.idle_gate(service.kind, kind),
             descriptors: self.descriptors(id, kind.is_none() || kind == Some(ControlKind::Start)),
+            streams: self.kinds.streams.get(&id),
         };
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let child = ferrite_sys::process::fork_into(place.group(), || {

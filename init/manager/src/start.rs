@@ -133,6 +133,17 @@ fn prepare_machine(log: &Log) {
     }
 }
 
+/// Where units are searched; what clients make counts wherever the rest is.
+fn load_path(wish: Option<&str>) -> LoadPath {
+    let mut path = wish.map(LoadPath::parse).unwrap_or_default();
+    for directory in [crate::transient::TRANSIENT, crate::transient::RUNTIME_CONTROL] {
+        if !path.0.iter().any(|have| have == directory) {
+            path.0.insert(0, directory.to_owned());
+        }
+    }
+    path
+}
+
 fn settings(options: &Options, real_boot: bool) -> Settings {
     let command_line = match real_boot {
         true => std::fs::read_to_string("/proc/cmdline").unwrap_or_default(),
@@ -140,7 +151,7 @@ fn settings(options: &Options, real_boot: bool) -> Settings {
     };
     Settings {
         real_boot,
-        load_path: options.unit_path.as_deref().map(LoadPath::parse).unwrap_or_default(),
+        load_path: load_path(options.unit_path.as_deref()),
         default_unit: options.unit.clone().unwrap_or_else(|| boot::default_unit(&command_line)),
         control_socket: ferrite_control::SOCKET_PATH.into(),
         notify_socket: "/run/ferrite/notify".into(),

@@ -29,6 +29,9 @@ pub fn open(invocation: &Invocation<'_>) -> Result<(), Fault> {
     if exec.tty_vhangup || exec.tty_reset {
         prepare_terminal(exec);
     }
+    if let Some(streams) = invocation.streams {
+        return take(streams);
+    }
     match &exec.input_stream() {
         Stream::Tty | Stream::TtyForce | Stream::TtyFail => {
             let terminal = open_terminal(exec)?;
@@ -48,6 +51,18 @@ pub fn open(invocation: &Invocation<'_>) -> Result<(), Fault> {
     }
     output(invocation, &exec.output_stream(), 1, 0)?;
     output(invocation, &exec.error_stream(), 2, 1)
+}
+
+/// Takes the streams of whoever made the unit; a terminal becomes that of the session.
+fn take(streams: &[std::os::fd::OwnedFd; 3]) -> Result<(), Fault> {
+    for (to, stream) in (0..).zip(streams) {
+        place(stream, to)?;
+    }
+    if rustix::termios::isatty(rustix::stdio::stdin()) {
+        // One that another session holds stays with it.
+        let _ = ferrite_sys::process::take_terminal(rustix::stdio::stdin(), false);
+    }
+    Ok(())
 }
 
 fn null(code: i32) -> Result<File, Fault> {

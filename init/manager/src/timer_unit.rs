@@ -391,7 +391,8 @@ impl Engine {
     }
 }
 
-fn random_number() -> u64 {
+/// Any number.
+pub fn random_number() -> u64 {
     let mut bytes = [0_u8; 8];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::INSECURE) {
         Ok(_) => u64::from_ne_bytes(bytes),

@@ -144,6 +144,8 @@ pub struct Runtime {
     pub sources: Sources,
     /// Were the warnings about its files written?
     pub warned: bool,
+    /// Does its file go with it?
+    pub transient: bool,
 }
 
 impl Runtime {
@@ -178,6 +180,7 @@ impl Runtime {
             assert_failed: false,
             sources: Sources::default(),
             warned: false,
+            transient: false,
         }
     }
 

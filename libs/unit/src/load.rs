@@ -63,6 +63,7 @@ impl Default for LoadPath {
     fn default() -> Self {
         let directories = [
             "/etc/systemd/system.control",
+            "/run/ferrite/system.control",
             "/run/ferrite/transient",
             "/etc/systemd/system",
             "/run/ferrite/system",

@@ -79,6 +79,23 @@ impl Unit {
         directive::find(resources_table::TABLE, &entry.key).map(|apply| apply(&mut self.resources, value))
     }
 
+    /// The section of a setting that may be changed while the unit runs, if its value is right.
+    pub fn section_of(&self, key: &str, value: &str, host: &Host) -> Result<&'static str, String> {
+        let section = self.name.kind().section();
+        if directive::find(resources_table::TABLE, key).is_none() || value.contains(['\n', '\r']) {
+            return Err(format!("{key}= cannot be changed at run time"));
+        }
+        let mut scratch = self.clone();
+        scratch.problems.clear();
+        let (path, section_name) = (std::rc::Rc::from(""), std::rc::Rc::from(section));
+        let entry = Entry { section: section_name, key: key.to_owned(), value: value.to_owned(), path, line: 0 };
+        scratch.apply(&entry, host).map_err(|problem| problem.message)?;
+        match scratch.problems.first() {
+            Some(problem) => Err(problem.message.clone()),
+            None => Ok(section),
+        }
+    }
+
     fn apply_unit(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
         if let Some(dependency) = Dependency::of_directive(key) {
             return Some(self.depend(dependency, value));

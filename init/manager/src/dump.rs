@@ -17,7 +17,7 @@ use ferrite_unit::load::DeviceUnits;
 use ferrite_unit::names::NameMap;
 use ferrite_unit::resources::Totals;
 use ferrite_unit::specifier::Host;
-use ferrite_unit::{Files, LoadPath, Loader, UnitName, show};
+use ferrite_unit::{Files, LoadPath, LoadState, Loader, UnitName, show};
 
 /// The machine id in a root that has none, as an image before its first boot.
 const NO_MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
@@ -64,6 +64,9 @@ pub fn dump(arguments: impl Iterator<Item = String>, unit_path: Option<&str>) ->
     let mut graph = Graph::default();
     let loader = Loader { path: &path, files: &root, host: &host, devices: DeviceUnits::Present };
     load(&mut graph, &loader, &options.units);
+    for problem in graph.iter().flat_map(problems) {
+        eprintln!("{problem}");
+    }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut missing = None;
     if options.units.is_empty() {
@@ -94,6 +97,15 @@ fn load(graph: &mut Graph, loader: &Loader<'_>, wanted: &[UnitName]) {
         request(&mut names.filter(|name| !name.is_template()));
     }
     request(&mut wanted.iter().filter(|name| !name.is_template()).cloned());
+}
+
+/// What is wrong with the files of a unit.
+fn problems(node: &Node) -> Vec<String> {
+    let mut lines: Vec<String> = node.unit.problems.iter().map(ToString::to_string).collect();
+    if let LoadState::BadSetting(fault) | LoadState::Error(fault) = &node.unit.load {
+        lines.push(format!("{}: {fault}", node.unit.name));
+    }
+    lines
 }
 
 fn print(out: &mut impl Write, graph: &Graph, node: &Node, json: bool) -> Result<()> {

@@ -32,7 +32,7 @@ pub(crate) fn extras(unit: &mut Unit, devices: DeviceUnits) {
             }
         }
         Config::Mount(mount) => {
-            linker.exec(&mount.exec, mount.exec.uses_journal() && linker.unit.name.as_str() != "-.mount");
+            linker.exec(&mount.exec, mount.exec.uses_journal());
             linker.default_slice();
             linker.mount(mount);
         }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::action::EmergencyAction;
 use crate::dependency::{Dependency, Origin};
+use crate::exec::Stream;
 use crate::file::{ParsedFile, Problem, parse};
 use crate::name::{UnitKind, UnitName};
 use crate::names::{NameMap, family, is_masked};
@@ -356,6 +357,10 @@ fn make_perpetual(unit: &mut Unit) {
         _ => return,
     };
     unit.perpetual = true;
+    if let Config::Mount(mount) = &mut unit.config {
+        // The journal's socket lies on it.
+        mount.exec.output = Some(Stream::Null);
+    }
     unit.default_dependencies = false;
     unit.description = Some(description.into());
     unit.documentation.extend(page.map(str::to_owned));

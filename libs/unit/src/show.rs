@@ -175,7 +175,7 @@ fn settings(lines: &mut Lines, graph: &Graph, node: &Node) {
         Config::Mount(mount) => crate::show_mount::properties(lines, unit, mount),
         Config::Target => lines.put("Target State", "dead"),
         Config::Slice(_) => {
-            lines.put("Slice State", "dead");
+            lines.put("Slice State", if unit.perpetual { "active" } else { "dead" });
             lines.extend(crate::show_resources::properties(unit));
         }
         Config::Device => {

@@ -195,7 +195,7 @@ pub(crate) fn swap(lines: &mut Lines, unit: &Unit, swap: &Swap) {
 }
 
 pub(crate) fn scope(lines: &mut Lines, unit: &Unit, scope: &Scope) {
-    lines.put("Scope State", "dead");
+    lines.put("Scope State", if unit.perpetual { "running" } else { "dead" });
     lines.span("RuntimeMaxSec", scope.runtime_max);
     lines.span("RuntimeRandomizedExtraSec", scope.runtime_extra);
     lines.put("OOMPolicy", scope.oom_policy.as_str());

@@ -6,7 +6,7 @@ use crate::unit::Unit;
 
 pub(crate) fn properties(lines: &mut Lines, unit: &Unit, mount: &Mount) {
     let text = |value: Option<&str>| value.filter(|v| !v.is_empty()).unwrap_or("n/a").to_owned();
-    lines.put("Mount State", "dead");
+    lines.put("Mount State", if unit.perpetual { "mounted" } else { "dead" });
     lines.put("Where", &mount.where_);
     lines.put("What", text(Some(&mount.what)));
     lines.put("File System Type", text(mount.kind.as_deref()));

@@ -19,9 +19,15 @@ pub fn read() -> Host {
         host_name: text(uname.nodename()),
         kernel_release: text(uname.release()),
         architecture: architecture().into(),
+        shell: shell().into(),
         os_release: fs::read_to_string("/etc/os-release").map(|t| parse_file(&t)).unwrap_or_default(),
         totals: crate::totals::read(),
     }
+}
+
+/// The shell of root, as far as it is installed.
+pub fn shell() -> &'static str {
+    ["/bin/bash"].into_iter().find(|path| std::path::Path::new(path).exists()).unwrap_or("/bin/sh")
 }
 
 /// systemd's name of the processor architecture.

@@ -187,10 +187,10 @@ impl Engine {
                     PlanError::Refused(Fault::Masked, _) => ErrorKind::UnitMasked,
                     PlanError::Refused(Fault::BadSetting | Fault::Unreadable, _) => ErrorKind::UnitRefuses,
                     PlanError::Refused(Fault::NotSupported, _) => ErrorKind::NotSupported,
-                    PlanError::Refused(Fault::Other, _)
-                    | PlanError::Contradiction(_)
-                    | PlanError::Cycle(_)
-                    | PlanError::Destructive(_) => ErrorKind::TransactionFailed,
+                    PlanError::Destructive(_) => ErrorKind::Destructive,
+                    PlanError::Refused(Fault::Other, _) | PlanError::Contradiction(_) | PlanError::Cycle(_) => {
+                        ErrorKind::TransactionFailed
+                    }
                 };
                 refused(kind, fault.to_string())
             }
@@ -228,9 +228,8 @@ impl Engine {
             JobVerb::Reload if runtime.unit.load == LoadState::NotFound && down => {
                 Some((ErrorKind::NoSuchUnit, format!("unit {name} not found")))
             }
-            JobVerb::Reload if down => Some((ErrorKind::UnitRefuses, format!("{name} is not active, cannot reload"))),
             JobVerb::Reload if !self.can_reload(id) => {
-                Some((ErrorKind::UnitRefuses, format!("{name} has no way to reload")))
+                Some((ErrorKind::NotSupported, format!("Job type reload is not applicable for unit {name}.")))
             }
             _ => None,
         }

@@ -61,8 +61,10 @@ pub enum ErrorKind {
     UnitRefuses,
     /// Only another unit may start or stop it, or it does not allow to be isolated.
     OnlyByDependency,
-    /// A queued job forbids it, or a shutdown is running.
+    /// The jobs that it needs do not go together.
     TransactionFailed,
+    /// A queued job would have to give way, and may not: a shutdown is running, for example.
+    Destructive,
     /// PID 1 cannot do this in this version.
     NotSupported,
     /// Too many clients, units or bytes.

@@ -1,6 +1,6 @@
 //! Command lines of `Exec*=`: prefixes, `;` lists, quoting, specifiers; variables are put in at start. Pure.
 
-use crate::environment::{Environment, expand, expand_words};
+use crate::environment::{Environment, expand_words};
 use crate::specifier::Specifiers;
 use crate::value::{Parsed, ValueError};
 use crate::words::{Escapes, next_word};
@@ -16,7 +16,7 @@ pub enum Privilege {
     Unit,
     /// `+`: as root, without the sandbox.
     Full,
-    /// `!` and `!!`: as root, with the sandbox.
+    /// `!`: as root, with the sandbox.
     NoSetUid,
 }
 
@@ -41,14 +41,13 @@ impl Command {
         if self.no_expansion {
             return self.words.clone();
         }
-        let Some((first, rest)) = self.words.split_first() else { return Vec::new() };
-        let mut argv = vec![expand(first, environment)];
-        argv.extend(expand_words(rest, environment));
-        argv
+        expand_words(&self.words, environment)
     }
 }
 
 /// Reads the value of one `Exec*=` line: one command, or several with `;` between them.
+///
+/// A fault in a command whose failure is ignored ends the line, without being one.
 pub fn parse(text: &str, specifiers: &Specifiers<'_>) -> Parsed<Vec<Command>> {
     let mut rest = text.trim();
     let mut commands = Vec::new();
@@ -56,7 +55,13 @@ pub fn parse(text: &str, specifiers: &Specifiers<'_>) -> Parsed<Vec<Command>> {
         if commands.len() >= COMMANDS_MAX {
             return Err(ValueError(format!("more than {COMMANDS_MAX} commands")));
         }
-        commands.push(one(&mut rest, specifiers)?);
+        let first = word(&mut rest)?.unwrap_or_default();
+        let (mut command, own_name, program) = prefixes(&first);
+        match complete(&mut command, own_name, program, &mut rest, specifiers) {
+            Ok(()) => commands.push(command),
+            Err(_) if command.ignore_failure => break,
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(commands)
 }
@@ -76,36 +81,56 @@ fn takes(rest: &mut &str, want: &str) -> bool {
     }
 }
 
-fn one(rest: &mut &str, specifiers: &Specifiers<'_>) -> Parsed<Command> {
+/// Takes the prefixes off the first word: what they say, whether the process has its own name, and the program.
+fn prefixes(first: &str) -> (Command, bool, &str) {
     let mut command = Command::default();
-    let first = word(rest)?.unwrap_or_default();
-    let mut program = first.as_str();
+    let mut program = first;
     let mut own_name = false;
+    // `!!`: as the unit says, since this kernel has ambient capabilities. Nothing may follow it.
+    let mut settled = false;
     while let Some(prefix) = program.chars().next() {
+        let open = command.privilege == Privilege::Unit && !settled;
         match prefix {
             '-' if !command.ignore_failure => command.ignore_failure = true,
             '@' if !own_name => own_name = true,
             ':' if !command.no_expansion => command.no_expansion = true,
-            '+' if command.privilege == Privilege::Unit => command.privilege = Privilege::Full,
-            '!' if command.privilege != Privilege::Full => command.privilege = Privilege::NoSetUid,
+            '+' if open => command.privilege = Privilege::Full,
+            '!' if open => command.privilege = Privilege::NoSetUid,
+            '!' if command.privilege == Privilege::NoSetUid => {
+                command.privilege = Privilege::Unit;
+                settled = true;
+            }
             _ => break,
         }
         program = program.get(1..).unwrap_or("");
     }
+    (command, own_name, program)
+}
+
+fn complete(
+    command: &mut Command,
+    own_name: bool,
+    program: &str,
+    rest: &mut &str,
+    specifiers: &Specifiers<'_>,
+) -> Parsed<()> {
     let path = specifiers.expand(program)?;
     if path.is_empty() {
         return Err(ValueError("no program is named".into()));
     }
-    if path.ends_with('/') {
+    if path.ends_with(['/']) || path.ends_with("/.") || path.ends_with("/..") || matches!(path.as_str(), "." | "..") {
         return Err(ValueError(format!("program '{path}' is a directory")));
     }
     if !path.starts_with('/') && path.contains('/') {
         return Err(ValueError(format!("program '{path}' is neither an absolute path nor a plain name")));
     }
+    if path.contains(|c: char| c.is_ascii_control() || matches!(c, '"' | '\\' | '\'')) {
+        return Err(ValueError(format!("name of the program '{}' holds special characters", path.escape_default())));
+    }
     if !own_name {
         command.words.push(path.clone());
     }
-    command.path = path;
+    command.path = simple(&path);
     while !rest.is_empty() {
         if takes(rest, ";") {
             break;
@@ -117,10 +142,19 @@ fn one(rest: &mut &str, specifiers: &Specifiers<'_>) -> Parsed<Command> {
         let Some(word) = word(rest)? else { break };
         command.words.push(specifiers.expand(&word)?);
     }
-    if command.words.is_empty() {
-        return Err(ValueError("'@' asks for a name of the process, but none follows".into()));
+    if command.words.first().is_none_or(String::is_empty) {
+        return Err(ValueError("the name of the process is empty".into()));
     }
-    Ok(command)
+    Ok(())
+}
+
+/// The path without doubled slashes and dots; a plain name stays as it is.
+fn simple(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -160,9 +194,26 @@ mod tests {
     }
 
     #[test]
-    fn faulty_commands_are_refused() {
-        for bad in ["a/b", "-", "@/bin/a", "/bin/a \"x", "/bin/", "/bin/a %Z"] {
+    fn faulty_commands_are_refused_unless_their_failure_is_ignored() {
+        for bad in ["a/b", "@/bin/a", "@/bin/a \"\"", "/bin/a \"x", "/bin/", "/bin/..", "/bin/a %Z", "/bin/a %1", "+"] {
             assert!(read(bad).is_err(), "{bad}");
         }
+        assert_eq!(read("-").unwrap(), []);
+        assert_eq!(read("/bin/a ; -/bin/ x").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn two_exclamation_marks_mean_nothing_where_capabilities_are_ambient() {
+        let privilege = |text: &str| read(text).unwrap().remove(0).privilege;
+        assert_eq!(privilege("!/bin/a"), Privilege::NoSetUid);
+        assert_eq!(privilege("!!/bin/a"), Privilege::Unit);
+        assert_eq!(privilege("-@!!/bin/a b"), Privilege::Unit);
+        assert_eq!(read("!!+/bin/a").unwrap_err().0, "program '+/bin/a' is neither an absolute path nor a plain name");
+    }
+
+    #[test]
+    fn the_path_is_made_simple_but_not_the_name_of_the_process() {
+        let command = read("//bin/./a").unwrap().remove(0);
+        assert_eq!((command.path.as_str(), command.words.as_slice()), ("/bin/a", &["//bin/./a".to_owned()][..]));
     }
 }

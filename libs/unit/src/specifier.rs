@@ -21,6 +21,8 @@ pub struct Host {
     pub kernel_release: String,
     /// `%a`, such as `x86-64`.
     pub architecture: String,
+    /// `%s`: the shell of root.
+    pub shell: String,
     /// Lines of /etc/os-release as pairs: `%o %w %B %W %M %A`.
     pub os_release: Vec<(String, String)>,
     /// What `MemoryMax=10%` and its like are shares of.
@@ -65,7 +67,7 @@ impl Specifiers<'_> {
                 Some(letter) => match self.one(letter) {
                     Some(value) => out.push_str(&value),
                     // systemd keeps what it does not know.
-                    None if !letter.is_ascii_alphabetic() => out.extend(['%', letter]),
+                    None if !letter.is_ascii_alphanumeric() => out.extend(['%', letter]),
                     None => return Err(ValueError(format!("specifier '%{letter}' is unknown or has no value here"))),
                 },
             }
@@ -96,7 +98,7 @@ impl Specifiers<'_> {
             'E' => "/etc".into(),
             'D' => "/usr/local/share".into(),
             'h' => "/root".into(),
-            's' => "/bin/sh".into(),
+            's' => self.host.shell.clone(),
             'u' | 'g' => "root".into(),
             'U' | 'G' => "0".into(),
             'T' => "/tmp".into(),

@@ -21,15 +21,20 @@ pub enum Escapes {
     C,
     /// C escapes; an unknown one is kept as it stands.
     Lenient,
-    /// The same, and an open quote is closed at the end.
-    Relaxed,
     /// A backslash makes the next character plain.
     Plain,
+    /// The same, and nothing is a fault: an open quote is closed at the end, a backslash there is dropped.
+    Relaxed,
+}
+
+/// What stands between words.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
 /// Takes the first word off `rest`; `Ok(None)` at the end.
 pub fn next_word(rest: &mut &str, escapes: Escapes) -> Result<Option<String>, WordError> {
-    let mut chars = rest.trim_start().chars();
+    let mut chars = rest.trim_start_matches(is_blank).chars();
     if chars.as_str().is_empty() {
         *rest = "";
         return Ok(None);
@@ -41,14 +46,14 @@ pub fn next_word(rest: &mut &str, escapes: Escapes) -> Result<Option<String>, Wo
             (Some(open), c) if c == open => quote = None,
             (None, '"' | '\'') => quote = Some(c),
             (_, '\\') => escape(&mut chars, escapes, &mut word)?,
-            (None, c) if c.is_ascii_whitespace() => break,
+            (None, c) if is_blank(c) => break,
             (_, c) => push(&mut word, c),
         }
     }
     if quote.is_some() && escapes != Escapes::Relaxed {
         return Err(WordError::OpenQuote);
     }
-    *rest = chars.as_str().trim_start();
+    *rest = chars.as_str().trim_start_matches(is_blank);
     Ok(Some(String::from_utf8_lossy(&word).into_owned()))
 }
 
@@ -68,23 +73,25 @@ fn push(word: &mut Vec<u8>, c: char) {
 
 fn escape(chars: &mut std::str::Chars<'_>, escapes: Escapes, word: &mut Vec<u8>) -> Result<(), WordError> {
     let Some(next) = chars.clone().next() else {
-        if matches!(escapes, Escapes::Relaxed | Escapes::Lenient) {
-            word.push(b'\\');
-            return Ok(());
+        match escapes {
+            Escapes::Lenient => word.push(b'\\'),
+            Escapes::Relaxed => {}
+            Escapes::C | Escapes::Plain => return Err(WordError::TrailingBackslash),
         }
-        return Err(WordError::TrailingBackslash);
+        return Ok(());
     };
-    if escapes == Escapes::Plain {
-        chars.next();
-        push(word, next);
+    let literal = matches!(escapes, Escapes::Plain | Escapes::Relaxed);
+    if !literal && c_escape(chars, word) {
         return Ok(());
     }
-    if !c_escape(chars, word) {
-        if escapes == Escapes::C {
-            return Err(WordError::BadEscape);
-        }
-        word.push(b'\\');
+    match escapes {
+        Escapes::C => return Err(WordError::BadEscape),
+        // The character belongs to the word, even a blank.
+        Escapes::Lenient => word.push(b'\\'),
+        Escapes::Plain | Escapes::Relaxed => {}
     }
+    chars.next();
+    push(word, next);
     Ok(())
 }
 
@@ -167,6 +174,8 @@ mod tests {
         assert_eq!(split("\"a", Escapes::C), Err(WordError::OpenQuote));
         assert_eq!(split("a\\q", Escapes::C), Err(WordError::BadEscape));
         assert_eq!(split("a\\", Escapes::C), Err(WordError::TrailingBackslash));
-        assert_eq!(split("a\\q \"b", Escapes::Relaxed).unwrap(), ["a\\q", "b"]);
+        assert_eq!(split("a\\q \"b\\", Escapes::Relaxed).unwrap(), ["aq", "b"]);
+        assert_eq!(split("a\\ b\\q \\x41", Escapes::Lenient).unwrap(), ["a\\ b\\q", "A"]);
+        assert_eq!(split("\"a", Escapes::Lenient), Err(WordError::OpenQuote));
     }
 }

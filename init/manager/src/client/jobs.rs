@@ -69,7 +69,7 @@ pub fn exit_code(report: &JobReport) -> u8 {
 /// systemd's exit codes for requests that PID 1 refuses.
 pub fn refusal_code(kind: ErrorKind) -> u8 {
     match kind {
-        ErrorKind::AccessDenied | ErrorKind::OnlyByDependency => 4,
+        ErrorKind::AccessDenied | ErrorKind::OnlyByDependency | ErrorKind::Destructive => 4,
         ErrorKind::NoSuchUnit => 5,
         ErrorKind::NotSupported => 3,
         ErrorKind::BadRequest

@@ -9,6 +9,7 @@ use ferrite_unit::zone::Zones;
 use serde::{Deserialize, Serialize};
 
 use crate::alarms::{Alarms, Clock};
+use crate::device_unit::{DeviceState, DeviceWatch};
 use crate::engine::{Engine, UnitEvent, keys};
 use crate::jobs::{Active, JobResult, UnitId};
 use crate::machine::Exit;
@@ -87,6 +88,8 @@ pub enum KindState {
     Path(PathMachine),
     /// A scope.
     Scope(ScopeMachine),
+    /// A device.
+    Device(DeviceState),
 }
 
 impl KindState {
@@ -98,6 +101,7 @@ impl KindState {
             Config::Timer(_) => Some(KindState::Timer(TimerMachine::default())),
             Config::Path(_) => Some(KindState::Path(PathMachine::default())),
             Config::Scope(_) => Some(KindState::Scope(ScopeMachine::default())),
+            Config::Device => Some(KindState::Device(DeviceState::default())),
             _ => None,
         }
     }
@@ -109,6 +113,7 @@ impl KindState {
             KindState::Timer(machine) => machine.active(),
             KindState::Path(machine) => machine.active(),
             KindState::Scope(machine) => machine.active(),
+            KindState::Device(state) => state.active(),
         }
     }
 
@@ -119,6 +124,7 @@ impl KindState {
             KindState::Timer(machine) => machine.sub(),
             KindState::Path(machine) => machine.sub(),
             KindState::Scope(machine) => machine.sub(),
+            KindState::Device(state) => state.sub(),
         }
     }
 
@@ -126,7 +132,7 @@ impl KindState {
     pub fn is_limited(&self) -> bool {
         match self {
             KindState::Socket(_) | KindState::Timer(_) | KindState::Path(_) => true,
-            KindState::Scope(_) => false,
+            KindState::Scope(_) | KindState::Device(_) => false,
         }
     }
 
@@ -137,6 +143,7 @@ impl KindState {
             KindState::Timer(machine) => machine.cause,
             KindState::Path(machine) => machine.cause,
             KindState::Scope(machine) => machine.cause,
+            KindState::Device(_) => Cause::Success,
         }
     }
 }
@@ -179,6 +186,10 @@ pub enum Watched {
     Port(UnitId, usize),
     /// A watched path of a unit, by its place.
     Path(UnitId, usize),
+    /// The place of a device.
+    Device(UnitId),
+    /// The kernel's messages about devices.
+    Uevents,
     /// A clock of timers.
     Clock(Clock),
     /// The time zone.
@@ -196,6 +207,10 @@ pub struct Kinds {
     pub timers: BTreeMap<UnitId, TimerData>,
     /// What is known of path units.
     pub paths: BTreeMap<UnitId, PathData>,
+    /// Watches of devices below /dev.
+    pub devices: BTreeMap<UnitId, DeviceWatch>,
+    /// The kernel's messages about devices, once somebody waits for one in sysfs.
+    pub uevents: Option<OwnedFd>,
     /// Processes with which scopes begin.
     pub scope_processes: BTreeMap<UnitId, Vec<i32>>,
     /// Standard streams that came with the request for a unit.
@@ -264,6 +279,7 @@ impl Engine {
             KindState::Socket(_) => self.socket_refuses(id),
             KindState::Timer(_) | KindState::Path(_) => self.trigger_refuses(id),
             KindState::Scope(_) => self.scope_refuses(id),
+            KindState::Device(_) => None,
         }
     }
 
@@ -287,6 +303,7 @@ impl Engine {
             Some(KindState::Timer(machine)) => self.timer_event(id, machine, event),
             Some(KindState::Path(machine)) => self.path_event(id, machine, event),
             Some(KindState::Scope(machine)) => self.scope_event(id, machine, event),
+            Some(KindState::Device(_)) => self.device_event(id, event),
             None => {}
         }
     }
@@ -314,6 +331,8 @@ impl Engine {
         match self.kinds.watched.get(&key).copied() {
             Some(Watched::Port(id, place)) => self.port_ready(id, place),
             Some(Watched::Path(id, number)) => self.path_ready(id, number),
+            Some(Watched::Device(id)) => self.device_ready(id),
+            Some(Watched::Uevents) => self.uevents_ready(),
             Some(Watched::Clock(clock)) => self.clock_ready(clock),
             Some(Watched::Zone) => self.zone_ready(),
             None => {}
@@ -348,6 +367,7 @@ impl Engine {
         self.kinds.sockets.remove(&id);
         self.kinds.timers.remove(&id);
         self.kinds.paths.remove(&id);
+        self.unwatch_device(id);
         self.kinds.scope_processes.remove(&id);
         self.kinds.streams.remove(&id);
         if let Some(runtime) = self.units.get(id).filter(|runtime| runtime.transient) {

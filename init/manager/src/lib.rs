@@ -49,6 +49,7 @@ mod watch;
 
 mod control_process;
 mod descriptors;
+mod device_unit;
 mod glob;
 mod held;
 mod path_unit;

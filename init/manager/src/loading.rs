@@ -92,6 +92,8 @@ impl Engine {
             self.warn_about(id);
             if was_known {
                 self.settings_changed(id);
+            } else {
+                self.kind_added(id);
             }
         }
     }

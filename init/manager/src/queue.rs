@@ -62,7 +62,8 @@ impl Graph for Engine {
 
     fn applies(&self, unit: UnitId, kind: JobKind) -> bool {
         let Some(runtime) = self.units.get(unit) else { return false };
-        let stoppable = !crate::collect::is_perpetual(runtime.unit.name.as_str());
+        let device = runtime.unit.name.kind() == UnitKind::Device;
+        let stoppable = !device && !crate::collect::is_perpetual(runtime.unit.name.as_str());
         match kind {
             JobKind::Start | JobKind::VerifyActive | JobKind::Nop => true,
             JobKind::Stop | JobKind::Restart | JobKind::TryRestart => stoppable,
@@ -224,7 +225,12 @@ impl Engine {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.running = true;
         let unit = job.unit;
-        let limit = self.units.get(unit).and_then(|runtime| runtime.unit.job_running_timeout).and_then(Span::finite);
+        let wish = self.units.get(unit).map(|runtime| (runtime.unit.job_running_timeout, runtime.unit.name.kind()));
+        let limit = match wish {
+            Some((None, UnitKind::Device)) => Some(crate::device_unit::PATIENCE),
+            Some((wish, _)) => wish.and_then(Span::finite),
+            None => None,
+        };
         let now = Instant::now();
         // Of both limits the one that comes first counts.
         if let Some(limit) = limit

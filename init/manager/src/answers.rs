@@ -1,15 +1,14 @@
 //! What clients are told about units: listings, details, properties.
 
-use std::collections::BTreeMap;
-
 use ferrite_control::{
     CommandStatus, ConditionResult, ControlGroup, GroupProcess, Reply, UnitDetails, UnitFile, UnitSummary,
 };
 use ferrite_unit::condition::{Condition, Strength, subject_name};
-use ferrite_unit::{Files, LoadState, UnitName};
+use ferrite_unit::{LoadState, UnitName};
 
 use crate::engine::Engine;
 use crate::server::read_some;
+use crate::unit_files::{self, Tree};
 use crate::units::Runtime;
 
 /// Processes of a unit that are shown.
@@ -59,20 +58,7 @@ impl Engine {
 
     /// All unit files of the search path.
     pub fn unit_files(&self) -> Vec<UnitFile> {
-        self.disk.forget();
-        let mut names: BTreeMap<UnitName, ()> = BTreeMap::new();
-        for directory in &self.settings.load_path.0 {
-            names.extend(self.disk.list(directory).iter().filter_map(|name| Some((UnitName::parse(name).ok()?, ()))));
-        }
-        let preset = crate::enablement::Presets::read();
-        names
-            .into_keys()
-            .map(|name| UnitFile {
-                enablement: crate::enablement::of(&name, &self.settings.load_path, &self.disk, &self.host),
-                preset: preset.word(&name).into(),
-                name: name.to_string(),
-            })
-            .collect()
+        unit_files::list(&Tree::running(&self.settings.load_path, self.host.clone()))
     }
 
     /// Everything about one unit.
@@ -86,13 +72,15 @@ impl Engine {
         let Some(runtime) = self.units.get(id) else { return Reply::Done };
         let unit = &runtime.unit;
         let times = runtime.times;
+        let tree = Tree::running(&self.settings.load_path, self.host.clone());
+        let (enablement, preset) = unit_files::state_and_preset(&tree, &unit.name);
         let mut details = UnitDetails {
             summary: self.summary(runtime),
             fragment_path: unit.fragment.clone(),
             drop_in_paths: unit.drop_ins.clone(),
             documentation: unit.documentation.clone(),
-            enablement: crate::enablement::of(&unit.name, &self.settings.load_path, &self.disk, &self.host),
-            preset: crate::enablement::Presets::read().word(&unit.name).into(),
+            enablement,
+            preset,
             load_error: match &unit.load {
                 LoadState::BadSetting(text) | LoadState::Error(text) => Some(text.clone()),
                 LoadState::Loaded | LoadState::NotFound | LoadState::Masked => None,
@@ -129,6 +117,7 @@ impl Engine {
     }
 
     fn template_details(&self, name: &UnitName) -> UnitDetails {
+        let tree = Tree::running(&self.settings.load_path, self.host.clone());
         UnitDetails {
             summary: UnitSummary {
                 name: name.to_string(),
@@ -138,7 +127,7 @@ impl Engine {
                 sub: "dead".into(),
                 job: None,
             },
-            enablement: crate::enablement::of(name, &self.settings.load_path, &self.disk, &self.host),
+            enablement: unit_files::state_and_preset(&tree, name).0,
             ..UnitDetails::default()
         }
     }

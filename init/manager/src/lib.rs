@@ -75,10 +75,10 @@ mod totals;
 
 mod answers;
 mod commands;
-mod enablement;
 mod properties;
 mod requests;
 mod server;
+mod unit_files;
 
 mod dump;
 

@@ -72,6 +72,8 @@ pub struct Arguments {
     pub socket: PathBuf,
     /// `TZ` of the environment.
     pub zone: Option<String>,
+    /// `SYSTEMD_UNIT_PATH` of the environment.
+    pub unit_path: Option<String>,
     pub verb: String,
     pub operands: Vec<String>,
     pub all: bool,
@@ -93,11 +95,14 @@ pub struct Arguments {
     pub signal: Option<String>,
     pub kill_whom: Option<String>,
     pub job_mode: Option<String>,
+    pub preset_mode: Option<String>,
+    pub no_reload: bool,
+    pub no_warn: bool,
 }
 
 const SHORT_WITH_VALUE: &str = "tpnsP";
-const LONG_WITH_VALUE: [&str; 9] =
-    ["type", "state", "property", "root", "lines", "signal", "kill-whom", "kill-who", "job-mode"];
+const LONG_WITH_VALUE: [&str; 10] =
+    ["type", "state", "property", "root", "lines", "signal", "kill-whom", "kill-who", "job-mode", "preset-mode"];
 
 /// Parses a whole command line, the program's name first: `reboot`, `poweroff`, `halt` and `shutdown` are verbs too.
 pub fn parse(words: &[String]) -> Result<Arguments> {
@@ -195,6 +200,7 @@ impl Arguments {
             "signal" => self.signal = Some(value.to_owned()),
             "kill-whom" | "kill-who" => self.kill_whom = Some(value.to_owned()),
             "job-mode" => self.job_mode = Some(value.to_owned()),
+            "preset-mode" => self.preset_mode = Some(value.to_owned()),
             "lines" => {
                 self.lines = Some(value.parse().map_err(|_| anyhow!("number of lines '{value}' is not a number"))?);
             }
@@ -215,6 +221,8 @@ impl Arguments {
             "now" => self.now = true,
             "runtime" => self.runtime = true,
             "value" => self.value = true,
+            "no-reload" => self.no_reload = true,
+            "no-warn" => self.no_warn = true,
             "force" => self.force = self.force.saturating_add(1),
             "failed" => self.states.push("failed".into()),
             // What these ask for is always so: no pager, the system's PID 1, no wall messages, no password agent.

@@ -13,8 +13,9 @@ use super::{Caller, verbs};
 pub fn main(caller: &Caller) -> ExitCode {
     let arguments = caller.words().and_then(|words| parse(&words));
     let run = |arguments| {
-        let zone = caller.variable("TZ").map(str::to_owned);
-        verbs::run(&Arguments { socket: caller.socket(), zone, ..arguments })
+        let variable = |name| caller.variable(name).map(str::to_owned);
+        let (zone, unit_path) = (variable("TZ"), variable("SYSTEMD_UNIT_PATH"));
+        verbs::run(&Arguments { socket: caller.socket(), zone, unit_path, ..arguments })
     };
     match arguments.and_then(run) {
         Ok(code) => ExitCode::from(code),

@@ -6,20 +6,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{
-    Client, ClientError, Enablement, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, UnitDetails,
-    UnitSummary,
+    Client, ClientError, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, UnitDetails, UnitSummary,
 };
-use ferrite_unit::UnitName;
 
 use super::arguments::{Arguments, HELP};
-use super::links::{Change, NoSuchUnit, UnitTree};
 use super::listing::Look;
 use super::style::Colour;
 use super::unit_names::full_name;
-use super::{jobs, links, listing, logs, power, print, print_version, show, status};
+use super::{enable, jobs, listing, logs, power, print, print_version, show, status};
 
 const NOT_RUNNING: u8 = 3;
-const NO_SUCH_UNIT: u8 = 4;
+pub const NO_SUCH_UNIT: u8 = 4;
 
 /// Runs the verb; the answer is the exit code.
 pub fn run(arguments: &Arguments) -> Result<u8> {
@@ -47,10 +44,13 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         "is-active" => is_state(arguments, &["active", "reloading"], NOT_RUNNING),
         "is-failed" => is_failed(arguments),
         "is-system-running" => is_system_running(arguments),
-        "is-enabled" => is_enabled(arguments),
-        "enable" | "reenable" | "disable" | "mask" | "unmask" => edit_links(arguments),
-        "get-default" => get_default(arguments),
-        "set-default" => set_default(arguments),
+        "is-enabled" => enable::is_enabled(arguments),
+        "enable" | "reenable" | "disable" | "preset" | "preset-all" | "mask" | "unmask" | "link" | "revert" => {
+            enable::run(arguments)
+        }
+        "add-wants" | "add-requires" => enable::add_dependency(arguments),
+        "get-default" => enable::get_default(arguments),
+        "set-default" => enable::set_default(arguments),
         "daemon-reexec" => {
             connect(arguments)?.ask(&Request::DaemonReexec)?;
             Ok(0)
@@ -137,10 +137,7 @@ fn list_units(arguments: &Arguments) -> Result<u8> {
 }
 
 fn list_unit_files(arguments: &Arguments) -> Result<u8> {
-    match connect(arguments)?.ask(&Request::ListUnitFiles)? {
-        Reply::UnitFiles(files) => print(&listing::unit_files(&files, arguments, look(arguments))),
-        _ => bail!(ClientError::Unexpected),
-    }
+    print(&listing::unit_files(&enable::unit_files(arguments), arguments, look(arguments)))
 }
 
 fn list_jobs(arguments: &Arguments) -> Result<u8> {
@@ -227,7 +224,7 @@ fn job(arguments: &Arguments, verb: JobVerb) -> Result<u8> {
     run_jobs(&mut client, arguments, verb, units, mode)
 }
 
-fn run_jobs(
+pub fn run_jobs(
     client: &mut Client,
     arguments: &Arguments,
     verb: JobVerb,
@@ -358,130 +355,4 @@ fn is_system_running(arguments: &Arguments) -> Result<u8> {
         print(&format!("{state}\n"))?;
     }
     Ok(u8::from(state != "running"))
-}
-
-fn tree(arguments: &Arguments) -> UnitTree {
-    UnitTree::new(arguments.root.as_deref().unwrap_or("/"), arguments.runtime)
-}
-
-fn parsed_units(arguments: &Arguments) -> Result<Vec<UnitName>> {
-    some_operands(arguments)?.iter().map(|word| Ok(UnitName::parse(&full_name(word))?)).collect()
-}
-
-fn is_enabled(arguments: &Arguments) -> Result<u8> {
-    let tree = tree(arguments);
-    let words: Vec<Enablement> = parsed_units(arguments)?.iter().map(|unit| tree.enablement(unit)).collect();
-    if !arguments.quiet {
-        let lines: String = words.iter().map(|word| format!("{}\n", word.as_str())).collect();
-        print(&lines)?;
-    }
-    let is_good = |word: &Enablement| match word {
-        Enablement::Enabled
-        | Enablement::EnabledRuntime
-        | Enablement::Static
-        | Enablement::Alias
-        | Enablement::Indirect
-        | Enablement::Generated => true,
-        Enablement::Linked
-        | Enablement::LinkedRuntime
-        | Enablement::Masked
-        | Enablement::MaskedRuntime
-        | Enablement::Disabled
-        | Enablement::Transient
-        | Enablement::Bad
-        | Enablement::NotFound => false,
-    };
-    if words.iter().any(is_good) {
-        Ok(0)
-    } else if words.iter().all(|word| *word == Enablement::NotFound) {
-        Ok(NO_SUCH_UNIT)
-    } else {
-        Ok(1)
-    }
-}
-
-fn edit_links(arguments: &Arguments) -> Result<u8> {
-    let verb = arguments.verb.as_str();
-    let units = parsed_units(arguments)?;
-    let tree = tree(arguments);
-    let plan: Result<Vec<Change>> = match verb {
-        "enable" => tree.enable(&units).map(|(changes, without)| {
-            warn_without_install(&without, arguments);
-            changes
-        }),
-        "reenable" => {
-            tree.apply(&tree.disable(&units)?, arguments.quiet, false)?;
-            tree.enable(&units).map(|(changes, _)| changes)
-        }
-        "disable" => tree.disable(&units),
-        "mask" => tree.mask(&units),
-        _ => Ok(tree.unmask(&units)),
-    };
-    let changes = match plan {
-        Ok(changes) => changes,
-        Err(error) => {
-            eprintln!("Failed to {verb} unit: {error:#}");
-            return Ok(1);
-        }
-    };
-    tree.apply(&changes, arguments.quiet, arguments.force > 0).with_context(|| format!("trying to {verb}"))?;
-    if arguments.root.is_some() {
-        return Ok(0);
-    }
-    let mut client = match connect(arguments) {
-        Ok(client) => client,
-        // Without PID 1 (chroot, container) the links are all there is to change.
-        Err(_) if !arguments.now => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    client.ask(&Request::DaemonReload)?;
-    let now = match verb {
-        "enable" | "reenable" => JobVerb::Start,
-        "disable" | "mask" => JobVerb::Stop,
-        _ => return Ok(0),
-    };
-    if !arguments.now {
-        return Ok(0);
-    }
-    let names = units.iter().map(|unit| unit.as_str().to_owned()).collect();
-    run_jobs(&mut client, arguments, now, names, JobMode::default())
-}
-
-fn warn_without_install(units: &[String], arguments: &Arguments) {
-    if !units.is_empty() && !arguments.quiet {
-        eprintln!(
-            "The unit files have no installation config (WantedBy=, RequiredBy=, UpheldBy=,\n\
-             Alias= settings in the [Install] section). They are not meant to be enabled or\n\
-             disabled using systemctl: {}",
-            units.join(" ")
-        );
-    }
-}
-
-fn get_default(arguments: &Arguments) -> Result<u8> {
-    let target = links::UnitTree::new(arguments.root.as_deref().unwrap_or("/"), false).default_target();
-    match target {
-        Some(target) => print(&format!("{target}\n")),
-        None => bail!("there is no default.target"),
-    }
-}
-
-fn set_default(arguments: &Arguments) -> Result<u8> {
-    let [word] = arguments.operands.as_slice() else { bail!("set-default needs one target") };
-    let name = if word.ends_with(".target") { word.clone() } else { format!("{word}.target") };
-    let tree = tree(arguments);
-    let changes = match tree.set_default(&UnitName::parse(&name)?) {
-        Ok(changes) => changes,
-        Err(error) if error.downcast_ref::<NoSuchUnit>().is_some() => {
-            bail!("Failed to set default target: {error}");
-        }
-        Err(error) => return Err(error),
-    };
-    tree.apply(&changes, arguments.quiet, true)?;
-    if arguments.root.is_none()
-        && let Ok(mut client) = connect(arguments)
-    {
-        client.ask(&Request::DaemonReload)?;
-    }
-    Ok(0)
 }

@@ -1,6 +1,6 @@
 //! `systemctl enable`, `disable`, `mask`, `preset` and their like: plans the links, makes them, tells of both.
 //!
-//! PID 1 is not needed: these verbs work on a root that does not run (`--root`). Where it runs, it reads the files anew.
+//! PID 1 is not needed: these verbs work on a root that does not run (`--root`). If it runs, it reads the files anew.
 
 use anyhow::{Context, Result, bail};
 use ferrite_control::{Enablement, JobMode, JobVerb, Request, UnitFile};

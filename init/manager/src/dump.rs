@@ -52,18 +52,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options> {
 /// Prints the units of a root.
 pub fn dump(arguments: impl Iterator<Item = String>, unit_path: Option<&str>) -> Result<()> {
     let options = options(arguments)?;
-    let place = options.root.clone().unwrap_or_else(|| "/".into());
-    let root = Below {
-        root: Root::open(Path::new(&place))?,
-        directories: RefCell::default(),
-        links: RefCell::default(),
-        names: RefCell::default(),
-    };
-    let path = unit_path.map_or_else(LoadPath::default, LoadPath::parse);
-    let host = host(&root, options.root.is_some());
-    let mut graph = Graph::default();
-    let loader = Loader { path: &path, files: &root, host: &host, devices: DeviceUnits::Present };
-    load(&mut graph, &loader, &options.units);
+    let graph = load_root(options.root.as_deref(), unit_path, &options.units)?;
     for problem in graph.iter().flat_map(problems) {
         eprintln!("{problem}");
     }
@@ -80,6 +69,22 @@ pub fn dump(arguments: impl Iterator<Item = String>, unit_path: Option<&str>) ->
     }
     out.flush().context("writing the units")?;
     missing.map_or(Ok(()), |name| bail!("unit {name} cannot be loaded"))
+}
+
+/// Loads the units of a root.
+pub fn load_root(root: Option<&str>, unit_path: Option<&str>, wanted: &[UnitName]) -> Result<Graph> {
+    let files = Below {
+        root: Root::open(Path::new(root.unwrap_or("/")))?,
+        directories: RefCell::default(),
+        links: RefCell::default(),
+        names: RefCell::default(),
+    };
+    let path = unit_path.map_or_else(LoadPath::default, LoadPath::parse);
+    let host = host(&files, root.is_some());
+    let mut graph = Graph::default();
+    let loader = Loader { path: &path, files: &files, host: &host, devices: DeviceUnits::Present };
+    load(&mut graph, &loader, wanted);
+    Ok(graph)
 }
 
 /// Loads what every machine has, then all unit files, those of the most important directory first, then the named ones.

@@ -81,10 +81,12 @@ mod server;
 mod unit_files;
 
 mod dump;
+mod plan;
 
 mod boot;
 mod shutdown;
 mod start;
 
 pub use dump::dump;
+pub use plan::plan;
 pub use start::{Options, run, try_state};

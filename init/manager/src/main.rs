@@ -7,6 +7,7 @@ use ferrite_init::{Options, run, try_state};
 const HELP: &str = "\
 usage: ferrite-init [--unit UNIT]
        ferrite-init dump [--root DIR] [--json] [UNIT...]
+       ferrite-init plan [--root DIR] UNIT...
 
 The first process of the machine; also runs as process 1 of a namespace:
     unshare --pid --fork --mount-proc ferrite-init --unit x.target
@@ -14,6 +15,9 @@ The first process of the machine; also runs as process 1 of a namespace:
   dump
         load all units below DIR and print everything that is known of them, or
         of the units that are named; needs no running system
+  plan
+        print the jobs that starting each UNIT would queue on a machine where
+        nothing runs yet
 
   --root DIR
         the root whose unit files are read, instead of /
@@ -33,6 +37,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     if !first && arguments.next_if(|argument| argument == "dump").is_some() {
         return ferrite_cli::exit_with(ferrite_init::dump(arguments, options.unit_path.as_deref()));
+    }
+    if !first && arguments.next_if(|argument| argument == "plan").is_some() {
+        return ferrite_cli::exit_with(ferrite_init::plan(arguments, options.unit_path.as_deref()));
     }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {

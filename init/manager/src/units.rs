@@ -446,7 +446,7 @@ impl Table {
 }
 
 /// The relation as transactions know it; `None` for those that have no part in them.
-fn relation(dependency: Dependency) -> Option<Relation> {
+pub fn relation(dependency: Dependency) -> Option<Relation> {
     Some(match dependency {
         Dependency::Requires => Relation::Requires,
         Dependency::Requisite => Relation::Requisite,

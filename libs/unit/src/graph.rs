@@ -86,6 +86,11 @@ impl Graph {
         self.names.get(name).and_then(|index| self.get(*index))
     }
 
+    /// The index of a name, if it is known.
+    pub fn index(&self, name: &UnitName) -> Option<Index> {
+        self.names.get(name).map(|index| self.follow(*index))
+    }
+
     /// The node of an index.
     pub fn get(&self, index: Index) -> Option<&Node> {
         self.nodes.get(self.follow(index).0)

@@ -93,6 +93,10 @@ fn a_flipped_bit_in_pid_1_is_found_by_the_next_early_boot() -> anyhow::Result<()
     let (setup, offset) = two_slots(SlotFlags::Good, INIT)?;
     let mut machine = setup.boot()?;
     assert_eq!(machine.booted_slot()?, Slot::A);
+    let memory = machine.sudo("grep -E ^Vm /proc/1/status")?;
+    let locked = memory.lines().find_map(|line| line.strip_prefix("VmLck:")?.split_whitespace().next()?.parse().ok());
+    assert!(locked.is_some_and(|kib: u64| kib > 0), "PID 1 is not kept in memory:\n{memory}");
+    println!("memory of PID 1:\n{memory}");
     machine.setup().disk()?.flip_bit(Part::root_of(Slot::A), offset + INSIDE)?;
     machine.reset()?;
     machine.wait_until_running()?;

@@ -28,6 +28,10 @@ mod vertical;
 
 mod accounts;
 mod relay;
+mod run;
+mod run_options;
+mod run_terminal;
+mod run_unit;
 mod sudo;
 mod sudo_options;
 mod terminal;
@@ -102,6 +106,7 @@ fn command(name: &str) -> Option<fn(&Caller) -> ExitCode> {
         "systemd-escape" => escape::main,
         "systemd-id128" => id128::main,
         "systemd-notify" => notify::main,
+        "systemd-run" => run::main,
         _ => return None,
     })
 }

@@ -96,6 +96,26 @@ impl Unit {
         }
     }
 
+    /// The section that a setting belongs into, if its value is right.
+    pub fn place_of(&self, key: &str, value: &str, host: &Host) -> Result<&'static str, String> {
+        if key.is_empty() || value.contains(['\n', '\r']) {
+            return Err(format!("'{key}={value}' is not one setting"));
+        }
+        for section in [self.name.kind().section(), "Unit"] {
+            let mut scratch = self.clone();
+            scratch.problems.clear();
+            let (path, section_name) = (std::rc::Rc::from(""), std::rc::Rc::from(section));
+            let entry = Entry { section: section_name, key: key.to_owned(), value: value.to_owned(), path, line: 0 };
+            scratch.apply(&entry, host).map_err(|problem| problem.message)?;
+            match scratch.problems.first() {
+                None => return Ok(section),
+                Some(problem) if problem.message.starts_with("unknown key") => {}
+                Some(problem) => return Err(problem.message.clone()),
+            }
+        }
+        Err(format!("unknown key {key}="))
+    }
+
     fn apply_unit(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
         if let Some(dependency) = Dependency::of_directive(key) {
             return Some(self.depend(dependency, value));

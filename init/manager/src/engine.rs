@@ -21,6 +21,7 @@ use crate::kinds::{KindEvent, Kinds};
 use crate::log::Log;
 use crate::machine::Event;
 use crate::mounts::MountEvent;
+use crate::recorder::Recorder;
 use crate::reexec::Reexec;
 use crate::reload::Reloads;
 use crate::server::{ClientId, Server};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// May clients inject faults? For tests.
+    pub test_faults: bool,
 }
 
 /// A job in the queue.
@@ -198,6 +201,8 @@ pub struct Engine {
     pub idle_units: BTreeSet<UnitId>,
     /// A wish to execute PID 1 again.
     pub reexec: Option<Reexec>,
+    /// The state kept ready for a crash.
+    pub recorder: Recorder,
     /// Reloads under way and wished.
     pub reloads: Reloads,
 }
@@ -225,6 +230,7 @@ impl Engine {
             }
             self.continue_reload();
             self.reexec_if_wished();
+            self.record_changes();
             let busy = !self.events.is_empty() || !self.ready.is_empty() || self.reloads.is_busy();
             let wait = match busy {
                 true if self.is_crowded() => Some(CROWDED),
@@ -298,6 +304,8 @@ impl Engine {
             } else if !self.check_next() {
                 break;
             }
+            // At once: a process that was made just now must not be made a second time after a crash.
+            self.record_changes();
         }
         self.check_phase();
         self.collect();

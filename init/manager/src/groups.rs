@@ -19,6 +19,9 @@ const PROCESSES_MAX: usize = 10_000;
 /// Groups below a unit's group that are looked at.
 const SUBGROUPS_MAX: usize = 1_000;
 
+/// Groups of units that are looked at.
+const UNIT_GROUPS_MAX: usize = 20_000;
+
 /// The hierarchy below our root.
 #[derive(Debug)]
 pub struct Groups {
@@ -138,6 +141,27 @@ impl Groups {
             for entry in fs::read_dir(format!("{path}{below}")).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     open.push(format!("{below}/{}", entry.file_name().to_string_lossy()));
+                }
+            }
+        }
+        found
+    }
+
+    /// All units whose groups hold processes, with these groups. What units make for themselves is not looked at.
+    pub fn populated_units(&self) -> Vec<(UnitName, String)> {
+        let mut found = Vec::new();
+        let mut open = vec![String::new()];
+        while let (Some(group), true) = (open.pop(), found.len() < UNIT_GROUPS_MAX) {
+            let Some(path) = self.absolute(&group) else { return found };
+            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                let below = format!("{group}/{}", entry.file_name().to_string_lossy());
+                match crate::recovery::unit_of_group(&below) {
+                    Some(name) if self.populated(&below) => found.push((name, below)),
+                    Some(_) => {}
+                    None => open.push(below),
                 }
             }
         }

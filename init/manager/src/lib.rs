@@ -38,6 +38,8 @@ mod loading;
 mod main_process;
 mod notifications;
 mod queue;
+mod recorder;
+mod recovery;
 mod reexec;
 mod reload;
 mod restoring;

@@ -74,7 +74,11 @@ impl Engine {
                     runtime.unit = *unit;
                     runtime.sources = sources;
                 }
-                None => self.units.put(id, Runtime { sources, ..Runtime::new(*unit) }),
+                None => {
+                    let mut runtime = Runtime::new(*unit);
+                    runtime.sources = sources;
+                    self.units.put(id, runtime);
+                }
             }
         }
         for id in changes.dropped {
@@ -144,11 +148,10 @@ impl Engine {
 
     /// One line for each fault of a unit's files, one for what this version cannot do. Only once.
     fn warn_about(&mut self, id: UnitId) {
-        let Some(runtime) = self.units.get_mut(id) else { return };
+        let Some(runtime) = self.units.get(id) else { return };
         if runtime.warned {
             return;
         }
-        runtime.warned = true;
         let mut lines: Vec<String> = runtime.unit.problems.iter().map(ToString::to_string).collect();
         if let LoadState::BadSetting(fault) | LoadState::Error(fault) = &runtime.unit.load {
             lines.push(format!("{}: {fault}", runtime.unit.name));
@@ -157,6 +160,11 @@ impl Engine {
             let names: Vec<&str> = runtime.unit.unsupported.iter().map(|u| u.directive.as_str()).collect();
             let text = format!("{}:{}: not done by this version: {}", first.path, first.line, names.join(" "));
             lines.push(text);
+        }
+        if !lines.is_empty()
+            && let Some(runtime) = self.units.get_mut(id)
+        {
+            runtime.warned = true;
         }
         for line in lines {
             self.log.warning(&line);

@@ -32,7 +32,11 @@ SYSTEMD_UNIT_PATH names the directories of unit files, with colons between.
 ";
 
 fn main() -> ExitCode {
-    let mut options = Options { unit_path: std::env::var("SYSTEMD_UNIT_PATH").ok(), ..Options::default() };
+    let mut options = Options {
+        unit_path: std::env::var("SYSTEMD_UNIT_PATH").ok(),
+        test_faults: std::env::var_os("FERRITE_TEST_FAULTS").is_some(),
+        ..Options::default()
+    };
     let first = std::process::id() == 1;
     let mut arguments = std::env::args().skip(1).peekable();
     if !first && arguments.next_if(|argument| argument == "dump").is_some() {
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
                 options.arguments.extend(options.unit.clone());
             }
             "--state" => options.state = arguments.next().and_then(|number| number.parse().ok()),
+            "--recover" => options.recover = arguments.next().and_then(|number| number.parse().ok()),
             "--try-state" => {
                 let number = arguments.next().and_then(|number| number.parse().ok());
                 return ferrite_cli::exit_with(number.map_or(Ok(()), try_state));

@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// The one process of the group that is a child of ours.
-    fn only_process(&self, id: UnitId) -> Option<i32> {
+    pub fn only_process(&self, id: UnitId) -> Option<i32> {
         let group = self.units.get(id)?.group.clone()?;
         let orphans = self.groups.processes(&group).into_iter().map(|(pid, _)| pid);
         let mut orphans = orphans.filter(|pid| parent(*pid) == Some(1));
@@ -131,7 +131,8 @@ fn stat(pid: i32) -> Option<String> {
     text.rsplit_once(')').map(|(_, rest)| rest.trim().to_owned())
 }
 
-fn parent(pid: i32) -> Option<i32> {
+/// The parent of a process, which may have ended and wait to be seen.
+pub fn parent(pid: i32) -> Option<i32> {
     stat(pid)?.split(' ').nth(1)?.parse().ok()
 }
 

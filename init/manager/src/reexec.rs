@@ -54,7 +54,7 @@ impl Engine {
 
     fn start_trial(&self) -> std::io::Result<i32> {
         let file = memory_file(&self.snapshot())?;
-        let (program, arguments) = self.image("--try-state", &file)?;
+        let (program, arguments) = self.image("--try-state", file.as_raw_fd())?;
         let child = ferrite_sys::process::fork_into(None, || {
             let ready = keep_open(&file, true).and_then(|()| ferrite_sys::signal::reset_for_program(true));
             if ready.is_ok() {
@@ -109,7 +109,7 @@ impl Engine {
 
     fn execute_with(&self, file: &OwnedFd) -> std::io::Error {
         let files: Vec<i32> = self.saved_files().into_iter().map(|saved| saved.fd).collect();
-        let (program, arguments) = match self.image("--state", file) {
+        let (program, arguments) = match self.image("--state", file.as_raw_fd()) {
             Ok(image) => image,
             Err(fault) => return fault,
         };
@@ -124,13 +124,8 @@ impl Engine {
     }
 
     /// Program and arguments of the next image.
-    pub fn image(&self, option: &str, file: &OwnedFd) -> std::io::Result<(CString, Vec<CString>)> {
-        let number = file.as_raw_fd().to_string();
-        let mut arguments = vec![self.settings.program.as_str(), option, number.as_str()];
-        arguments.extend(self.settings.arguments.iter().map(String::as_str));
-        let text = |word: &str| CString::new(word).map_err(std::io::Error::other);
-        let arguments = arguments.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
-        Ok((text(&self.settings.program)?, arguments))
+    pub fn image(&self, option: &str, file: i32) -> std::io::Result<(CString, Vec<CString>)> {
+        image_words(&self.settings.program, option, file, &self.settings.arguments)
     }
 
     /// The whole state.
@@ -151,7 +146,8 @@ impl Engine {
         out
     }
 
-    fn saved_files(&self) -> Vec<SavedFile> {
+    /// All open files of the state.
+    pub fn saved_files(&self) -> Vec<SavedFile> {
         let units = self.units.ids().into_iter().filter_map(|id| self.save_unit(id)).flat_map(|unit| unit.files);
         let processes = self.save_processes().into_iter().flat_map(|process| process.report);
         let clients = self.save_clients().into_iter().flat_map(|client| client.files);
@@ -187,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// One unit, if there is anything to be kept of it.
+    /// One unit.
     pub fn save_unit(&self, id: UnitId) -> Option<SavedUnit> {
         let runtime = self.units.get(id)?;
         let mut saved = SavedUnit {
@@ -252,6 +248,19 @@ impl Engine {
     }
 }
 
+/// Program and arguments of an image that finds its state in a file.
+pub fn image_words(
+    program: &str,
+    option: &str,
+    file: i32,
+    arguments: &[String],
+) -> std::io::Result<(CString, Vec<CString>)> {
+    let number = file.to_string();
+    let words = [program, option, number.as_str()].into_iter().chain(arguments.iter().map(String::as_str));
+    let text = |word: &str| CString::new(word).map_err(std::io::Error::other);
+    Ok((text(program)?, words.map(text).collect::<Result<Vec<_>, _>>()?))
+}
+
 /// A memory file that holds these bytes and cannot be changed any more.
 fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, SealFlags};
@@ -262,11 +271,15 @@ fn memory_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Reads the state out of the file of this number.
-pub fn read_state(inherited: &mut Inherited, number: i32) -> Result<Saved, String> {
+/// Takes the file of this number, which holds a state.
+pub fn state_file(inherited: &mut Inherited, number: i32) -> Result<OwnedFd, String> {
+    inherited.take(number, None).ok_or_else(|| format!("file {number} is not open"))
+}
+
+/// Reads a state.
+pub fn read_state(file: &OwnedFd) -> Result<Saved, String> {
     use std::os::unix::fs::FileExt;
-    let file = inherited.take(number, None).ok_or_else(|| format!("file {number} is not open"))?;
-    let file = std::fs::File::from(file);
+    let file = std::fs::File::from(file.try_clone().map_err(|error| error.to_string())?);
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut bytes = vec![0; usize::try_from(length).map_err(|error| error.to_string())?];
     // Its position is that of the writer.

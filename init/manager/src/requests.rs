@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use ferrite_control::{
-    ErrorKind, JobEntry, JobMode, JobOutcome, JobReport, JobVerb, KillWhom, MAX_UNITS_PER_REQUEST, Reply, Request,
-    ShutdownAction,
+    ErrorKind, InjectedFault, JobEntry, JobMode, JobOutcome, JobReport, JobVerb, KillWhom, MAX_UNITS_PER_REQUEST,
+    Reply, Request, ShutdownAction,
 };
+use ferrite_sys::crash;
 use ferrite_sys::reboot::End;
 use ferrite_unit::{LoadState, UnitName};
 
@@ -39,6 +40,19 @@ impl Engine {
             }
             Request::DaemonReexec => {
                 self.request_reexec(Some(client));
+                return None;
+            }
+            Request::InjectFault(fault) => {
+                if !self.settings.test_faults {
+                    return Some(error(ErrorKind::NotSupported, "faults are injected in tests only".into()));
+                }
+                crash::inject(match fault {
+                    InjectedFault::Panic => crash::Fault::Panic,
+                    InjectedFault::Memory => crash::Fault::Memory,
+                    InjectedFault::Stack => crash::Fault::Stack,
+                    InjectedFault::Abort => crash::Fault::Abort,
+                    InjectedFault::Allocation => crash::Fault::Allocation,
+                });
                 return None;
             }
             Request::IsSystemRunning { wait } => {

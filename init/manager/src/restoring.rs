@@ -13,7 +13,7 @@ use crate::keeping::{self, Bag};
 use crate::machine::{Event, Machine, MainProcess, Outcome, State};
 use crate::mounts::MountState;
 use crate::server::ClientId;
-use crate::state::{Saved, SavedJob, SavedManager, SavedProcess, SavedUnit};
+use crate::state::{Saved, SavedJob, SavedProcess, SavedUnit};
 use crate::timers::TimerKey;
 use crate::units::{Kind, Times};
 
@@ -23,7 +23,7 @@ impl Engine {
         for fault in &saved.faults {
             self.log.warning(&format!("reading the state of the image before this one: {fault}, going on without"));
         }
-        self.restore_manager(&saved.manager, inherited);
+        self.restore_manager(saved, inherited);
         for client in saved.clients.values() {
             self.restore_client(client, inherited);
         }
@@ -42,9 +42,13 @@ impl Engine {
         self.answer_reexec(&saved.manager.reexec_clients);
     }
 
-    fn restore_manager(&mut self, saved: &SavedManager, inherited: &mut Inherited) {
+    fn restore_manager(&mut self, all: &Saved, inherited: &mut Inherited) {
+        let saved = &all.manager;
         self.phase = keeping::phase(&saved.phase, &saved.end);
-        self.next_job = saved.next_job.max(1);
+        // After a crash the numbers may be older than what has them.
+        let jobs = all.units.values().filter_map(|unit| Some(unit.job.as_ref()?.id)).max().unwrap_or(0);
+        self.next_job = saved.next_job.max(jobs.saturating_add(1));
+        let next_client = all.clients.keys().max().map_or(0, |last| last + 1).max(saved.next_client);
         self.began_us = saved.began_us;
         self.booted_us = saved.booted_us;
         self.restore_manager_timers(&saved.timers);
@@ -54,7 +58,7 @@ impl Engine {
             None => self.open_notify_socket(),
         }
         let listener = files.take("control");
-        self.restore_listener(listener, saved.next_client);
+        self.restore_listener(listener, next_client);
         self.idle = files.take("idle-reader").zip(files.take("idle-writer"));
     }
 

@@ -89,6 +89,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// Clients that wait for something that cannot be asked for again, with the answers that each still lacks.
+    pub fn waiting(&self) -> Vec<(ClientId, usize)> {
+        let waits = |client: &Client| client.command.is_some() || client.waits_for_boot || client.pending.is_some();
+        let open = |client: &Client| client.pending.as_ref().map_or(0, |pending| pending.open);
+        let clients = self.clients.iter().filter(|(_, client)| waits(client));
+        clients.map(|(id, client)| (*id, open(client))).collect()
+    }
+
     /// The control socket for the next image.
     pub fn saved_listener(&self) -> Option<SavedFile> {
         self.listener.as_ref().map(|listener| saved_file("control", listener))

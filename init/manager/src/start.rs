@@ -15,6 +15,8 @@ use crate::disk::Disk;
 use crate::engine::{Engine, Phase, Settings, keys};
 use crate::groups::{Groups, find_root};
 use crate::log::Log;
+use crate::recorder::Recorder;
+use crate::recovery::{self, Before};
 use crate::reload::Reloads;
 use crate::server::Server;
 use crate::timers::Timers;
@@ -31,8 +33,12 @@ pub struct Options {
     pub unit: Option<String>,
     /// `--state`: the number of the file with the state of the image before this one.
     pub state: Option<i32>,
-    /// All arguments but `--state`, for the next image.
+    /// `--recover`: the number of the file with what a crashed image had kept ready.
+    pub recover: Option<i32>,
+    /// All arguments but these two, for the next image.
     pub arguments: Vec<String>,
+    /// May clients inject faults? For tests.
+    pub test_faults: bool,
 }
 
 /// Runs PID 1. Inside a namespace it returns when everything has stopped; on a machine it never does.
@@ -40,11 +46,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let began_us = clock::boot_us();
     // First of all, as long as every open file is one of the image before this one.
     let mut inherited = Inherited::find();
-    let saved = options.state.map(|number| reexec::read_state(&mut inherited, number));
+    let program = own_program();
+    let (before, record) = recovery::before(options, &program, &mut inherited);
     boot::own_process();
     let mut faults = Vec::new();
     let real_boot = boot::is_real_boot() || !std::path::Path::new("/proc/self").exists();
-    if real_boot && saved.is_none() {
+    ferrite_sys::crash::arm(real_boot)?;
+    if real_boot && before.is_nothing() {
         boot::close_streams();
         boot::mount_apis(&mut faults);
         boot::close_streams();
@@ -52,25 +60,31 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let log = if real_boot { Log::kernel() } else { Log::plain() };
     set_panic_hook(real_boot);
     faults.iter().for_each(|fault| log.error(fault));
-    if real_boot && saved.is_none() {
+    if real_boot && before.is_nothing() {
         prepare_machine(&log);
     }
     boot::raise_own_files();
-    let settings = settings(options, real_boot);
+    let settings = settings(options, real_boot, program);
     let signals = ferrite_sys::signal::block_all()?;
     let (watch, fault) = if real_boot { Watch::open(&settings.command_line) } else { (Watch::default(), None) };
     fault.iter().for_each(|fault| log.warning(fault));
     let mut engine = engine(settings, log, watch, began_us)?;
     engine.epoll.add(&signals, keys::SIGNALS)?;
-    match saved {
-        Some(Ok(saved)) => engine.restore(&saved, &mut inherited),
-        Some(Err(fault)) => {
-            engine.log.error(&format!("reading the state of the image before this one: {fault}, starting anew"));
+    if before.is_hopeless() {
+        abandon(&engine);
+    }
+    match before {
+        Before::Nothing => engine.boot(),
+        Before::Handed(Ok(saved)) => engine.restore(&saved, &mut inherited),
+        Before::Crashed(Ok(saved)) => engine.recover(&saved, &mut inherited),
+        Before::Handed(Err(fault)) | Before::Crashed(Err(fault)) => {
+            engine.rebuild(&fault);
             engine.boot();
         }
-        None => engine.boot(),
     }
     inherited.close_rest();
+    engine.begin_recording();
+    drop(record);
     engine.watch_root();
     let end = engine.run(&signals);
     leave(engine, end)
@@ -112,7 +126,8 @@ impl Engine {
 
 /// Can this program take the state in the file of this number over?
 pub fn try_state(number: i32) -> anyhow::Result<()> {
-    reexec::read_state(&mut Inherited::find(), number).map(|_| ()).map_err(anyhow::Error::msg)
+    let read = reexec::state_file(&mut Inherited::find(), number).and_then(|file| reexec::read_state(&file));
+    read.map(|_| ()).map_err(anyhow::Error::msg)
 }
 
 fn prepare_machine(log: &Log) {
@@ -144,11 +159,12 @@ fn load_path(wish: Option<&str>) -> LoadPath {
     path
 }
 
-fn settings(options: &Options, real_boot: bool) -> Settings {
+fn settings(options: &Options, real_boot: bool, program: String) -> Settings {
     let command_line = match real_boot {
         true => std::fs::read_to_string("/proc/cmdline").unwrap_or_default(),
         false => String::new(),
     };
+    let test_faults = options.test_faults || crate::watch::has_word(&command_line, "ferrite.test-faults");
     Settings {
         real_boot,
         load_path: load_path(options.unit_path.as_deref()),
@@ -156,8 +172,9 @@ fn settings(options: &Options, real_boot: bool) -> Settings {
         control_socket: ferrite_control::SOCKET_PATH.into(),
         notify_socket: "/run/ferrite/notify".into(),
         command_line,
-        program: own_program(),
+        program,
         arguments: options.arguments.clone(),
+        test_faults,
     }
 }
 
@@ -209,6 +226,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         checks: BTreeSet::new(),
         idle_units: BTreeSet::new(),
         reexec: None,
+        recorder: Recorder::default(),
         reloads: Reloads::default(),
     })
 }
@@ -249,16 +267,26 @@ fn remove_groups(root: &str) {
     }
 }
 
-/// A panic is a bug of PID 1. The machine is restarted, so that the slot's tries run out if it happens again.
+/// Crashes follow one another: what is written is kept, and the machine starts again.
+fn abandon(engine: &Engine) -> ! {
+    let text = "PID 1 crashed twice within a minute. Restarting.";
+    engine.log.error(text);
+    engine.log.status(crate::log::Mark::Failed, text);
+    if engine.settings.real_boot {
+        shutdown::write_back(&engine.log, &engine.watch);
+    }
+    ferrite_sys::crash::give_up()
+}
+
+/// A panic is a bug of PID 1: it becomes its next image, which goes on with what is kept ready.
 fn set_panic_hook(real_boot: bool) {
     std::panic::set_hook(Box::new(move |information| {
-        let log = if real_boot { Log::kernel() } else { Log::plain() };
-        log.error(&format!("PID 1 has a bug: {information}, restarting the machine"));
-        if real_boot {
-            log.status(crate::log::Mark::Failed, &format!("PID 1 has a bug: {information}. Restarting."));
-            shutdown::write_back(&log, &Watch::default());
-            let error = ferrite_sys::reboot::end(End::Reboot);
-            log.error(&format!("restarting: {error}"));
+        if std::process::id() != 1 {
+            // A child that has not executed its program yet must not go on as PID 1 would.
+            ferrite_sys::crash::end_child(70);
         }
+        let log = if real_boot { Log::kernel() } else { Log::plain() };
+        log.error(&format!("PID 1 has a bug: {information}, executing it again"));
+        ferrite_sys::crash::become_next()
     }));
 }

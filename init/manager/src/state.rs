@@ -58,12 +58,15 @@ pub struct SavedManager {
 pub struct SavedJob {
     pub id: u32,
     /// `jobs::JobKind`.
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub kind: Value,
     pub running: bool,
     pub irreversible: bool,
     pub ignore_order: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_us: Option<u64>,
     /// Clients that wait for it, and the place of this job in their answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waiters: Vec<(u64, usize)>,
 }
 
@@ -73,11 +76,14 @@ pub struct SavedJob {
 #[allow(missing_docs)]
 pub struct SavedCommand {
     pub main: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub directive: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub argv: Vec<String>,
     pub pid: i32,
     pub start_us: u64,
     pub exit_us: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
     pub status: i32,
 }
@@ -87,31 +93,48 @@ pub struct SavedCommand {
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct SavedUnit {
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// The word of systemd, for readers that do not understand `state`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub active: String,
     /// What the kind of the unit saves.
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub state: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<SavedJob>,
     /// Deadlines by what they are for: microseconds of the monotonic clock.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub timers: BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<SavedFile>,
     /// Wall clock and monotonic clock, in the order of `units::Times`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub times: Vec<(u64, u64)>,
     pub condition_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     pub group_killed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub main_pid: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub control_pid: Option<i32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub status_text: String,
     /// Monotonic microseconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<u64>,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub invocation: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<SavedCommand>,
     pub assert_failed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<usize>,
     /// What else is kept with the unit, by the name of the part.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, Value>,
 }
 
@@ -124,14 +147,26 @@ pub struct SavedClient {
     pub uid: u32,
     pub privileged: bool,
     pub closing: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<SavedFile>,
     /// Bytes of a request that is not complete, and of answers that are not sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub input: Vec<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub output: Vec<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<i32>,
     pub waits_for_boot: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reports: Option<Vec<JobReport>>,
     pub open_reports: usize,
+}
+
+impl SavedClient {
+    /// Does it wait for something that cannot be asked for again?
+    pub fn is_waiting(&self) -> bool {
+        self.command.is_some() || self.waits_for_boot || self.reports.is_some()
+    }
 }
 
 /// A child that belongs to no unit, or one that has not executed its program yet.
@@ -172,6 +207,10 @@ pub enum Record<'a> {
     Unit(&'a SavedUnit),
     Client(&'a SavedClient),
     Process(&'a SavedProcess),
+    /// A unit of which nothing is left.
+    Gone(&'a str),
+    /// A crash of PID 1, in microseconds of the monotonic clock.
+    Crash(u64),
 }
 
 /// Adds a record to a text; one that cannot be written is left out.
@@ -216,6 +255,10 @@ fn take(saved: &mut Saved, line: &[u8]) -> Result<(), String> {
             saved.processes.insert(process.pid, process);
         }
         "crash" => saved.crashes.push(serde_json::from_value(body).map_err(text)?),
+        "gone" => {
+            let name: String = serde_json::from_value(body).map_err(text)?;
+            saved.units.remove(&name);
+        }
         // A newer version wrote it.
         _ => {}
     }

@@ -146,6 +146,8 @@ pub struct Runtime {
     pub warned: bool,
     /// Does its file go with it?
     pub transient: bool,
+    /// Is it among the units that were changed?
+    changed: bool,
 }
 
 impl Runtime {
@@ -181,6 +183,7 @@ impl Runtime {
             sources: Sources::default(),
             warned: false,
             transient: false,
+            changed: false,
         }
     }
 
@@ -290,6 +293,9 @@ pub struct Table {
     names: BTreeMap<UnitName, UnitId>,
     /// Places of units that were forgotten.
     free: Vec<usize>,
+    /// Units that were perhaps changed since somebody asked, and those that were forgotten.
+    changed: Vec<UnitId>,
+    gone: Vec<UnitName>,
 }
 
 impl Table {
@@ -300,7 +306,27 @@ impl Table {
 
     /// The unit of a number, to change it.
     pub fn get_mut(&mut self, id: UnitId) -> Option<&mut Runtime> {
+        let runtime = self.entries.get_mut(id.0)?.as_deref_mut()?;
+        if !std::mem::replace(&mut runtime.changed, true) {
+            self.changed.push(id);
+        }
+        Some(runtime)
+    }
+
+    /// The unit of a number, to change what its files and those of others say.
+    fn get_settings(&mut self, id: UnitId) -> Option<&mut Runtime> {
         self.entries.get_mut(id.0)?.as_deref_mut()
+    }
+
+    /// Takes the names of units that were forgotten, and the units that were perhaps changed, since the last time.
+    pub fn take_changed(&mut self) -> (Vec<UnitName>, Vec<UnitId>) {
+        let changed = std::mem::take(&mut self.changed);
+        for id in &changed {
+            if let Some(runtime) = self.get_settings(*id) {
+                runtime.changed = false;
+            }
+        }
+        (std::mem::take(&mut self.gone), changed)
     }
 
     /// The number of a name or alias.
@@ -330,21 +356,22 @@ impl Table {
     /// Forgets a unit with its names and links. Its number may be given to another one.
     pub fn remove(&mut self, id: UnitId) {
         let Some(runtime) = self.entries.get_mut(id.0).and_then(Option::take) else { return };
+        let gone = runtime.unit.name.clone();
         let linked: BTreeSet<UnitId> = runtime.links.into_values().flatten().collect();
         for other in linked {
-            if let Some(other) = self.get_mut(other) {
+            if let Some(other) = self.get_settings(other) {
                 other.links.values_mut().for_each(|links| {
                     links.remove(&id);
                 });
             }
         }
         for other in runtime.names {
-            if let Some(other) = self.get_mut(other) {
+            if let Some(other) = self.get_settings(other) {
                 other.named_by.remove(&id);
             }
         }
         for other in runtime.named_by {
-            if let Some(other) = self.get_mut(other) {
+            if let Some(other) = self.get_settings(other) {
                 other.names.remove(&id);
             }
         }
@@ -354,6 +381,7 @@ impl Table {
             }
         }
         self.free.push(id.0);
+        self.gone.push(gone);
     }
 
     /// How many units there are.
@@ -369,7 +397,7 @@ impl Table {
     /// Makes further names known.
     pub fn add_names(&mut self, names: BTreeMap<UnitName, UnitId>) {
         for (name, id) in names {
-            if let Some(runtime) = self.get_mut(id)
+            if let Some(runtime) = self.get_settings(id)
                 && runtime.unit.name != name
                 && !runtime.unit.aliases.contains(&name)
                 && !runtime.other_names.contains(&name)
@@ -418,20 +446,20 @@ impl Table {
         if from == to || self.get(to).is_none() {
             return;
         }
-        if let Some(runtime) = self.get_mut(from) {
+        if let Some(runtime) = self.get_settings(from) {
             runtime.links.entry(relation).or_default().insert(to);
         }
-        if let Some(runtime) = self.get_mut(to) {
+        if let Some(runtime) = self.get_settings(to) {
             runtime.links.entry(relation.inverse()).or_default().insert(from);
         }
     }
 
     /// Notes that one unit names another, which is then kept as long as the first one is.
     pub fn refer(&mut self, from: UnitId, to: UnitId) {
-        if let Some(runtime) = self.get_mut(from) {
+        if let Some(runtime) = self.get_settings(from) {
             runtime.names.insert(to);
         }
-        if let Some(runtime) = self.get_mut(to) {
+        if let Some(runtime) = self.get_settings(to) {
             runtime.named_by.insert(from);
         }
     }

@@ -37,6 +37,12 @@ pub fn option<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
     pairs.filter(|(k, _)| same(k)).map(|(_, v)| v).next()
 }
 
+/// Is this word on the kernel command line, alone or with a value?
+pub fn has_word(command_line: &str, key: &str) -> bool {
+    let same = |a: &str| a.replace('_', "-") == key.replace('_', "-");
+    command_line.split_whitespace().any(|word| same(word.split_once('=').map_or(word, |(key, _)| key)))
+}
+
 impl Watch {
     /// Takes the watchdog over from early boot, which left it ticking.
     pub fn open(command_line: &str) -> (Watch, Option<String>) {

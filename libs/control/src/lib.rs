@@ -21,7 +21,9 @@ pub use codec::{CodecError, LineBuffer, decode, encode};
 pub use descriptors::{Received, receive, send_with_descriptors};
 pub use quote::quote_words;
 pub use reply::{ErrorKind, JobEntry, JobOutcome, JobReport, Reply, UnitFile};
-pub use request::{JobMode, JobVerb, KillWhom, Request, RunRequest, ShutdownAction, TransientRequest, TransientUnit};
+pub use request::{
+    InjectedFault, JobMode, JobVerb, KillWhom, Request, RunRequest, ShutdownAction, TransientRequest, TransientUnit,
+};
 pub use unit::{CommandStatus, ConditionResult, ControlGroup, Enablement, GroupProcess, UnitDetails, UnitSummary};
 
 /// Where PID 1 listens.

@@ -52,6 +52,8 @@ pub enum Request {
     DaemonReload,
     /// Executes PID 1 again in place. Answer: `Reply::Done`, by the new image.
     DaemonReexec,
+    /// Makes PID 1 crash, to see what comes after; refused unless it was started for such tests. No answer.
+    InjectFault(InjectedFault),
     /// The state of the whole system. Answer: `Reply::SystemState`, with `wait` only when the boot is over.
     IsSystemRunning {
         /// Wait until the state is neither `initializing` nor `starting`.
@@ -113,6 +115,7 @@ impl Request {
             | Request::ResetFailed { .. }
             | Request::DaemonReload
             | Request::DaemonReexec
+            | Request::InjectFault(_)
             | Request::Shutdown { .. }
             | Request::StartTransient(_)
             | Request::SetProperty { .. }
@@ -121,6 +124,22 @@ impl Request {
             | Request::Kill(_) => false,
         }
     }
+}
+
+/// A way to crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InjectedFault {
+    /// A panic.
+    Panic,
+    /// Memory that is not there.
+    Memory,
+    /// The end of the stack.
+    Stack,
+    /// An abort.
+    Abort,
+    /// No memory is left.
+    Allocation,
 }
 
 /// What a job does to its unit.

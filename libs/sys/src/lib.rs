@@ -4,6 +4,7 @@
 
 pub mod block;
 pub mod console;
+pub mod crash;
 pub mod dm;
 pub mod epoll;
 pub mod inherit;

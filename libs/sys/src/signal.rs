@@ -6,9 +6,10 @@ use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Blocks all signals that can be blocked and returns the file to read them from.
+/// Blocks all signals that can be blocked, but those of a crash, and returns the file to read them from.
 pub fn block_all() -> io::Result<SignalFd> {
-    let all = SigSet::all();
+    let mut all = SigSet::all();
+    crate::crash::FATAL.into_iter().for_each(|signal| all.remove(signal));
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None)?;
     Ok(SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }

@@ -44,6 +44,7 @@ impl Machine {
         let child = Command::new("unshare")
             .args(["--pid", "--mount", "--fork", "--mount-proc", "--kill-child=KILL", "sh", "-c", &script])
             .env("SYSTEMD_UNIT_PATH", directory.path().join("units"))
+            .env("FERRITE_TEST_FAULTS", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -53,7 +53,7 @@ impl Groups {
 
     /// The path of a unit's group below the root, such as `/system.slice/ssh.service`.
     pub fn path(slice: Option<&UnitName>, unit: &UnitName) -> String {
-        format!("{}/{unit}", slice.map(slice_path).unwrap_or_default())
+        format!("{}/{unit}", slice.map(ferrite_unit::slice::group).unwrap_or_default())
     }
 
     fn absolute(&self, group: &str) -> Option<String> {
@@ -222,23 +222,6 @@ impl Groups {
             }
         }
     }
-}
-
-/// `/a.slice/a-b.slice` for `a-b.slice`.
-fn slice_path(slice: &UnitName) -> String {
-    if slice.as_str() == "-.slice" {
-        return String::new();
-    }
-    let mut path = String::new();
-    let mut name = String::new();
-    for part in slice.stem().split('-') {
-        if !name.is_empty() {
-            name.push('-');
-        }
-        name.push_str(part);
-        path.push_str(&format!("/{name}.slice"));
-    }
-    path
 }
 
 /// Finds where our groups begin: the whole hierarchy in a boot, a group of our own inside a namespace.

@@ -17,12 +17,19 @@ pub fn read() -> Host {
         machine_id: line("/etc/machine-id"),
         boot_id: line("/proc/sys/kernel/random/boot_id").replace('-', ""),
         host_name: text(uname.nodename()),
+        pretty_host_name: pretty_host_name(),
         kernel_release: text(uname.release()),
         architecture: architecture().into(),
         shell: shell().into(),
         os_release: fs::read_to_string("/etc/os-release").map(|t| parse_file(&t)).unwrap_or_default(),
         totals: crate::totals::read(),
     }
+}
+
+fn pretty_host_name() -> Option<String> {
+    let text = fs::read_to_string("/etc/machine-info").ok()?;
+    let pairs = parse_file(&text).into_iter();
+    pairs.filter(|(key, value)| key == "PRETTY_HOSTNAME" && !value.is_empty()).map(|(_, value)| value).last()
 }
 
 /// The shell of root, as far as it is installed.

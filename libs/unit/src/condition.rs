@@ -144,15 +144,7 @@ pub fn subject_name(subject: Subject) -> &'static str {
 
 impl Condition {
     /// Reads the value of a condition, specifiers already put in.
-    pub fn parse(strength: Strength, subject: Subject, value: &str) -> Parsed<Condition> {
-        let (triggering, rest) = match value.strip_prefix('|') {
-            Some(rest) => (true, rest.trim_start()),
-            None => (false, value),
-        };
-        let (negated, argument) = match rest.strip_prefix('!') {
-            Some(rest) => (true, rest.trim_start()),
-            None => (false, rest),
-        };
+    pub fn parse<'v>(strength: Strength, subject: Subject, value: &'v str) -> Parsed<Condition> {
         let is_path = matches!(
             subject,
             Subject::PathExists
@@ -167,6 +159,10 @@ impl Condition {
                 | Subject::FileIsExecutable
                 | Subject::NeedsUpdate
         );
+        // Before a path no blanks are skipped.
+        let rest_of = |rest: &'v str| if is_path { rest } else { rest.trim_start() };
+        let (triggering, rest) = value.strip_prefix('|').map_or((false, value), |rest| (true, rest_of(rest)));
+        let (negated, argument) = rest.strip_prefix('!').map_or((false, rest), |rest| (true, rest_of(rest)));
         let argument = match is_path {
             true => {
                 let plain = crate::escape::simplify_path(argument).filter(|_| argument.starts_with('/'));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use crate::action::EmergencyAction;
+use crate::action::{EmergencyAction, JobMode};
 use crate::dependency::{Dependency, Origin};
 use crate::exec::Stream;
 use crate::file::{ParsedFile, Problem, parse};
@@ -262,7 +262,7 @@ impl Loader<'_> {
         }
         implied::complete(unit, &self.host.totals);
         defaults::extras(unit, self.devices);
-        match verify(unit).and_then(|()| implied::verify(unit)) {
+        match verify(unit).and_then(|()| implied::verify(unit)).and_then(|()| verify_job_modes(unit)) {
             Ok(()) => defaults::slice(unit),
             Err(fault) => unit.load = LoadState::BadSetting(fault),
         }
@@ -340,6 +340,20 @@ fn verify(unit: &Unit) -> Result<(), String> {
         Config::Slice(slice) => slice.verify(name, defaults::parent_slice(name).as_ref()),
         Config::Target | Config::Scope(_) | Config::Device => Ok(()),
     }
+}
+
+/// With isolate, whatever follows the end of a unit is one unit.
+fn verify_job_modes(unit: &Unit) -> Result<(), String> {
+    for (dependency, mode) in
+        [(Dependency::OnSuccess, unit.on_success_job_mode), (Dependency::OnFailure, unit.on_failure_job_mode)]
+    {
+        let others = unit.dependencies.iter().filter(|(kind, ..)| *kind == dependency).count();
+        if mode == JobMode::Isolate && others > 1 {
+            let name = dependency.as_str();
+            return Err(format!("{name}= names several units, but {name}JobMode=isolate goes with one, refusing"));
+        }
+    }
+    Ok(())
 }
 
 /// Is there such a unit even if no file is?

@@ -141,11 +141,18 @@ impl Unit {
         let mut fault = Ok(());
         // Backslashes stay as they are: they are part of escaped names.
         for word in value.raw.split_ascii_whitespace() {
-            let word = value.specifiers.expand(word)?;
-            match UnitName::parse(&word) {
+            let name = match value.specifiers.expand_name(word) {
+                Ok(name) => name,
+                Err(error) => {
+                    fault = Err(error);
+                    continue;
+                }
+            };
+            match UnitName::parse(&name) {
+                Ok(other) if self.would_recur(&other, word) => {}
                 Ok(other) => match self.name.resolve(other) {
                     Some(other) => self.add(dependency, other, Origin::File),
-                    None => fault = Err(wrong(&word, "a template that this unit has an instance for")),
+                    None => fault = Err(wrong(word, "a template that this unit has an instance for")),
                 },
                 Err(error) => fault = Err(crate::value::ValueError(error.to_string())),
             }
@@ -153,11 +160,24 @@ impl Unit {
         fault
     }
 
+    /// Does a template name itself with an instance that holds its own? There would be ever more units.
+    fn would_recur(&self, other: &UnitName, word: &str) -> bool {
+        let own = self.fragment.as_deref().and_then(|path| path.rsplit_once('/')).map(|(_, base)| base);
+        let from_template = own.and_then(|base| UnitName::parse(base).ok()).is_some_and(|base| base.is_template());
+        let same = other.prefix() == self.name.prefix() && other.kind() == self.name.kind();
+        if !from_template || !same || other.instance().is_none() {
+            return false;
+        }
+        let Some((_, instance)) = word.split_once('@') else { return false };
+        let instance = instance.rsplit_once('.').map_or(instance, |(instance, _)| instance);
+        instance != "%i" && instance.replace("%%", "").split('%').skip(1).any(|rest| rest.starts_with(['i', 'n', 'N']))
+    }
+
     /// `Sockets=`: sockets that the service takes from, besides its own.
     fn take_sockets(&mut self, value: &Value<'_>) -> Parsed<()> {
         let mut fault = Ok(());
         for word in value.raw.split_ascii_whitespace() {
-            let word = value.specifiers.expand(word)?;
+            let word = value.specifiers.expand_name(word)?;
             match UnitName::parse(&word).ok().and_then(|name| self.name.resolve(name)) {
                 Some(socket) if socket.kind() == UnitKind::Socket => {
                     for dependency in [Dependency::Wants, Dependency::After, Dependency::TriggeredBy] {
@@ -272,6 +292,12 @@ impl Unit {
     }
 }
 
+/// Is this a page of documentation?
+fn is_page(text: &str) -> bool {
+    let kinds = ["http://", "https://", "file:/", "info:", "man:"];
+    text.is_ascii() && kinds.iter().any(|kind| text.strip_prefix(kind).is_some_and(|rest| !rest.is_empty()))
+}
+
 fn exit_status(value: &Value<'_>) -> Parsed<Option<u8>> {
     if value.is_empty() {
         return Ok(None);
@@ -291,7 +317,12 @@ fn paths(unit: &mut Unit, need: MountNeed, value: &Value<'_>) -> Parsed<()> {
 
 const TABLE: Table<Unit> = &[
     ("Description", |unit, value| value.optional().map(|text| unit.description = text)),
-    ("Documentation", |unit, value| value.extend(&mut unit.documentation)),
+    ("Documentation", |unit, value| {
+        value.extend(&mut unit.documentation)?;
+        let wrong_page = unit.documentation.iter().find(|page| !is_page(page)).cloned();
+        unit.documentation.retain(|page| is_page(page));
+        wrong_page.map_or(Ok(()), |page| Err(wrong(&page, "a page such as man:x(8) or https://...")))
+    }),
     ("RequiresMountsFor", |unit, value| paths(unit, MountNeed::Requires, value)),
     ("WantsMountsFor", |unit, value| paths(unit, MountNeed::Wants, value)),
     ("DefaultDependencies", |unit, value| boolean(value.raw).map(|flag| unit.default_dependencies = flag)),

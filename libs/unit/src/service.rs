@@ -245,12 +245,17 @@ fn exit_set(set: &mut ExitSet, value: &Value<'_>) -> Parsed<()> {
 }
 
 fn pid_file(service: &mut Service, value: &Value<'_>) -> Parsed<()> {
-    service.pid_file = value.optional()?.map(|path| if path.starts_with('/') { path } else { format!("/run/{path}") });
-    if let Some(path) = &mut service.pid_file
-        && let Some(rest) = path.strip_prefix("/var/run/")
-    {
-        *path = format!("/run/{rest}");
+    let Some(path) = value.optional()? else {
+        service.pid_file = None;
+        return Ok(());
+    };
+    let path = if path.starts_with('/') { path } else { format!("/run/{path}") };
+    let plain = crate::escape::simplify_path(&path).ok_or_else(|| wrong(&path, "a path without '..'"))?;
+    if ["dev", "sys", "proc"].iter().any(|top| plain.split('/').next() == Some(top)) {
+        return Err(wrong(&path, "a path outside of /dev, /sys and /proc"));
     }
+    let plain = plain.strip_prefix("var/run/").map_or(plain.clone(), |rest| format!("run/{rest}"));
+    service.pid_file = Some(format!("/{plain}"));
     Ok(())
 }
 
@@ -304,7 +309,7 @@ pub(crate) const TABLE: Table<Service> = &[
     ("RestartSec", set!(restart_delay, span)),
     ("TimeoutStartSec", set!(timeout_start_written, |t| timeout(t).map(Some))),
     ("TimeoutStopSec", set!(timeout_stop, timeout)),
-    ("TimeoutAbortSec", set!(timeout_abort, |t| timeout(t).map(Some))),
+    ("TimeoutAbortSec", set!(timeout_abort, |t: &str| if t.is_empty() { Ok(None) } else { span(t).map(Some) })),
     ("TimeoutSec", |service, value| {
         let both = timeout(value.raw)?;
         service.timeout_start_written = Some(both);
@@ -313,7 +318,7 @@ pub(crate) const TABLE: Table<Service> = &[
     }),
     ("TimeoutStartFailureMode", set!(timeout_start_mode, |t| word(&TimeoutMode::NAMES, t))),
     ("TimeoutStopFailureMode", set!(timeout_stop_mode, |t| word(&TimeoutMode::NAMES, t))),
-    ("RuntimeMaxSec", set!(runtime_max, timeout)),
+    ("RuntimeMaxSec", set!(runtime_max, span)),
     ("WatchdogSec", set!(watchdog, |t| span(t).map(|s| Some(s).filter(|s| *s != Span::seconds(0))))),
     ("RemainAfterExit", set!(remain_after_exit, boolean)),
     ("GuessMainPID", set!(guess_main_pid, boolean)),

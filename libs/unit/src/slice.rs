@@ -16,6 +16,23 @@ pub fn is_name(name: &UnitName) -> bool {
     name.as_str() == "-.slice" || (name.at().is_none() && name.stem().split('-').all(|part| !part.is_empty()))
 }
 
+/// The path of its control group: `/a.slice/a-b.slice` for `a-b.slice`, nothing for the root slice.
+pub fn group(slice: &UnitName) -> String {
+    if slice.as_str() == "-.slice" {
+        return String::new();
+    }
+    let mut path = String::new();
+    let mut name = String::new();
+    for part in slice.stem().split('-') {
+        if !name.is_empty() {
+            name.push('-');
+        }
+        name.push_str(part);
+        path.push_str(&format!("/{name}.slice"));
+    }
+    path
+}
+
 impl Slice {
     /// Why this slice cannot be made, if it cannot.
     pub(crate) fn verify(&self, name: &UnitName, parent: Option<&UnitName>) -> Result<(), String> {

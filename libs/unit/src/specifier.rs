@@ -17,6 +17,8 @@ pub struct Host {
     pub boot_id: String,
     /// `%H`.
     pub host_name: String,
+    /// `%q`, if /etc/machine-info has one.
+    pub pretty_host_name: Option<String>,
     /// `%v`.
     pub kernel_release: String,
     /// `%a`, such as `x86-64`.
@@ -49,6 +51,15 @@ pub struct Specifiers<'a> {
 impl Specifiers<'_> {
     /// Replaces every specifier; an unknown one is an error that names it.
     pub fn expand(&self, text: &str) -> Parsed<String> {
+        self.replace(text, |_| true)
+    }
+
+    /// Replaces the specifiers that may stand in the name of a unit.
+    pub fn expand_name(&self, text: &str) -> Parsed<String> {
+        self.replace(text, |letter| !"IJPfyYcrRCdDELSthsTV".contains(letter))
+    }
+
+    fn replace(&self, text: &str, allowed: impl Fn(char) -> bool) -> Parsed<String> {
         let Some(first) = text.find('%') else { return Ok(text.to_owned()) };
         let (head, tail) = text.split_at(first);
         let mut out = String::with_capacity(text.len() + 16);
@@ -64,9 +75,9 @@ impl Specifiers<'_> {
             }
             match chars.next() {
                 Some('%') | None => out.push('%'),
-                Some(letter) => match self.one(letter) {
+                Some(letter) => match self.one(letter).filter(|_| allowed(letter)) {
                     Some(value) => out.push_str(&value),
-                    // systemd keeps what it does not know.
+                    // What cannot be a specifier is kept.
                     None if !letter.is_ascii_alphanumeric() => out.extend(['%', letter]),
                     None => return Err(ValueError(format!("specifier '%{letter}' is unknown or has no value here"))),
                 },
@@ -96,7 +107,7 @@ impl Specifiers<'_> {
             'C' => "/var/cache".into(),
             'L' => "/var/log".into(),
             'E' => "/etc".into(),
-            'D' => "/usr/local/share".into(),
+            'D' => "/usr/share".into(),
             'h' => "/root".into(),
             's' => self.host.shell.clone(),
             'u' | 'g' => "root".into(),
@@ -105,8 +116,9 @@ impl Specifiers<'_> {
             'V' => "/var/tmp".into(),
             'm' => self.host.machine_id.clone(),
             'b' => self.host.boot_id.clone(),
-            'H' | 'q' => self.host.host_name.clone(),
-            'l' => self.host.host_name.split('.').next().unwrap_or("").to_owned(),
+            'H' => self.host.host_name.clone(),
+            'l' => self.short_host_name().to_owned(),
+            'q' => self.host.pretty_host_name.clone().unwrap_or_else(|| self.short_host_name().to_owned()),
             'v' => self.host.kernel_release.clone(),
             'a' => self.host.architecture.clone(),
             'o' => self.host.os("ID"),
@@ -118,8 +130,24 @@ impl Specifiers<'_> {
             'y' => self.fragment?.to_owned(),
             'Y' => self.fragment?.rsplit_once('/').map(|(dir, _)| dir.to_owned())?,
             'd' => format!("/run/credentials/{unit}"),
+            // The control group of the unit, that of its slice, and the root of all: kept for old files.
+            'c' => format!("{}/{unit}", self.default_slice()),
+            'r' => self.default_slice(),
+            'R' => String::new(),
             _ => return None,
         })
+    }
+}
+
+impl Specifiers<'_> {
+    fn short_host_name(&self) -> &str {
+        self.host.host_name.split('.').next().unwrap_or("")
+    }
+
+    /// The control group of the slice that a unit of this name has unless it says otherwise.
+    fn default_slice(&self) -> String {
+        let slice = crate::unit::Unit::new(self.unit.clone()).slice();
+        slice.map(|slice| crate::slice::group(&slice)).unwrap_or_default()
     }
 }
 

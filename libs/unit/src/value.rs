@@ -171,7 +171,7 @@ pub struct ExitSet {
 }
 
 /// Exit codes with names, as systemd knows them.
-const EXIT_NAMES: [(&str, u8); 31] = [
+const EXIT_NAMES: [(&str, u8); 68] = [
     ("SUCCESS", 0),
     ("FAILURE", 1),
     ("INVALIDARGUMENT", 2),
@@ -199,9 +199,46 @@ const EXIT_NAMES: [(&str, u8); 31] = [
     ("NICE", 201),
     ("FDS", 202),
     ("EXEC", 203),
+    ("MEMORY", 204),
+    ("LIMITS", 205),
+    ("OOM_ADJUST", 206),
+    ("SIGNAL_MASK", 207),
+    ("STDIN", 208),
+    ("STDOUT", 209),
+    ("CHROOT", 210),
+    ("IOPRIO", 211),
+    ("TIMERSLACK", 212),
+    ("SECUREBITS", 213),
+    ("SETSCHEDULER", 214),
+    ("CPUAFFINITY", 215),
     ("GROUP", 216),
     ("USER", 217),
+    ("CAPABILITIES", 218),
+    ("CGROUP", 219),
+    ("SETSID", 220),
+    ("CONFIRM", 221),
+    ("STDERR", 222),
+    ("PAM", 224),
+    ("NETWORK", 225),
+    ("NAMESPACE", 226),
+    ("NO_NEW_PRIVILEGES", 227),
+    ("SECCOMP", 228),
+    ("SELINUX_CONTEXT", 229),
+    ("PERSONALITY", 230),
+    ("APPARMOR", 231),
+    ("ADDRESS_FAMILIES", 232),
     ("RUNTIME_DIRECTORY", 233),
+    ("CHOWN", 235),
+    ("SMACK_PROCESS_LABEL", 236),
+    ("KEYRING", 237),
+    ("STATE_DIRECTORY", 238),
+    ("CACHE_DIRECTORY", 239),
+    ("LOGS_DIRECTORY", 240),
+    ("CONFIGURATION_DIRECTORY", 241),
+    ("NUMA_POLICY", 242),
+    ("CREDENTIALS", 243),
+    ("BPF", 244),
+    ("KSM", 245),
     ("EXCEPTION", 255),
 ];
 
@@ -211,18 +248,22 @@ pub fn exit_name(code: u8) -> Option<&'static str> {
 }
 
 impl ExitSet {
-    /// Adds the codes, code names and signals of a value.
+    /// Adds the codes, code names and signals of a value; a wrong word keeps the others from nothing.
     pub fn add(&mut self, text: &str) -> Parsed<()> {
+        let mut fault = Ok(());
         for word in text.split_whitespace() {
             if let Ok(code) = word.parse::<u8>() {
                 self.codes.push(code);
             } else if let Some((_, code)) = EXIT_NAMES.iter().find(|(name, _)| *name == word) {
                 self.codes.push(*code);
             } else {
-                self.signals.push(signal(word).map_err(|_| wrong(word, "an exit code or a signal"))?);
+                match signal(word) {
+                    Ok(signal) => self.signals.push(signal),
+                    Err(_) => fault = Err(wrong(word, "an exit code or a signal")),
+                }
             }
         }
-        Ok(())
+        fault
     }
 }
 

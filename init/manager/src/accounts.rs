@@ -60,6 +60,22 @@ impl Accounts {
         known.or_else(|| (wanted == "root").then_some(0))
     }
 
+    /// The text of /etc/passwd.
+    pub fn passwd_text(&self) -> &str {
+        &self.passwd
+    }
+
+    /// The text of /etc/group.
+    pub fn group_text(&self) -> &str {
+        &self.group
+    }
+
+    /// The numbers of all users and groups.
+    pub fn numbers(&self) -> Vec<u32> {
+        let third = |line: &str| line.split(':').nth(2)?.parse().ok();
+        self.passwd.lines().chain(self.group.lines()).filter_map(third).collect()
+    }
+
     /// All groups that name a user as a member.
     pub fn groups_of(&self, user: &str) -> Vec<u32> {
         self.groups().filter(|(_, _, members)| members.split(',').any(|m| m == user)).map(|(_, gid, _)| gid).collect()

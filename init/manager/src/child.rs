@@ -6,16 +6,19 @@ use std::ffi::CString;
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
 
 use ferrite_unit::command::{Command, Privilege};
-use ferrite_unit::directories::Directories;
 use ferrite_unit::environment::Environment;
 use ferrite_unit::exec::{Exec, Limit, Resource};
+use ferrite_unit::sandbox::PrivateTmp;
 use nix::sys::resource::{Resource as NixResource, setrlimit};
 
 use crate::accounts::{Accounts, User};
 use crate::descriptors::Descriptors;
+use crate::sandbox;
+use crate::sandbox::apply::Identity;
+use crate::sandbox::plan::{Facts, Step};
 
 /// A step that failed: systemd's exit code and what was being done.
 pub struct Fault {
@@ -98,10 +101,16 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
         set_limit(*resource, *limit).map_err(Fault::of(205, "setting a Limit*="))?;
     }
     let accounts = Accounts::read();
-    let identity = identity(exec, &accounts)?;
+    let account = account(exec, invocation.unit, &accounts)?;
+    let identity = &account.identity;
+    let facts = facts(invocation, identity)?;
+    for step in sandbox::plan::schedule(exec, &facts) {
+        sandbox::apply::apply(&step, identity)?;
+    }
     let mut environment = Environment::new();
-    base_environment(&mut environment, exec, identity.user.as_ref());
-    directories(exec, &identity, &mut environment)?;
+    base_environment(&mut environment, exec, account.user.as_ref());
+    let owner = (identity.user.unwrap_or(0), identity.group.unwrap_or(0));
+    crate::directories::make(exec, owner.0, owner.1, &mut environment)?;
     let own_pid = std::process::id().to_string();
     environment.set("SYSTEMD_EXEC_PID", &own_pid);
     for (name, value) in &invocation.variables {
@@ -119,16 +128,20 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
     for name in &exec.unset_environment {
         environment.unset(name);
     }
-    if invocation.as_user && invocation.command.privilege == Privilege::Unit {
-        become_user(&identity)?;
-    }
-    working_directory(exec, identity.user.as_ref())?;
     if !exec.limits.iter().any(|(resource, _)| *resource == Resource::Nofile) {
-        // Last, as until now this process holds all the files of PID 1.
+        // As late as can be: until now this process holds all the files of PID 1.
         crate::boot::lower_files();
     }
     invocation.descriptors.hand_over(&mut environment)?;
-    execute(invocation.command, &environment)
+    // Whatever may need memory is done before the first filter could forbid it.
+    let program = Program::new(invocation.command, &environment)?;
+    for step in sandbox::plan::plan(exec, &facts) {
+        match step {
+            Step::Directory => working_directory(exec, account.user.as_ref())?,
+            step => sandbox::apply::apply(&step, identity)?,
+        }
+    }
+    program.execute()
 }
 
 /// Waits until the boot's rush is over, but not long: the order of messages on the console is worth no more.
@@ -139,20 +152,26 @@ fn wait_for_idle(gate: &BorrowedFd<'_>) {
     let _ = rustix::event::poll(&mut set, Some(&limit));
 }
 
-struct Identity {
+/// The account of a process, and what it becomes.
+struct Account {
     user: Option<User>,
-    gid: Option<u32>,
-    groups: Vec<u32>,
+    identity: Identity,
 }
 
-fn identity(exec: &Exec, accounts: &Accounts) -> Result<Identity, Fault> {
+fn account(exec: &Exec, unit: &str, accounts: &Accounts) -> Result<Account, Fault> {
     let user = match &exec.user {
+        _ if exec.sandbox.dynamic_user => {
+            let made = sandbox::shared::dynamic_user(exec, unit, accounts);
+            Some(made.map_err(Fault::of(217, "making a dynamic user"))?)
+        }
         Some(name) => Some(accounts.user(name).ok_or_else(|| Fault { code: 217, text: format!("no user '{name}'") })?),
         None => None,
     };
     let group =
         |name: &String| accounts.group(name).ok_or_else(|| Fault { code: 216, text: format!("no group '{name}'") });
     let gid = match &exec.group {
+        // Of the same name, it is as dynamic as the user.
+        Some(name) if exec.sandbox.dynamic_user && accounts.group(name).is_none() => user.as_ref().map(|u| u.gid),
         Some(name) => Some(group(name)?),
         None => user.as_ref().map(|user| user.gid),
     };
@@ -160,24 +179,44 @@ fn identity(exec: &Exec, accounts: &Accounts) -> Result<Identity, Fault> {
     for name in &exec.supplementary_groups {
         groups.push(group(name)?);
     }
-    Ok(Identity { user, gid, groups })
+    let identity = Identity { user: user.as_ref().map(|user| user.uid), group: gid, groups };
+    Ok(Account { user, identity })
 }
 
-fn become_user(identity: &Identity) -> Result<(), Fault> {
-    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-    if let Some(gid) = identity.gid {
-        let mut groups: Vec<Gid> = identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        groups.push(Gid::from_raw(gid));
-        groups.dedup();
-        setgroups(&groups).map_err(Fault::of(216, "setting the groups"))?;
-        let gid = Gid::from_raw(gid);
-        setresgid(gid, gid, gid).map_err(Fault::of(216, "setting the group"))?;
-    }
-    if let Some(user) = &identity.user {
-        let uid = Uid::from_raw(user.uid);
-        setresuid(uid, uid, uid).map_err(Fault::of(217, "setting the user"))?;
-    }
-    Ok(())
+/// What the plan of the sandbox depends on.
+fn facts<'a>(invocation: &'a Invocation<'_>, identity: &Identity) -> Result<Facts<'a>, Fault> {
+    let sandbox = &invocation.exec.sandbox;
+    let privilege = invocation.command.privilege;
+    let changes_user = invocation.as_user && privilege == Privilege::Unit;
+    let user = identity.user.filter(|user| changes_user && *user != 0);
+    let privileged = privilege == Privilege::Full;
+    let temporary = match sandbox.private_tmp {
+        PrivateTmp::Connected if !privileged => {
+            let boot =
+                fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().replace('-', "");
+            let made = sandbox::shared::temporary(invocation.unit, &boot);
+            Some(made.map_err(Fault::of(226, "making a private /tmp"))?)
+        }
+        PrivateTmp::Connected | PrivateTmp::Disconnected | PrivateTmp::No => None,
+    };
+    let named = sandbox.dynamic_user && sandbox.mounts.root_directory.is_none();
+    let name = invocation.exec.user.as_deref().filter(|_| named).unwrap_or("");
+    let shown = sandbox::shared::published(name).into_iter().filter(|(path, _)| named && Path::new(path).exists());
+    let by_node = sandbox.scheduling.cpu_affinity_from_numa || sandbox.scheduling.numa_mask.all;
+    let variable = |wanted: &str| invocation.variables.iter().find(|(name, _)| name == wanted);
+    Ok(Facts {
+        privileged,
+        user: user.map(|user| (user, identity.group.unwrap_or(0))),
+        changes_user,
+        temporary,
+        notify_socket: variable("NOTIFY_SOCKET").map(|(_, path)| path.as_str()),
+        credentials: None,
+        shown: shown.collect(),
+        shared: sandbox::shared::folder(invocation.unit),
+        persona: ferrite_sys::prctl::personality(0xffff_ffff).unwrap_or(0) & 0xff,
+        modules: sandbox::apply::modules(),
+        nodes: if by_node { sandbox::apply::nodes() } else { Vec::new() },
+    })
 }
 
 fn base_environment(environment: &mut Environment, exec: &Exec, user: Option<&User>) {
@@ -194,45 +233,6 @@ fn base_environment(environment: &mut Environment, exec: &Exec, user: Option<&Us
         let serial = crate::streams::terminal_path(exec).starts_with("/dev/ttyS");
         environment.set("TERM", if serial { "vt220" } else { "linux" });
     }
-}
-
-/// Makes the managed directories and names them in the environment.
-fn directories(exec: &Exec, identity: &Identity, environment: &mut Environment) -> Result<(), Fault> {
-    let table: [(&str, &str, &Directories, i32); 5] = [
-        ("/run", "RUNTIME_DIRECTORY", &exec.runtime, 233),
-        ("/var/lib", "STATE_DIRECTORY", &exec.state, 238),
-        ("/var/cache", "CACHE_DIRECTORY", &exec.cache, 239),
-        ("/var/log", "LOGS_DIRECTORY", &exec.logs, 240),
-        ("/etc", "CONFIGURATION_DIRECTORY", &exec.configuration, 241),
-    ];
-    for (base, variable, directories, code) in table {
-        let paths: Vec<String> = directories.paths().map(|name| format!("{base}/{name}")).collect();
-        for path in &paths {
-            let mode = directories.mode.unwrap_or(0o755);
-            let owner = if base == "/etc" { None } else { Some(identity) };
-            directory(path, mode, owner).map_err(Fault::of(code, &format!("making {path}")))?;
-        }
-        if !paths.is_empty() {
-            environment.set(variable, &paths.join(":"));
-        }
-    }
-    Ok(())
-}
-
-fn directory(path: &str, mode: u32, owner: Option<&Identity>) -> std::io::Result<()> {
-    if let Some((parent, _)) = path.rsplit_once('/') {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    if let Some(identity) = owner {
-        let uid = identity.user.as_ref().map(|user| user.uid).unwrap_or(0);
-        std::os::unix::fs::lchown(path, Some(uid), Some(identity.gid.unwrap_or(0)))?;
-    }
-    Ok(())
 }
 
 fn working_directory(exec: &Exec, user: Option<&User>) -> Result<(), Fault> {
@@ -274,38 +274,64 @@ fn set_limit(resource: Resource, limit: Limit) -> nix::Result<()> {
         (None, Resource::Nofile) => nr_open(),
         (None, _) => nix::sys::resource::RLIM_INFINITY,
     };
-    setrlimit(kind, number(limit.soft), number(limit.hard))
+    let (soft, hard) = (number(limit.soft), number(limit.hard));
+    match setrlimit(kind, soft, hard) {
+        // Without the right to raise the limit: as much as there is, which is what systemd does as well.
+        Err(nix::errno::Errno::EPERM) => {
+            let (_, most) = nix::sys::resource::getrlimit(kind)?;
+            if most == nix::sys::resource::RLIM_INFINITY {
+                return Err(nix::errno::Errno::EPERM);
+            }
+            setrlimit(kind, soft.min(most), hard.min(most))
+        }
+        outcome => outcome,
+    }
 }
 
 fn nr_open() -> u64 {
     fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1 << 20)
 }
 
-fn execute(command: &Command, environment: &Environment) -> Result<(), Fault> {
-    let failed = |text: String| Fault { code: 203, text };
-    let text = |word: &str| CString::new(word).map_err(|_| failed("a word holds a zero byte".into()));
-    let argv = command.argv(environment).iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
-    let variables =
-        environment.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect::<Result<Vec<_>, _>>()?;
-    let search = environment.get("PATH").unwrap_or(PATH);
-    let candidates: Vec<String> = if command.path.starts_with('/') {
-        vec![command.path.clone()]
-    } else {
-        search.split(':').map(|directory| format!("{directory}/{}", command.path)).collect()
-    };
-    let mut last = nix::errno::Errno::ENOENT;
-    for candidate in candidates {
-        match nix::unistd::execve(&text(&candidate)?, &argv, &variables) {
-            Ok(never) => match never {},
-            Err(nix::errno::Errno::ENOENT) => {}
-            Err(errno) => last = errno,
-        }
+/// A program, ready to be executed.
+struct Program<'a> {
+    command: &'a Command,
+    candidates: Vec<CString>,
+    argv: Vec<CString>,
+    variables: Vec<CString>,
+}
+
+impl Program<'_> {
+    fn new<'a>(command: &'a Command, environment: &Environment) -> Result<Program<'a>, Fault> {
+        let text =
+            |word: &str| CString::new(word).map_err(|_| Fault { code: 203, text: "a word holds a zero byte".into() });
+        let argv = command.argv(environment).iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
+        let variables =
+            environment.iter().map(|(name, value)| text(&format!("{name}={value}"))).collect::<Result<Vec<_>, _>>()?;
+        let search = environment.get("PATH").unwrap_or(PATH);
+        let candidates = if command.path.starts_with('/') {
+            vec![text(&command.path)?]
+        } else {
+            let place = |directory: &str| text(&format!("{directory}/{}", command.path));
+            search.split(':').map(place).collect::<Result<Vec<_>, _>>()?
+        };
+        Ok(Program { command, candidates, argv, variables })
     }
-    Err(failed(format!("executing {}: {}", command.path, last.desc())))
+
+    fn execute(&self) -> Result<(), Fault> {
+        let mut last = nix::errno::Errno::ENOENT;
+        for candidate in &self.candidates {
+            match nix::unistd::execve(candidate, &self.argv, &self.variables) {
+                Ok(never) => match never {},
+                Err(nix::errno::Errno::ENOENT) => {}
+                Err(errno) => last = errno,
+            }
+        }
+        Err(Fault { code: 203, text: format!("executing {}: {}", self.command.path, last.desc()) })
+    }
 }
 
 /// Makes a file one of the three standard streams.
 pub fn place(file: impl AsFd, to: i32) -> Result<(), Fault> {
-    let code = if to == 0 { 208 } else { 209 };
+    let code = [208, 209, 222].get(usize::try_from(to).unwrap_or(2)).copied().unwrap_or(222);
     ferrite_sys::process::place(file.as_fd(), to).map_err(Fault::of(code, "setting up standard streams"))
 }

@@ -66,12 +66,14 @@ mod transient;
 mod accounts;
 mod child;
 mod clock;
+mod directories;
 mod disk;
 mod facts;
 mod groups;
 mod host;
 mod log;
 mod mounting;
+mod sandbox;
 mod streams;
 mod totals;
 

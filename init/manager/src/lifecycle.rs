@@ -185,7 +185,27 @@ impl Engine {
                 }
             }
         }
+        self.release_shared(id, restarts);
         self.drop_group(id);
+    }
+
+    /// Lets go what the processes of the unit shared, unless new ones come soon.
+    fn release_shared(&mut self, id: UnitId, restarts: bool) {
+        let Some(runtime) = self.units.get(id) else { return };
+        let Some(exec) = runtime.unit.exec().filter(|exec| !restarts && crate::sandbox::shared::shares(exec)) else {
+            return;
+        };
+        let unit = runtime.unit.name.as_str();
+        let user = exec.user.as_deref().filter(|_| exec.sandbox.dynamic_user);
+        let aside = crate::sandbox::shared::put_aside(unit);
+        if aside.is_none() && user.is_none() {
+            return;
+        }
+        let work = || i32::from(crate::sandbox::shared::remove(aside.as_deref(), user, unit).is_err());
+        // Its end means nothing to any unit; it is reaped as every orphan is.
+        if let Err(error) = ferrite_sys::process::fork_into(None, work) {
+            self.log.warning(&format!("making a process that cleans up after {unit}: {error}, leaving it"));
+        }
     }
 
     /// Removes the group of a unit that is down, unless processes are left in it.

@@ -3,20 +3,26 @@
 //! The only crate of the workspace that may hold `unsafe`.
 
 pub mod block;
+pub mod capability;
 pub mod console;
 pub mod crash;
 pub mod dm;
 pub mod epoll;
 pub mod inherit;
+pub mod keyring;
 pub mod kmsg;
 pub mod mapper_events;
 pub mod memory;
 pub mod module;
+pub mod mounts;
 pub mod notify;
 pub mod packet;
+pub mod prctl;
 pub mod process;
 pub mod random;
 pub mod reboot;
+pub mod schedule;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

@@ -90,6 +90,7 @@ mod plan;
 mod boot;
 mod shutdown;
 mod start;
+mod start_record;
 
 pub use dump::dump;
 pub use plan::plan;

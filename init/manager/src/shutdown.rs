@@ -76,6 +76,11 @@ pub fn bounded(time: Duration, watch: &Watch, work: impl FnOnce() -> i32) -> boo
 /// The same, with the status that the work returned; -1 if a signal ended it. `None`: it did not end in time.
 pub fn bounded_status(time: Duration, watch: &Watch, work: impl FnOnce() -> i32) -> Option<i32> {
     let child = ferrite_sys::process::fork_into(None, work).ok()?;
+    wait_bounded(&child, time, watch)
+}
+
+/// Waits for the end of such a process; one that does not end in time is killed.
+pub fn wait_bounded(child: &ferrite_sys::process::Child, time: Duration, watch: &Watch) -> Option<i32> {
     let deadline = Instant::now() + time;
     loop {
         watch.ping();

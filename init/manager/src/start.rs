@@ -22,7 +22,7 @@ use crate::server::Server;
 use crate::timers::Timers;
 use crate::units::Table;
 use crate::watch::Watch;
-use crate::{boot, clock, host, reexec, shutdown};
+use crate::{boot, clock, host, reexec, shutdown, start_record};
 
 /// What the command line and the environment say.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +68,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let signals = ferrite_sys::signal::block_all()?;
     let (watch, fault) = if real_boot { Watch::open(&settings.command_line) } else { (Watch::default(), None) };
     fault.iter().for_each(|fault| log.warning(fault));
+    let record = if real_boot && saved.is_none() { start_record::begin(&log) } else { None };
     let mut engine = engine(settings, log, watch, began_us)?;
     engine.epoll.add(&signals, keys::SIGNALS)?;
     if before.is_hopeless() {
@@ -86,6 +87,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     engine.begin_recording();
     drop(record);
     engine.watch_root();
+    record.iter().for_each(|child| start_record::finish(child, &engine.watch, &engine.log));
     let end = engine.run(&signals);
     leave(engine, end)
 }

@@ -129,6 +129,14 @@ impl Record {
         Record { stage: Some(stage), ..self.clone() }
     }
 
+    /// The record to write when the start that runs now got this far; `None` when there is nothing new. A start that is
+    /// complete stays so: a unit that is restarted must not begin to count again.
+    pub fn reached(recorded: Option<&Record>, running: Slot, version: &str, stage: Stage) -> Option<Record> {
+        let base = Record::of_running(recorded, running, version);
+        let record = if base.stage < Some(stage) { base.reach(stage) } else { base };
+        Some(record).filter(|record| recorded != Some(record))
+    }
+
     /// This start fails, and this is why. The text is cleaned and cut.
     #[must_use]
     pub fn fail(&self, reason: &str) -> Record {

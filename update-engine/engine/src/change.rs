@@ -54,9 +54,10 @@ pub fn plan(contents: &Contents, running: Slot, version: &str, change: &Change) 
                 SlotState { order: Order::beginning_with(running), a: SlotFlags::Unusable, b: SlotFlags::Unusable };
             (Some(contents.flags().unwrap_or(lost).mark_good(running)), base.complete(running))
         }
-        // A start that is complete stays so: a restarted unit must not begin to count again.
-        Change::Reach(stage) if base.stage < Some(*stage) => (None, base.reach(*stage)),
-        Change::Reach(_) => (None, base),
+        Change::Reach(stage) => {
+            let record = Record::reached(contents.record.as_ref(), running, version, *stage);
+            return Plan { flags: None, record };
+        }
         Change::Fail(reason) => (None, base.fail(reason)),
     };
     Plan {

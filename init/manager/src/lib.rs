@@ -79,6 +79,7 @@ mod totals;
 
 mod answers;
 mod commands;
+mod kind_properties;
 mod properties;
 mod requests;
 mod server;

@@ -92,6 +92,7 @@ pub fn of(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTreeMap<String
     if let Some(slice) = unit.slice() {
         set("Slice", slice.to_string());
     }
+    out.extend(crate::kind_properties::of(engine, id));
     out.extend(process_properties(engine, id, details));
     out
 }

@@ -98,11 +98,30 @@ pub struct Arguments {
     pub preset_mode: Option<String>,
     pub no_reload: bool,
     pub no_warn: bool,
+    pub show_types: bool,
+    pub stdin: bool,
+    pub drop_in: Option<String>,
+    pub timestamp: Option<String>,
+    /// The caller's editor, from its environment.
+    pub editor: Option<String>,
 }
 
 const SHORT_WITH_VALUE: &str = "tpnsP";
-const LONG_WITH_VALUE: [&str; 10] =
-    ["type", "state", "property", "root", "lines", "signal", "kill-whom", "kill-who", "job-mode", "preset-mode"];
+const LONG_WITH_VALUE: [&str; 13] = [
+    "type",
+    "state",
+    "property",
+    "root",
+    "lines",
+    "signal",
+    "kill-whom",
+    "kill-who",
+    "job-mode",
+    "preset-mode",
+    "drop-in",
+    "timestamp",
+    "legend",
+];
 
 /// Parses a whole command line, the program's name first: `reboot`, `poweroff`, `halt` and `shutdown` are verbs too.
 pub fn parse(words: &[String]) -> Result<Arguments> {
@@ -200,6 +219,9 @@ impl Arguments {
             "signal" => self.signal = Some(value.to_owned()),
             "kill-whom" | "kill-who" => self.kill_whom = Some(value.to_owned()),
             "job-mode" => self.job_mode = Some(value.to_owned()),
+            "drop-in" => self.drop_in = Some(value.to_owned()),
+            "timestamp" => self.timestamp = Some(value.to_owned()),
+            "legend" => self.no_legend = !ferrite_unit::value::boolean(value)?,
             "preset-mode" => self.preset_mode = Some(value.to_owned()),
             "lines" => {
                 self.lines = Some(value.parse().map_err(|_| anyhow!("number of lines '{value}' is not a number"))?);
@@ -222,6 +244,8 @@ impl Arguments {
             "runtime" => self.runtime = true,
             "value" => self.value = true,
             "no-reload" => self.no_reload = true,
+            "show-types" => self.show_types = true,
+            "stdin" => self.stdin = true,
             "no-warn" => self.no_warn = true,
             "force" => self.force = self.force.saturating_add(1),
             "failed" => self.states.push("failed".into()),

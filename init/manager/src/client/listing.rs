@@ -176,6 +176,16 @@ pub fn jobs(all: &[JobEntry], arguments: &Arguments, look: Look) -> String {
     text
 }
 
+/// A table of plain cells under a heading.
+pub fn table(heading: &[&str], rows: Vec<Vec<String>>, arguments: &Arguments, look: Look) -> String {
+    let mut cells: Vec<Vec<Cell>> = Vec::new();
+    if !arguments.no_legend {
+        cells.push(heading.iter().map(|word| cell(*word, "")).collect());
+    }
+    cells.extend(rows.iter().map(|row| row.iter().map(|text| cell(visible(text), "")).collect()));
+    layout(&cells, !arguments.no_legend, look)
+}
+
 /// Columns one blank apart; the last one is cut to the terminal. The heading is underlined on a terminal.
 fn layout(rows: &[Vec<Cell>], has_heading: bool, look: Look) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -69,6 +69,14 @@ pub fn properties(details: &UnitDetails, zone: &Zone) -> BTreeMap<String, String
         put("ExecMainExitTimestamp", stamp(main.map_or(0, |command| command.exit_us)));
     }
     map.extend(details.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+    for (name, value) in &mut map {
+        let Ok(us) = value.parse::<u64>() else { continue };
+        match name.as_str() {
+            "NextElapseUSecRealtime" | "LastTriggerUSec" => *value = stamp(us),
+            "NextElapseUSecMonotonic" => *value = ferrite_unit::timespan::text(us, 1),
+            _ => {}
+        }
+    }
     map
 }
 

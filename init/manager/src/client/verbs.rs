@@ -26,6 +26,10 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         "list-units" => list_units(arguments),
         "list-unit-files" => list_unit_files(arguments),
         "list-jobs" => list_jobs(arguments),
+        "list-timers" | "list-sockets" | "list-paths" => super::triggers::run(arguments),
+        "set-property" => set_property(arguments),
+        "cancel" => cancel(arguments),
+        "edit" => super::edit::run(arguments),
         "list-dependencies" => super::dependencies::run(arguments),
         "status" => show_status(arguments),
         "show" => show_properties(arguments),
@@ -78,7 +82,7 @@ pub fn connect(arguments: &Arguments) -> Result<Client> {
     Ok(Client::connect(&arguments.socket)?)
 }
 
-fn look(arguments: &Arguments) -> Look {
+pub fn look(arguments: &Arguments) -> Look {
     let stdout = std::io::stdout();
     if !stdout.is_terminal() {
         return Look { colour: Colour::Off, width: None };
@@ -88,7 +92,7 @@ fn look(arguments: &Arguments) -> Look {
     Look { colour: Colour::On, width: columns.filter(|_| !arguments.full) }
 }
 
-fn now_us() -> u64 {
+pub fn now_us() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
@@ -257,6 +261,27 @@ pub fn run_jobs(
         code = code.max(jobs::exit_code(report));
     }
     Ok(code)
+}
+
+fn set_property(arguments: &Arguments) -> Result<u8> {
+    let [word, settings @ ..] = arguments.operands.as_slice() else { bail!("Too few arguments.") };
+    if settings.is_empty() {
+        bail!("Too few arguments.");
+    }
+    let mut client = connect(arguments)?;
+    for unit in named_units(&mut client, std::slice::from_ref(word))? {
+        let request =
+            Request::SetProperty { unit: unit.clone(), runtime: arguments.runtime, settings: settings.to_vec() };
+        client.ask(&request).with_context(|| format!("Failed to set unit properties on {unit}"))?;
+    }
+    Ok(0)
+}
+
+fn cancel(arguments: &Arguments) -> Result<u8> {
+    let number = |word: &String| word.parse().with_context(|| format!("Failed to parse job id \"{word}\""));
+    let jobs: Result<Vec<u32>> = arguments.operands.iter().map(number).collect();
+    connect(arguments)?.ask(&Request::CancelJobs { jobs: jobs? })?;
+    Ok(0)
 }
 
 fn isolate(arguments: &Arguments, operands: &[String]) -> Result<u8> {

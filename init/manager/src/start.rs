@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let signals = ferrite_sys::signal::block_all()?;
     let (watch, fault) = if real_boot { Watch::open(&settings.command_line) } else { (Watch::default(), None) };
     fault.iter().for_each(|fault| log.warning(fault));
-    let record = if real_boot && saved.is_none() { start_record::begin(&log) } else { None };
+    let written = if real_boot && before.is_nothing() { start_record::begin(&log) } else { None };
     let mut engine = engine(settings, log, watch, began_us)?;
     engine.epoll.add(&signals, keys::SIGNALS)?;
     if before.is_hopeless() {
@@ -87,7 +87,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     engine.begin_recording();
     drop(record);
     engine.watch_root();
-    record.iter().for_each(|child| start_record::finish(child, &engine.watch, &engine.log));
+    written.iter().for_each(|child| start_record::finish(child, &engine.watch, &engine.log));
     let end = engine.run(&signals);
     leave(engine, end)
 }

@@ -31,6 +31,10 @@ pub struct Groups {
     paths: BTreeMap<UnitId, i32>,
     /// Groups whose controllers were handed down to the groups below them.
     prepared: BTreeSet<String>,
+    /// Groups whose devices are limited.
+    guarded: BTreeSet<String>,
+    /// Files that no group has here, and of which it was told.
+    missing: BTreeSet<String>,
 }
 
 impl Groups {
@@ -38,7 +42,15 @@ impl Groups {
     pub fn new(root: Option<String>) -> Groups {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let inotify = root.as_ref().and_then(|_| inotify::init(flags).ok());
-        Groups { root, inotify, watches: BTreeMap::new(), paths: BTreeMap::new(), prepared: BTreeSet::new() }
+        Groups {
+            root,
+            inotify,
+            watches: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            prepared: BTreeSet::new(),
+            guarded: BTreeSet::new(),
+            missing: BTreeSet::new(),
+        }
     }
 
     /// The file that becomes readable when a group changes.
@@ -67,7 +79,7 @@ impl Groups {
         for part in group.split('/').filter(|part| !part.is_empty()) {
             // Which controllers exist differs between machines: each is wished for by itself.
             if self.prepared.insert(place.clone()) {
-                for controller in ["+memory", "+pids", "+cpu", "+io"] {
+                for controller in ["+memory", "+pids", "+cpu", "+io", "+cpuset"] {
                     let _ = fs::write(format!("{place}/cgroup.subtree_control"), controller);
                 }
             }
@@ -197,8 +209,27 @@ impl Groups {
         }
     }
 
+    /// Attaches a program that limits devices to a group, once.
+    pub fn guard(&mut self, group: &str, program: &[ferrite_sys::bpf::Instruction]) -> io::Result<()> {
+        if self.guarded.contains(group) {
+            return Ok(());
+        }
+        let path = self.absolute(group).ok_or_else(|| io::Error::other("there are no control groups"))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty())?;
+        ferrite_sys::bpf::guard_devices(std::os::fd::AsFd::as_fd(&file), program)?;
+        self.guarded.insert(group.to_owned());
+        Ok(())
+    }
+
+    /// Was it not told yet that no group has such a file?
+    pub fn tell_missing(&mut self, file: &str) -> bool {
+        self.missing.insert(file.to_owned())
+    }
+
     /// Removes an empty group and the empty ones below it.
     pub fn remove(&mut self, id: UnitId, group: &str) {
+        self.guarded.remove(group);
         let Some(path) = self.absolute(group) else { return };
         let mut below: Vec<String> = vec![path];
         let mut all = Vec::new();

@@ -34,6 +34,7 @@ mod file_store;
 mod keeping;
 mod kinds;
 mod lifecycle;
+mod limiting;
 mod loading;
 mod main_process;
 mod notifications;

@@ -4,6 +4,8 @@ pub mod apply;
 pub mod devices;
 pub mod filter;
 pub mod filters;
+pub mod guard;
+pub mod limits;
 pub mod places;
 pub mod plan;
 pub mod rights;

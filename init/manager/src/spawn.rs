@@ -65,7 +65,6 @@ impl Engine {
             Some(group) => group.clone(),
             None => Groups::path(runtime.unit.slice().as_ref(), &runtime.unit.name),
         };
-        let tasks = runtime.unit.resources.tasks_max.map(|limit| limit.finite());
         if runtime.group_killed && self.groups.populated(&group) {
             return Place::Join(format!("{}{group}/cgroup.procs", self.groups.root().unwrap_or_default()));
         }
@@ -76,11 +75,7 @@ impl Engine {
             self.log.warning(&format!("making control group {group}: {error}, going on without it"));
             return Place::Here;
         }
-        if let Some(limit) = tasks {
-            let value = limit.map_or("max".to_owned(), |limit| limit.to_string());
-            // Without the controller there is no such file; the limit cannot be kept then.
-            let _ = self.groups.set(&group, "pids.max", &value);
-        }
+        self.limit_group(id, &group);
         let file = self.groups.open(&group);
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.group = Some(group);

@@ -407,3 +407,20 @@ fn a_root_of_its_own_shows_nothing_of_the_machine() {
         (&bare, "ls -d /proc/self 2>/dev/null; echo on", "on", "/proc/self|on"),
     ]);
 }
+
+#[test]
+fn devices_are_allowed_by_name_only() {
+    let open = |device: &str| format!("( : < {device} ) 2>/dev/null && echo yes || echo no");
+    let (zero, log) = (open("/dev/zero"), open("/dev/kmsg"));
+    let make = "mknod /run/out/node$$ c 1 9 2>/dev/null && echo yes || echo no; rm -f /run/out/node$$";
+    probe(&[
+        ("DevicePolicy=closed", &log, "no", "yes"),
+        ("DevicePolicy=closed", &zero, "yes", "yes"),
+        ("DevicePolicy=strict\nDeviceAllow=/dev/null rw", &zero, "no", "yes"),
+        ("DeviceAllow=/dev/kmsg r", &log, "yes", "yes"),
+        ("DeviceAllow=block-virtblk rw\nDeviceAllow=block-blkext rw", &zero, "yes", "yes"),
+        ("DeviceAllow=/dev/null", &log, "no", "yes"),
+        ("DeviceAllow=char-mem rw\nDevicePolicy=strict", make, "no", "yes"),
+        ("PrivateDevices=yes", &zero, "yes", "yes"),
+    ]);
+}

@@ -3,6 +3,7 @@
 //! The only crate of the workspace that may hold `unsafe`.
 
 pub mod block;
+pub mod bpf;
 pub mod capability;
 pub mod console;
 pub mod crash;

@@ -67,10 +67,8 @@ pub(crate) fn find<T>(table: Table<T>, key: &str) -> Option<Apply<T>> {
 }
 
 /// Directives that loosen or tighten what a process may do and have no effect yet. Each use is reported.
-const SANDBOX: [&str; 20] = [
+const SANDBOX: [&str; 18] = [
     "BPFProgram",
-    "DeviceAllow",
-    "DevicePolicy",
     "ExtensionImagePolicy",
     "IPAddressAllow",
     "IPAddressDeny",
@@ -91,20 +89,11 @@ const SANDBOX: [&str; 20] = [
 ];
 
 /// Directives of systemd 257 in the sections of units that have no effect yet, apart from [`SANDBOX`].
-const KNOWN: [&str; 105] = [
+const KNOWN: [&str; 80] = [
     "AllowIsolate",
-    "AllowedCPUs",
-    "AllowedMemoryNodes",
     "BlockIOAccounting",
     "BlockIODeviceWeight",
-    "BlockIOReadBandwidth",
-    "BlockIOWeight",
-    "BlockIOWriteBandwidth",
     "BusName",
-    "CPUQuota",
-    "CPUQuotaPeriodSec",
-    "CPUShares",
-    "CPUWeight",
     "Capabilities",
     "CoredumpReceive",
     "DefaultMemoryLow",
@@ -119,14 +108,6 @@ const KNOWN: [&str; 105] = [
     "FileDescriptorStoreMax",
     "FileDescriptorStorePreserve",
     "FinalKillSignal",
-    "IOAccounting",
-    "IODeviceLatencyTargetSec",
-    "IODeviceWeight",
-    "IOReadBandwidthMax",
-    "IOReadIOPSMax",
-    "IOWeight",
-    "IOWriteBandwidthMax",
-    "IOWriteIOPSMax",
     "IPAccounting",
     "ImportCredential",
     "JobRunningTimeoutSec",
@@ -146,16 +127,8 @@ const KNOWN: [&str; 105] = [
     "ManagedOOMMemoryPressureLimit",
     "ManagedOOMPreference",
     "ManagedOOMSwap",
-    "MemoryHigh",
-    "MemoryLimit",
-    "MemoryLow",
-    "MemoryMax",
-    "MemoryMin",
     "MemoryPressureThresholdSec",
     "MemoryPressureWatch",
-    "MemorySwapMax",
-    "MemoryZSwapMax",
-    "MemoryZSwapWriteback",
     "NFTSet",
     "NonBlocking",
     "OOMPolicy",

@@ -4,15 +4,12 @@ use crate::capability::{CapabilitySet, number};
 use crate::directories::Directories;
 use crate::exec::Exec;
 use crate::name::{UnitKind, UnitName};
-use crate::resources::{Amount, DeviceAllow, DevicePolicy, Totals};
+use crate::resources::{Amount, DeviceAllow, DevicePolicy, TASKS_SHARE, Totals};
 use crate::sandbox::{
     KeyringMode, PrivateTmp, ProcSubset, Propagation, ProtectControlGroups, ProtectHome, ProtectProc, ProtectSystem,
     Sandbox,
 };
 use crate::unit::{Config, Unit};
-
-/// Processes that a unit may have, unless it says otherwise, in ten-thousandths of what the kernel allows.
-const TASKS_SHARE: u32 = 1500;
 
 /// Fills in what is implied. Once, after all entries were taken.
 pub(crate) fn complete(unit: &mut Unit, totals: &Totals) {

@@ -18,6 +18,9 @@ pub enum Amount {
     Infinite,
 }
 
+/// Processes that a unit may have, unless it says otherwise, in ten-thousandths of what the kernel allows.
+pub const TASKS_SHARE: u32 = 1500;
+
 /// What shares are shares of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {

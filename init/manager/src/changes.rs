@@ -90,7 +90,7 @@ impl Engine {
             JobKind::Reload | JobKind::TryReload if running => match new {
                 Active::Active => {
                     let result = self.units.get(id).and_then(|runtime| runtime.machine()).map(|m| m.reload_result);
-                    let good = result.is_none_or(|result| result == Outcome::Success);
+                    let good = result.is_none_or(|result| result == Outcome::Success) && !self.remount_failed(id);
                     self.finish_job(job_id, if good { JobResult::Done } else { JobResult::Failed });
                 }
                 Active::Activating | Active::Reloading => {}

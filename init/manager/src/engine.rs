@@ -20,7 +20,6 @@ use crate::jobs::{JobId, JobKind, UnitId};
 use crate::kinds::{KindEvent, Kinds};
 use crate::log::Log;
 use crate::machine::Event;
-use crate::mounts::MountEvent;
 use crate::recorder::Recorder;
 use crate::reexec::Reexec;
 use crate::reload::Reloads;
@@ -98,8 +97,6 @@ pub struct Process {
 pub enum UnitEvent {
     /// Of a service.
     Service(Event),
-    /// Of a mount.
-    Mount(MountEvent),
     /// Of any other kind.
     Other(KindEvent),
 }
@@ -315,7 +312,6 @@ impl Engine {
         match key {
             TimerKey::Unit(id) => {
                 let event = match self.units.get(id).map(|runtime| &runtime.kind) {
-                    Some(crate::units::Kind::Mount(_)) => UnitEvent::Mount(MountEvent::TimedOut),
                     Some(crate::units::Kind::Other(_)) => UnitEvent::Other(KindEvent::TimedOut),
                     _ => UnitEvent::Service(Event::TimedOut),
                 };
@@ -325,6 +321,7 @@ impl Engine {
             TimerKey::PidFile(id) => self.find_main(id, true),
             TimerKey::Rest(id) => self.ports_rested(id),
             TimerKey::Elapse(id) => self.timer_elapsed(id),
+            TimerKey::Mounts => self.look_at_mounts(),
             TimerKey::Job(job) => self.job_timed_out(job),
             TimerKey::Check(id) => {
                 self.checks.insert(id);

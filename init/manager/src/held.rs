@@ -133,6 +133,7 @@ impl Engine {
 
     /// What was taken over or read anew is watched again, once all units are there.
     pub fn resume_kinds(&mut self) {
+        self.describe_mounts();
         for id in self.units.ids() {
             match self.kind_state(id) {
                 Some(KindState::Socket(machine)) if machine.state == SocketState::Listening => self.watch_ports(id),

@@ -104,7 +104,6 @@ impl Engine {
         let Some(runtime) = self.units.get(id) else { return };
         let state = match &runtime.kind {
             Kind::Service(machine) => serde_json::to_value(machine),
-            Kind::Mount(state) => serde_json::to_value(state),
             Kind::Passive(up) => Ok(Value::Bool(*up)),
             Kind::Other(state) => serde_json::to_value(state),
             Kind::Inert => Ok(Value::Null),
@@ -121,7 +120,6 @@ impl Engine {
         let state = saved.state.clone();
         let kind = match runtime.kind {
             Kind::Service(_) => serde_json::from_value(state).map(Kind::Service),
-            Kind::Mount(_) => serde_json::from_value(state).map(Kind::Mount),
             Kind::Passive(_) => serde_json::from_value(state).map(Kind::Passive),
             Kind::Other(_) => serde_json::from_value(state).map(Kind::Other),
             Kind::Inert => Ok(Kind::Inert),

@@ -13,6 +13,8 @@ use crate::device_unit::{DeviceState, DeviceWatch};
 use crate::engine::{Engine, UnitEvent, keys};
 use crate::jobs::{Active, JobResult, UnitId};
 use crate::machine::Exit;
+use crate::mount_machine::{MountEvent, MountMachine};
+use crate::mount_unit::MountTable;
 use crate::path_machine::{PathEvent, PathMachine};
 use crate::path_unit::PathData;
 use crate::scope_machine::{ScopeEvent, ScopeMachine};
@@ -20,6 +22,7 @@ use crate::server::ClientId;
 use crate::socket_accept::Connection;
 use crate::socket_machine::{SocketEvent, SocketMachine};
 use crate::socket_open::OpenSockets;
+use crate::swap_machine::{SwapEvent, SwapMachine};
 use crate::timer_machine::{TimerEvent, TimerMachine};
 use crate::timer_unit::TimerData;
 use crate::timers::TimerKey;
@@ -44,6 +47,7 @@ pub enum Cause {
     UnitStartLimitHit,
     MountStartLimitHit,
     Unmounted,
+    Protocol,
 }
 
 impl Cause {
@@ -63,6 +67,7 @@ impl Cause {
             Cause::UnitStartLimitHit => "unit-start-limit-hit",
             Cause::MountStartLimitHit => "mount-start-limit-hit",
             Cause::Unmounted => "unmounted",
+            Cause::Protocol => "protocol",
         }
     }
 
@@ -90,6 +95,10 @@ pub enum KindState {
     Scope(ScopeMachine),
     /// A device.
     Device(DeviceState),
+    /// A mount.
+    Mount(MountMachine),
+    /// Swap space.
+    Swap(SwapMachine),
 }
 
 impl KindState {
@@ -102,6 +111,8 @@ impl KindState {
             Config::Path(_) => Some(KindState::Path(PathMachine::default())),
             Config::Scope(_) => Some(KindState::Scope(ScopeMachine::default())),
             Config::Device => Some(KindState::Device(DeviceState::default())),
+            Config::Mount(_) => Some(KindState::Mount(MountMachine::default())),
+            Config::Swap(_) => Some(KindState::Swap(SwapMachine::default())),
             _ => None,
         }
     }
@@ -114,6 +125,8 @@ impl KindState {
             KindState::Path(machine) => machine.active(),
             KindState::Scope(machine) => machine.active(),
             KindState::Device(state) => state.active(),
+            KindState::Mount(machine) => machine.active(),
+            KindState::Swap(machine) => machine.active(),
         }
     }
 
@@ -125,6 +138,8 @@ impl KindState {
             KindState::Path(machine) => machine.sub(),
             KindState::Scope(machine) => machine.sub(),
             KindState::Device(state) => state.sub(),
+            KindState::Mount(machine) => machine.sub(),
+            KindState::Swap(machine) => machine.sub(),
         }
     }
 
@@ -132,6 +147,7 @@ impl KindState {
     pub fn is_limited(&self) -> bool {
         match self {
             KindState::Socket(_) | KindState::Timer(_) | KindState::Path(_) => true,
+            KindState::Mount(_) | KindState::Swap(_) => true,
             KindState::Scope(_) | KindState::Device(_) => false,
         }
     }
@@ -144,6 +160,8 @@ impl KindState {
             KindState::Path(machine) => machine.cause,
             KindState::Scope(machine) => machine.cause,
             KindState::Device(_) => Cause::Success,
+            KindState::Mount(machine) => machine.cause,
+            KindState::Swap(machine) => machine.cause,
         }
     }
 }
@@ -155,6 +173,8 @@ pub enum KindEvent {
     Start,
     /// A stop job runs.
     Stop,
+    /// A reload job runs.
+    Reload,
     /// The starts came too fast after one another.
     StartLimitHit,
     /// An administrator forgives the failure.
@@ -177,6 +197,10 @@ pub enum KindEvent {
     Path(PathEvent),
     /// Of a scope alone.
     Scope(ScopeEvent),
+    /// Of a mount alone.
+    Mount(MountEvent),
+    /// Of swap space alone.
+    Swap(SwapEvent),
 }
 
 /// What an open file is to its unit.
@@ -190,6 +214,10 @@ pub enum Watched {
     Device(UnitId),
     /// The kernel's messages about devices.
     Uevents,
+    /// The table of mounts.
+    Mounts,
+    /// The list of swap space.
+    Swaps,
     /// A clock of timers.
     Clock(Clock),
     /// The time zone.
@@ -207,6 +235,10 @@ pub struct Kinds {
     pub timers: BTreeMap<UnitId, TimerData>,
     /// What is known of path units.
     pub paths: BTreeMap<UnitId, PathData>,
+    /// The table of mounts.
+    pub mounts: MountTable,
+    /// The list of swap space, once somebody uses some.
+    pub swaps: Option<std::fs::File>,
     /// Watches of devices below /dev.
     pub devices: BTreeMap<UnitId, DeviceWatch>,
     /// The kernel's messages about devices, once somebody waits for one in sysfs.
@@ -279,7 +311,7 @@ impl Engine {
             KindState::Socket(_) => self.socket_refuses(id),
             KindState::Timer(_) | KindState::Path(_) => self.trigger_refuses(id),
             KindState::Scope(_) => self.scope_refuses(id),
-            KindState::Device(_) => None,
+            KindState::Device(_) | KindState::Mount(_) | KindState::Swap(_) => None,
         }
     }
 
@@ -287,7 +319,7 @@ impl Engine {
     pub fn kind_state(&self, id: UnitId) -> Option<KindState> {
         match self.units.get(id)?.kind {
             Kind::Other(state) => Some(state),
-            Kind::Service(_) | Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => None,
+            Kind::Service(_) | Kind::Passive(_) | Kind::Inert => None,
         }
     }
 
@@ -304,6 +336,8 @@ impl Engine {
             Some(KindState::Path(machine)) => self.path_event(id, machine, event),
             Some(KindState::Scope(machine)) => self.scope_event(id, machine, event),
             Some(KindState::Device(_)) => self.device_event(id, event),
+            Some(KindState::Mount(machine)) => self.mount_event(id, machine, event),
+            Some(KindState::Swap(machine)) => self.swap_event(id, machine, event),
             None => {}
         }
     }
@@ -333,6 +367,8 @@ impl Engine {
             Some(Watched::Path(id, number)) => self.path_ready(id, number),
             Some(Watched::Device(id)) => self.device_ready(id),
             Some(Watched::Uevents) => self.uevents_ready(),
+            Some(Watched::Mounts) => self.mounts_changed(),
+            Some(Watched::Swaps) => self.swaps_changed(),
             Some(Watched::Clock(clock)) => self.clock_ready(clock),
             Some(Watched::Zone) => self.zone_ready(),
             None => {}

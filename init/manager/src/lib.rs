@@ -1,6 +1,6 @@
 //! PID 1 of Ferrite: the service manager.
 //!
-//! Decides in pure modules (`machine`, `transitions`, `mounts`, `jobs`, `transaction`, `timers`), acts in the others.
+//! Decides in pure modules (`machine`, `transitions`, `jobs`, `transaction`, `X_machine`...), acts in the others.
 //! One thread, one loop (`engine`); it never panics, never blocks and never exits while the machine runs.
 
 pub mod client;
@@ -9,7 +9,8 @@ mod consistency;
 mod endings;
 pub mod jobs;
 pub mod machine;
-pub mod mounts;
+pub mod mount_machine;
+mod mount_table;
 mod sayings;
 pub mod timers;
 pub mod transaction;
@@ -20,6 +21,7 @@ pub mod path_machine;
 pub mod rate;
 pub mod scope_machine;
 pub mod socket_machine;
+pub mod swap_machine;
 pub mod timer_machine;
 
 mod state;
@@ -55,12 +57,14 @@ mod descriptors;
 mod device_unit;
 mod glob;
 mod held;
+mod mount_unit;
 mod path_unit;
 mod path_watch;
 mod scope_unit;
 mod socket_accept;
 mod socket_open;
 mod socket_unit;
+mod swap_unit;
 mod timer_unit;
 mod transient;
 

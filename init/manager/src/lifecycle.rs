@@ -3,10 +3,8 @@
 use std::time::Instant;
 
 use crate::engine::{Engine, UnitEvent};
-use crate::facts::is_mount_point;
 use crate::jobs::{Active, JobKind, JobResult, Mode, UnitId};
 use crate::machine::{self, ControlKind, Effect, Event, State, View};
-use crate::mounts::{self, MountEffect, MountEvent};
 use crate::timers::TimerKey;
 use crate::transaction::Relation;
 use crate::units::Kind;
@@ -16,7 +14,6 @@ impl Engine {
     pub fn take_event(&mut self, id: UnitId, event: UnitEvent) {
         match event {
             UnitEvent::Service(event) => self.service_event(id, event),
-            UnitEvent::Mount(event) => self.mount_event(id, event),
             UnitEvent::Other(event) => self.kind_event(id, event),
         }
     }
@@ -239,41 +236,18 @@ impl Engine {
         }
     }
 
-    fn mount_event(&mut self, id: UnitId, event: MountEvent) {
-        let Some(runtime) = self.units.get(id) else { return };
-        let Kind::Mount(before) = runtime.kind else { return };
-        let old = runtime.active();
-        let Some((after, effects)) = mounts::step(before, event) else { return };
-        let timeout = runtime.unit.mount().and_then(|mount| mount.timeout.finite());
-        if let Some(runtime) = self.units.get_mut(id) {
-            runtime.kind = Kind::Mount(after);
-        }
-        for effect in effects {
-            match effect {
-                MountEffect::Mount => self.spawn_mount(id, true),
-                MountEffect::Unmount => self.spawn_mount(id, false),
-                MountEffect::Kill => self.kill(id, machine::KillStep::Kill),
-                MountEffect::ArmTimer => {
-                    if let Some(timeout) = timeout {
-                        self.timers.arm(TimerKey::Unit(id), Instant::now(), timeout);
-                    }
-                }
-                MountEffect::DisarmTimer => self.timers.disarm(TimerKey::Unit(id)),
-            }
-        }
-        self.changed(id, old);
-    }
-
-    /// Is something mounted where this unit mounts?
-    pub fn is_mounted(&self, id: UnitId) -> bool {
-        self.units.get(id).and_then(|runtime| runtime.unit.mount()).is_some_and(|mount| is_mount_point(&mount.where_))
-    }
-
     /// Targets and slices have no process: they are up or down at once.
     pub fn set_passive(&mut self, id: UnitId, up: bool) {
         let Some(runtime) = self.units.get_mut(id) else { return };
         let old = runtime.active();
         runtime.kind = Kind::Passive(up);
+        let slice = runtime.unit.name.kind() == ferrite_unit::UnitKind::Slice;
+        match up {
+            // It is there before anything is in it, so that its limits hold from the first process on.
+            true if slice => drop(self.make_group(id)),
+            false if slice => self.drop_group(id),
+            _ => {}
+        }
         self.changed(id, old);
         // A target that was up already still has a job to end.
         if crate::transaction::Graph::active(self, id) == old

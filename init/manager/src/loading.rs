@@ -13,7 +13,7 @@ use crate::units::Runtime;
 
 /// A loader for these files.
 pub fn loader<'a>(path: &'a LoadPath, files: &'a Disk, host: &'a Host) -> Loader<'a> {
-    Loader { path, files, host, devices: DeviceUnits::Absent }
+    Loader { path, files, host, devices: DeviceUnits::Present }
 }
 
 impl Engine {

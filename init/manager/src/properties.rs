@@ -104,10 +104,19 @@ fn process_properties(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTr
     let Some(runtime) = engine.units.get(id) else { return out };
     let unit = &runtime.unit;
     if let Some(mount) = unit.mount() {
+        let mounted = engine.mounted_at(id).cloned().unwrap_or_default();
+        let seen =
+            |seen: String, written: Option<String>| if seen.is_empty() { written.unwrap_or_default() } else { seen };
         set("Where", mount.where_.clone());
-        set("What", mount.what.clone());
-        set("Options", mount.options.clone().unwrap_or_default());
-        set("Type", mount.kind.clone().unwrap_or_default());
+        set("What", seen(mounted.what, Some(mount.what.clone())));
+        set("Options", seen(mounted.options, mount.options.clone()));
+        set("Type", seen(mounted.kind, mount.kind.clone()));
+        set("TimeoutUSec", span_text(mount.timeout));
+        set("DirectoryMode", format!("{:04o}", mount.directory_mode));
+        set("SloppyOptions", yes(mount.sloppy_options));
+        set("LazyUnmount", yes(mount.lazy_unmount));
+        set("ForceUnmount", yes(mount.force_unmount));
+        set("ReadWriteOnly", yes(mount.read_write_only));
     }
     set("Result", details.result.clone());
     if let Some(service) = unit.service() {

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::engine::{Engine, Job, Phase, UnitEvent};
-use crate::facts::{MachineFacts, is_mount_point};
+use crate::facts::MachineFacts;
 use crate::jobs::{Active, JobId, JobKind, JobResult, Mode, UnitId, waits};
 use crate::kinds::KindEvent;
 use crate::log::Mark;
 use crate::machine::{Event, State};
-use crate::mounts::MountEvent;
 use crate::timers::TimerKey;
 use crate::transaction::{Fault, Graph, PlanError, Relation, plan};
 use crate::units::Kind;
@@ -349,10 +348,6 @@ impl Engine {
                 self.log.info(&text);
                 self.events.push_back((unit, UnitEvent::Service(Event::Start)));
             }
-            Kind::Mount(_) => {
-                let mounted = runtime.unit.mount().is_some_and(|mount| is_mount_point(&mount.where_));
-                self.events.push_back((unit, UnitEvent::Mount(MountEvent::Start { mounted })));
-            }
             Kind::Passive(_) => self.set_passive(unit, true),
             Kind::Other(_) => self.begin_kind(unit),
             Kind::Inert => {}
@@ -371,7 +366,6 @@ impl Engine {
                 self.log.info(&text);
                 self.events.push_back((unit, UnitEvent::Service(Event::Stop)));
             }
-            Some(Kind::Mount(_)) => self.events.push_back((unit, UnitEvent::Mount(MountEvent::Stop))),
             Some(Kind::Passive(_)) => self.set_passive(unit, false),
             Some(Kind::Other(_)) => self.kind_happened(unit, KindEvent::Stop),
             Some(Kind::Inert) | None => self.finish_job(id, JobResult::Done),
@@ -383,7 +377,11 @@ impl Engine {
             return self.finish_job(id, JobResult::Invalid);
         }
         self.set_running(id);
-        self.events.push_back((unit, UnitEvent::Service(Event::Reload)));
+        let event = match self.units.get(unit).map(|runtime| &runtime.kind) {
+            Some(Kind::Other(_)) => UnitEvent::Other(KindEvent::Reload),
+            _ => UnitEvent::Service(Event::Reload),
+        };
+        self.events.push_back((unit, event));
     }
 
     /// A job takes too long.
@@ -546,7 +544,7 @@ fn is_limited(kind: &Kind) -> bool {
     match kind {
         Kind::Service(_) => true,
         Kind::Other(state) => state.is_limited(),
-        Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => false,
+        Kind::Passive(_) | Kind::Inert => false,
     }
 }
 

@@ -11,9 +11,8 @@ use ferrite_sys::reboot::End;
 use ferrite_unit::{LoadState, UnitName};
 
 use crate::engine::{Engine, Job, UnitEvent};
-use crate::jobs::{Active, JobId, JobKind, JobResult, Mode, UnitId};
+use crate::jobs::{JobId, JobKind, JobResult, Mode, UnitId};
 use crate::machine::Event;
-use crate::mounts::MountEvent;
 use crate::server::{ClientId, Pending, error};
 use crate::transaction::{Fault, Graph, PlanError};
 use crate::units::Kind;
@@ -212,6 +211,9 @@ impl Engine {
     }
 
     pub fn can_reload(&self, id: UnitId) -> bool {
+        if self.can_remount(id) {
+            return true;
+        }
         self.units.get(id).and_then(|runtime| runtime.unit.service()).is_some_and(|service| {
             !service.reload.is_empty() || service.kind == ferrite_unit::service::ServiceType::NotifyReload
         })
@@ -325,14 +327,12 @@ impl Engine {
         for id in ids {
             let Some(runtime) = self.units.get_mut(id) else { continue };
             runtime.starts.clear();
-            let failed = runtime.active() == Active::Failed;
             match runtime.kind {
                 Kind::Service(_) => self.events.push_back((id, UnitEvent::Service(Event::ResetFailed))),
-                Kind::Mount(_) if failed => self.events.push_back((id, UnitEvent::Mount(MountEvent::ResetFailed))),
                 Kind::Other(_) => {
                     self.kind_happened(id, crate::kinds::KindEvent::ResetFailed);
                 }
-                Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => {}
+                Kind::Passive(_) | Kind::Inert => {}
             }
         }
         Reply::Done

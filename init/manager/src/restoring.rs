@@ -11,7 +11,6 @@ use crate::engine::{Engine, Job, Process, Role, UnitEvent};
 use crate::jobs::UnitId;
 use crate::keeping::{self, Bag};
 use crate::machine::{Event, Machine, MainProcess, Outcome, State};
-use crate::mounts::MountState;
 use crate::server::ClientId;
 use crate::state::{Saved, SavedJob, SavedProcess, SavedUnit};
 use crate::timers::TimerKey;
@@ -167,8 +166,6 @@ impl Engine {
             (Kind::Service(_), "active") => Kind::Service(machine(State::Exited, Outcome::Success)),
             (Kind::Service(_), "failed") => Kind::Service(machine(State::Failed, Outcome::Resources)),
             (Kind::Service(_), _) => Kind::Service(Machine::default()),
-            (Kind::Mount(_), _) if self.is_mounted(id) => Kind::Mount(MountState::Mounted),
-            (Kind::Mount(_), _) => Kind::Mount(MountState::Dead),
             (Kind::Passive(_), _) => Kind::Passive(active == "active"),
             (Kind::Other(_), _) => crate::kinds::KindState::idle(&runtime.unit).map_or(Kind::Inert, Kind::Other),
             (Kind::Inert, _) => Kind::Inert,

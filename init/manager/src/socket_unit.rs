@@ -93,7 +93,12 @@ impl Engine {
             KindEvent::TimedOut => SocketEvent::TimedOut,
             KindEvent::TriggeredChanged => SocketEvent::ServiceChanged(self.view_of_service(id)),
             KindEvent::Socket(event) => event,
-            KindEvent::Timer(_) | KindEvent::Path(_) | KindEvent::Scope(_) => return,
+            KindEvent::Reload
+            | KindEvent::Timer(_)
+            | KindEvent::Path(_)
+            | KindEvent::Scope(_)
+            | KindEvent::Mount(_)
+            | KindEvent::Swap(_) => return,
         };
         let Some(runtime) = self.units.get(id) else { return };
         let Config::Socket(socket) = &runtime.unit.config else { return };

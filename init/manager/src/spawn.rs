@@ -10,7 +10,6 @@ use crate::groups::Groups;
 use crate::jobs::{JobKind, UnitId};
 use crate::lifecycle::directive;
 use crate::machine::{ControlKind, Event, Exit, KillStep, State};
-use crate::mounts::MountEvent;
 use crate::units::{CommandRun, Kind};
 
 /// Bytes of a child's report that are read.
@@ -188,37 +187,6 @@ impl Engine {
         self.log.error(&format!("{title}: {reason}"));
     }
 
-    /// Makes the process that mounts or unmounts.
-    pub fn spawn_mount(&mut self, id: UnitId, mount: bool) {
-        let place = self.make_group(id);
-        let outcome = {
-            let Some(settings) = self.units.get(id).and_then(|runtime| runtime.unit.mount()) else { return };
-            let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(std::io::Error::from);
-            pipe.and_then(|(reader, writer)| {
-                let work = || {
-                    place.enter();
-                    crate::mounting::run(settings, mount, writer)
-                };
-                let child = ferrite_sys::process::fork_into(place.group(), work)?;
-                Ok((child, reader))
-            })
-        };
-        match outcome {
-            Ok((child, reader)) => {
-                self.watch_report(child.pid, reader);
-                self.processes.insert(child.pid, Process { unit: Some(id), role: Role::Main });
-                if let Some(runtime) = self.units.get_mut(id) {
-                    runtime.control_pid = Some(child.pid);
-                }
-            }
-            Err(error) => {
-                let title = self.title(id);
-                self.log.error(&format!("{title}: making a process: {error}"));
-                self.events.push_back((id, UnitEvent::Mount(MountEvent::NotMade)));
-            }
-        }
-    }
-
     /// Signals the processes of a unit as its `KillMode=` says.
     pub fn kill(&mut self, id: UnitId, step: KillStep) {
         use ferrite_unit::kill::KillMode;
@@ -281,7 +249,6 @@ impl Engine {
             return;
         }
         let Some(id) = process.unit else { return };
-        let mounted = self.is_mounted(id);
         let title = self.title(id);
         let Some(runtime) = self.units.get_mut(id) else { return };
         if let Some(run) = runtime.commands.iter_mut().rev().find(|run| run.pid == pid) {
@@ -306,7 +273,6 @@ impl Engine {
             return;
         }
         let event = match (&runtime.kind, process.role) {
-            (Kind::Mount(_), _) => UnitEvent::Mount(MountEvent::Exited { exit, mounted }),
             (Kind::Other(_), _) => UnitEvent::Other(crate::kinds::KindEvent::Exited(exit)),
             (_, Role::Main) => {
                 if let Some(next) = self.pid_of_file(id).filter(|next| *next != pid) {

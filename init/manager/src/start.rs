@@ -74,6 +74,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if before.is_hopeless() {
         abandon(&engine);
     }
+    engine.follow_mounts();
     match before {
         Before::Nothing => engine.boot(),
         Before::Handed(Ok(saved)) => engine.restore(&saved, &mut inherited),

@@ -20,6 +20,8 @@ pub enum TimerKey {
     Elapse(UnitId),
     /// Look at a unit again that others ask for too often.
     Check(UnitId),
+    /// The table of mounts changed a moment ago.
+    Mounts,
     /// A job takes too long.
     Job(JobId),
     /// The boot takes too long.

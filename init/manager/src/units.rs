@@ -11,7 +11,6 @@ use crate::file_store::Stored;
 use crate::jobs::{Active, JobId, UnitId};
 use crate::kinds::KindState;
 use crate::machine::{Machine, State};
-use crate::mounts::MountState;
 use crate::transaction::Relation;
 
 /// Units at most.
@@ -24,8 +23,6 @@ const COMMANDS_MAX: usize = 64;
 pub enum Kind {
     /// A service.
     Service(Machine),
-    /// A mount.
-    Mount(MountState),
     /// A target or slice: active or not.
     Passive(bool),
     /// Any other kind that runs.
@@ -199,11 +196,6 @@ impl Runtime {
     pub fn active(&self) -> Active {
         match self.kind {
             Kind::Service(machine) => service_active(&machine, self.unit.service().is_some_and(is_idle)),
-            Kind::Mount(MountState::Dead) => Active::Inactive,
-            Kind::Mount(MountState::Mounting) => Active::Activating,
-            Kind::Mount(MountState::Mounted) => Active::Active,
-            Kind::Mount(MountState::Unmounting) => Active::Deactivating,
-            Kind::Mount(MountState::Failed) => Active::Failed,
             Kind::Passive(true) => Active::Active,
             Kind::Other(state) => state.active(),
             Kind::Passive(false) | Kind::Inert => Active::Inactive,
@@ -214,7 +206,6 @@ impl Runtime {
     pub fn sub(&self) -> &'static str {
         match self.kind {
             Kind::Service(machine) => machine.state.sub(),
-            Kind::Mount(state) => state.sub(),
             Kind::Passive(true) => "active",
             Kind::Other(state) => state.sub(),
             Kind::Passive(false) | Kind::Inert => "dead",
@@ -225,7 +216,7 @@ impl Runtime {
     pub fn machine(&self) -> Option<&Machine> {
         match &self.kind {
             Kind::Service(machine) => Some(machine),
-            Kind::Mount(_) | Kind::Passive(_) | Kind::Other(_) | Kind::Inert => None,
+            Kind::Passive(_) | Kind::Other(_) | Kind::Inert => None,
         }
     }
 
@@ -233,9 +224,8 @@ impl Runtime {
     pub fn result(&self) -> &'static str {
         match self.kind {
             Kind::Service(machine) => machine.result.as_str(),
-            Kind::Mount(MountState::Failed) => "exit-code",
             Kind::Other(state) => state.cause().as_str(),
-            Kind::Mount(_) | Kind::Passive(_) | Kind::Inert => "success",
+            Kind::Passive(_) | Kind::Inert => "success",
         }
     }
 }
@@ -244,10 +234,10 @@ fn idle(unit: &Unit) -> Kind {
     use ferrite_unit::Config;
     match &unit.config {
         Config::Service(_) => Kind::Service(Machine::default()),
-        Config::Mount(_) => Kind::Mount(MountState::default()),
         Config::Target => Kind::Passive(false),
         Config::Slice(_) => Kind::Passive(crate::collect::is_perpetual(unit.name.as_str())),
-        Config::Socket(_)
+        Config::Mount(_)
+        | Config::Socket(_)
         | Config::Timer(_)
         | Config::Path(_)
         | Config::Swap(_)

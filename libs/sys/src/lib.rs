@@ -26,5 +26,6 @@ pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod swap;
 pub mod terminal;
 pub mod watchdog;

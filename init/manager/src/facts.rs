@@ -6,6 +6,8 @@ use std::path::Path;
 
 use ferrite_unit::condition::{Facts, Subject, command_line_says, equals_boolean};
 
+use crate::pressure::{Resource, at_most};
+
 /// The machine.
 pub struct MachineFacts<'a> {
     /// The kernel command line.
@@ -75,7 +77,18 @@ impl Facts for MachineFacts<'_> {
             }
             Subject::Memory => compare_number(total_memory()?, argument)?,
             Subject::NeedsUpdate | Subject::PathIsEncrypted | Subject::Credential => false,
-            Subject::Environment | Subject::CpuFeature | Subject::OsRelease => return None,
+            Subject::MemoryPressure => at_most(Resource::Memory, argument)?,
+            Subject::CpuPressure => at_most(Resource::Cpu, argument)?,
+            Subject::IoPressure => at_most(Resource::Io, argument)?,
+            Subject::CpuFeature => {
+                let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+                has_feature(&text, &argument.to_ascii_lowercase())
+            }
+            Subject::OsRelease => {
+                let text = fs::read_to_string("/etc/os-release").ok()?;
+                os_release(&ferrite_unit::environment::parse_file(&text), argument)?
+            }
+            Subject::Environment => return None,
         })
     }
 }
@@ -244,6 +257,37 @@ fn version(release: &str, argument: &str) -> Option<bool> {
     Some(accepts(operator, numbers(release).cmp(&numbers(text))))
 }
 
+fn has_feature(cpuinfo: &str, feature: &str) -> bool {
+    let lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let flags = lines.filter(|(key, _)| matches!(key.trim(), "flags" | "Features"));
+    flags.flat_map(|(_, words)| words.split_whitespace()).any(|word| word == feature)
+}
+
+/// Words such as `ID=debian` and `VERSION_ID>=12`, all of which must hold.
+fn os_release(pairs: &[(String, String)], argument: &str) -> Option<bool> {
+    let words = ferrite_unit::words::split(argument, ferrite_unit::words::Escapes::C).ok()?;
+    for word in words {
+        let end = word.find(|c: char| "<>=!$".contains(c))?;
+        let (key, condition) = word.split_at(end);
+        let value = pairs.iter().rev().find(|(have, _)| have == key).map_or("", |(_, value)| value);
+        let holds = if let Some(pattern) = condition.strip_prefix("!$=") {
+            !matches(pattern.as_bytes(), value.as_bytes())
+        } else if let Some(pattern) = condition.strip_prefix("$=") {
+            matches(pattern.as_bytes(), value.as_bytes())
+        } else if let Some(text) = condition.strip_prefix("!=") {
+            value != text
+        } else if let Some(text) = condition.strip_prefix('=').filter(|text| !text.starts_with('=')) {
+            value == text
+        } else {
+            version(value, condition)?
+        };
+        if !holds {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +295,28 @@ mod tests {
     #[test]
     fn patterns_match_names() {
         assert!(matches(b"a*c?", b"abbcd") && matches(b"*", b"") && !matches(b"a*c", b"ab"));
+    }
+
+    #[test]
+    fn releases_are_asked_by_text_pattern_and_number() {
+        let pairs = [("ID".to_owned(), "debian".to_owned()), ("VERSION_ID".to_owned(), "13".to_owned())];
+        for (argument, holds) in [
+            ("ID=debian", Some(true)),
+            ("ID=fedora", Some(false)),
+            ("ID!=fedora VERSION_ID>=12", Some(true)),
+            ("ID=debian VERSION_ID<13", Some(false)),
+            ("ID$=deb*", Some(true)),
+            ("VARIANT=", Some(true)),
+            ("nonsense", None),
+        ] {
+            assert_eq!(os_release(&pairs, argument), holds, "{argument}");
+        }
+    }
+
+    #[test]
+    fn features_of_the_processor_are_whole_words() {
+        let text = "processor : 0\nflags\t\t: fpu sse4_2 avx\n";
+        assert!(has_feature(text, "avx") && !has_feature(text, "sse4"));
     }
 
     #[test]

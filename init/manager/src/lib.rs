@@ -85,6 +85,7 @@ mod totals;
 mod answers;
 mod commands;
 mod kind_properties;
+mod pressure;
 mod properties;
 mod requests;
 mod server;

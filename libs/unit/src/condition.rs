@@ -67,9 +67,15 @@ pub enum Subject {
     PathIsEncrypted,
     /// A credential exists.
     Credential,
+    /// Pressure on memory.
+    MemoryPressure,
+    /// Pressure on the processors.
+    CpuPressure,
+    /// Pressure on disks.
+    IoPressure,
 }
 
-const SUBJECTS: [(&str, Subject); 32] = [
+const SUBJECTS: [(&str, Subject); 35] = [
     ("PathExists", Subject::PathExists),
     ("PathExistsGlob", Subject::PathExistsGlob),
     ("PathIsDirectory", Subject::PathIsDirectory),
@@ -102,6 +108,9 @@ const SUBJECTS: [(&str, Subject); 32] = [
     ("CPUFeature", Subject::CpuFeature),
     ("OSRelease", Subject::OsRelease),
     ("Credential", Subject::Credential),
+    ("MemoryPressure", Subject::MemoryPressure),
+    ("CPUPressure", Subject::CpuPressure),
+    ("IOPressure", Subject::IoPressure),
 ];
 
 /// A failed condition skips the unit; a failed assertion fails it.

@@ -115,8 +115,8 @@ impl Mount {
 
     /// `nofail`: does the boot go on without it?
     pub fn may_fail(&self) -> bool {
-        let words = self.options.as_deref().unwrap_or("").rsplit(',');
-        words.filter(|word| matches!(*word, "nofail" | "fail")).next() == Some("nofail")
+        let mut words = self.options.as_deref().unwrap_or("").rsplit(',');
+        words.find(|word| matches!(*word, "nofail" | "fail")) == Some("nofail")
     }
 }
 

@@ -76,6 +76,10 @@ impl Unit {
         if !matches!(entry.section.as_ref(), "Service" | "Socket" | "Mount" | "Swap" | "Slice" | "Scope") {
             return None;
         }
+        if entry.key == "NetClass" {
+            // It did something up to version 234.
+            return Some(Ok(()));
+        }
         directive::find(resources_table::TABLE, &entry.key).map(|apply| apply(&mut self.resources, value))
     }
 

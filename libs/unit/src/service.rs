@@ -303,7 +303,7 @@ pub(crate) const TABLE: Table<Service> = &[
     ("ExecStopPost", |service, value| commands(&mut service.stop_post, value)),
     ("Restart", set!(restart, |t| word(&Restart::NAMES, t))),
     ("RestartMode", set!(restart_mode, |t| word(&RestartMode::NAMES, t))),
-    ("RestartSteps", set!(restart_steps, |t| unsigned(t))),
+    ("RestartSteps", set!(restart_steps, unsigned)),
     ("RestartMaxDelaySec", set!(restart_max_delay, span)),
     ("ExitType", set!(exit_type, |t| word(&ExitType::NAMES, t))),
     ("RestartSec", set!(restart_delay, span)),

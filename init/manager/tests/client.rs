@@ -157,7 +157,8 @@ fn reply(stream: &mut UnixStream, reply: &Reply) {
 }
 
 fn sudo(manager: &Manager) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sudo"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_systemctl"));
+    std::os::unix::process::CommandExt::arg0(&mut command, "sudo");
     command.env("FERRITE_INIT_SOCKET", &manager.path).stdin(Stdio::null());
     command
 }

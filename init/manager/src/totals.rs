@@ -9,7 +9,7 @@ pub fn read() -> Totals {
     let number = |path: &str| fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
     let group = |file: &str| number(&format!("/sys/fs/cgroup/{file}")).unwrap_or(u64::MAX);
     let system = rustix::system::sysinfo();
-    let memory = u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit.max(1)));
+    let memory = system.totalram.saturating_mul(u64::from(system.mem_unit.max(1)));
     let pids = number("/proc/sys/kernel/pid_max").unwrap_or(1 << 22);
     let threads = number("/proc/sys/kernel/threads-max").unwrap_or(1 << 22);
     Totals {

@@ -99,7 +99,7 @@ pub(crate) fn text(bytes: u64) -> String {
             continue;
         }
         let tenths = match at + 1 < SUFFIXES.len() {
-            true => ((bytes >> (shift - 10)) * 10 >> 10) % 10,
+            true => (((bytes >> (shift - 10)) * 10) >> 10) % 10,
             false => u64::try_from((u128::from(bytes) * 10) >> shift).unwrap_or(0) % 10,
         };
         let point = if tenths > 0 { format!(".{tenths}") } else { String::new() };

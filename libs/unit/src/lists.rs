@@ -50,7 +50,7 @@ pub(crate) fn push<T>(list: &mut Vec<T>, entry: T) -> Parsed<()> {
 }
 
 /// Splits the first word off at a blank: a path and what is said of it.
-pub(crate) fn head<'a>(text: &'a str) -> Parsed<(String, &'a str)> {
+pub(crate) fn head(text: &str) -> Parsed<(String, &str)> {
     let mut rest = text;
     let word = next_word(&mut rest, Escapes::Plain).map_err(|error| ValueError(error.to_string()))?;
     Ok((word.unwrap_or_default(), rest.trim()))

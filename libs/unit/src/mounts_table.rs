@@ -130,7 +130,7 @@ fn images(list: &mut Vec<ImageMount>, value: &Value<'_>, mounted: bool) -> Parse
 
 fn root_hash(value: &Value<'_>) -> Parsed<Option<String>> {
     let text = value.raw;
-    let digits = text.len() >= 32 && text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digits = text.len() >= 32 && text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text {
         "" => Ok(None),
         _ if text.starts_with('/') => Ok(Some(text.to_owned())),

@@ -3,7 +3,7 @@
 //! Names without a number anywhere here belong to other architectures: filters may name them, and nothing comes of it.
 
 /// Name; x86-64, x86, x32 (without its mark), arm64, arm. Sorted by name.
-pub(crate) const NUMBERS: [(&str, [i32; 5]); 502] = [
+pub(crate) static NUMBERS: [(&str, [i32; 5]); 502] = [
     ("_llseek", [-1, 140, -1, -1, 140]),
     ("_newselect", [-1, 142, -1, -1, 142]),
     ("_sysctl", [156, 149, -1, -1, 149]),

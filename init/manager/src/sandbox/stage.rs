@@ -87,7 +87,7 @@ fn make_hidden() -> io::Result<()> {
     make_folder(HIDDEN, 0o755)?;
     let exists = |name: &str| Path::new(&format!("{HIDDEN}/{name}")).exists();
     if !exists("dir") {
-        match fs::DirBuilder::new().mode(0).create(format!("{HIDDEN}/dir")) {
+        match fs::DirBuilder::new().mode(0o000).create(format!("{HIDDEN}/dir")) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }

@@ -15,10 +15,28 @@ pub(crate) struct Figures {
     pub(crate) banner_wall: Duration,
     /// Processor time until `systemctl is-system-running` says so, a login included.
     pub(crate) running: Duration,
-    /// Share of one processor while nothing happens.
+    /// Share of one processor that QEMU uses while nothing happens.
     pub(crate) idle_share: f64,
+    /// The same as the guest counts it.
+    pub(crate) guest_idle: GuestIdle,
     /// What the guest says of itself.
     pub(crate) inside: Inside,
+}
+
+/// Shares of one processor that an idle guest says it uses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct GuestIdle {
+    /// By the ticks of /proc/stat that are neither `idle` nor `iowait`. What begins and ends between two ticks is not
+    /// seen, or seen as a whole tick.
+    pub(crate) ticks: f64,
+    /// By the nanoseconds that tasks, those of the kernel too, were on a processor (/proc/schedstat).
+    pub(crate) tasks: f64,
+}
+
+impl Default for GuestIdle {
+    fn default() -> Self {
+        Self { ticks: f64::INFINITY, tasks: f64::INFINITY }
+    }
 }
 
 /// What commands inside the guest print.
@@ -43,6 +61,10 @@ pub(crate) fn summary(rounds: Vec<Figures>) -> Figures {
         banner_wall: least(|f| f.banner_wall),
         running: least(|f| f.running),
         idle_share: rounds.iter().map(|f| f.idle_share).fold(f64::INFINITY, f64::min),
+        guest_idle: rounds.iter().map(|f| f.guest_idle).fold(GuestIdle::default(), |least, next| GuestIdle {
+            ticks: least.ticks.min(next.ticks),
+            tasks: least.tasks.min(next.tasks),
+        }),
         inside: rounds.last().map(|f| f.inside.clone()).unwrap_or_default(),
     }
 }
@@ -61,6 +83,61 @@ pub(crate) fn parse(answer: &str) -> anyhow::Result<Inside> {
         executables: value("executables ")?,
         suid_files: value("suid ")?,
         listening_sockets: value("listening ")?,
+    })
+}
+
+/// Started in both guests, word for word: waits until the guest is quiet, then looks twice, `SECONDS` apart. The shell
+/// waits by itself: a program that is started would be seen.
+pub(crate) const WATCH_IDLE: &str = "\
+cat > /tmp/idle.sh <<'END'
+mkfifo /tmp/idle.fifo
+exec 3<> /tmp/idle.fifo
+look() { while read -r line; do echo \"$1 $line\"; done < /proc/stat; while read -r line; do echo \"$1 $line\"; done < /proc/schedstat; }
+read -t QUIET -u 3
+look before > /tmp/idle.before
+read -t SECONDS -u 3
+look after > /tmp/idle.after
+cat /tmp/idle.before /tmp/idle.after > /tmp/idle.new
+mv /tmp/idle.new /tmp/idle
+END
+rm -f /tmp/idle
+nohup bash /tmp/idle.sh > /dev/null 2>&1 < /dev/null &
+echo started
+";
+
+/// Reads what [`WATCH_IDLE`] wrote.
+pub(crate) fn parse_idle(answer: &str, seconds: f64) -> anyhow::Result<GuestIdle> {
+    let sum = |when: &str, processor: fn(&str) -> bool, value: fn(&[u64]) -> Option<u64>| -> anyhow::Result<u64> {
+        let mut found = None;
+        for line in answer.lines() {
+            let mut words = line.split_whitespace();
+            if words.next() == Some(when) && words.next().is_some_and(processor) {
+                let numbers: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+                found = value(&numbers).map(|value| found.unwrap_or(0) + value).or(found);
+            }
+        }
+        found.ok_or_else(|| anyhow::anyhow!("the guest did not say how busy it was {when}: {answer}"))
+    };
+    // user nice system idle iowait irq softirq steal guest guest_nice, in hundredths of a second; a guest's guest
+    // counts as user already.
+    let ticks = |when| {
+        sum(
+            when,
+            |name| name == "cpu",
+            |all| {
+                (all.len() > 9).then(|| {
+                    all.iter().take(8).enumerate().filter(|(at, _)| ![3, 4].contains(at)).map(|(_, n)| n).sum()
+                })
+            },
+        )
+    };
+    // Nine numbers a processor; the seventh is the time that tasks were on it, in nanoseconds.
+    let is_processor = |name: &str| name.len() > 3 && name.starts_with("cpu");
+    let tasks = |when| sum(when, is_processor, |all| if all.len() == 9 { all.get(6).copied() } else { None });
+    let share = |before: u64, after: u64, second: f64| after.saturating_sub(before) as f64 / second / seconds;
+    Ok(GuestIdle {
+        ticks: share(ticks("before")?, ticks("after")?, 100.0),
+        tasks: share(tasks("before")?, tasks("after")?, 1e9),
     })
 }
 
@@ -83,6 +160,20 @@ mod tests {
     fn the_summary_takes_the_least_times() {
         let boot = |seconds| Figures { banner: Duration::from_secs(seconds), ..Figures::default() };
         assert_eq!(summary(vec![boot(9), boot(7)]).banner, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn idle_time_is_what_ticks_and_tasks_say() {
+        let look = |when: &str, busy: u64, nanoseconds: u64| {
+            format!(
+                "{when} cpu {busy} 1 1 9999 5 1 1 1 0 0\n{when} cpu0 {busy} 1 1 9999 5 1 1 1 0 0\n{when} version 17\n\
+                 {when} cpu0 0 0 0 0 0 0 {nanoseconds} 3 4\n{when} cpu1 0 0 0 0 0 0 1000 3 4\n{when} domain0 3 1\n"
+            )
+        };
+        let answer = look("before", 100, 0) + &look("after", 130, 600_000_000);
+        let idle = parse_idle(&answer, 60.0).unwrap();
+        assert!((idle.ticks - 0.005).abs() < 1e-9 && (idle.tasks - 0.01).abs() < 1e-9, "{idle:?}");
+        assert!(parse_idle("before cpu 1\n", 60.0).is_err());
     }
 
     #[test]

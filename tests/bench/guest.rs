@@ -6,17 +6,23 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use ferrite_qemu::console::Waited;
+use ferrite_qemu::console::{Mark, Waited};
 use ferrite_qemu::ssh::{self, SshTarget};
 use ferrite_qemu::{DirectKernel, Disk, Guest, MachineSpec, UserData, disk, user_data};
 
 use crate::figures::{self, Figures, QUESTIONS};
 use crate::peer::Peer;
+use crate::waiting;
 
 const BOOT_DEADLINE: Duration = Duration::from_secs(600);
 /// After `running`, before idle time is measured: what a boot leaves behind has ended by then.
 const QUIET: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(60);
+/// The guest looks at itself within the time that QEMU is looked at.
+const GUEST_QUIET_SECONDS: u32 = 35;
+const GUEST_IDLE_SECONDS: u32 = 50;
+/// How long the first attempts to connect may take: what is sent before the guest has an address is lost.
+const PATIENCE: [u64; 4] = [1, 2, 4, 8];
 
 /// What is booted, and the words by which its console tells where it is.
 pub(crate) struct Candidate {
@@ -89,10 +95,12 @@ pub(crate) fn measure(candidate: &Candidate) -> anyhow::Result<Figures> {
     let running = guest.cpu_used();
     let kernel = mark(candidate, &guest, "Linux version")?;
     let pid_1 = mark(candidate, &guest, candidate.pid_1_says)?;
+    in_guest(candidate, &watch_idle())?;
     let idle_share = idle(&mut guest);
+    let guest_idle = figures::parse_idle(&in_guest(candidate, "cat /tmp/idle")?, f64::from(GUEST_IDLE_SECONDS))?;
     let inside = figures::parse(&in_guest(candidate, QUESTIONS)?)?;
     power_off(candidate, &mut guest)?;
-    Ok(Figures { kernel, pid_1, banner, banner_wall, running, idle_share, inside })
+    Ok(Figures { kernel, pid_1, banner, banner_wall, running, idle_share, guest_idle, inside })
 }
 
 fn mark(candidate: &Candidate, guest: &Guest, says: &str) -> anyhow::Result<Duration> {
@@ -113,12 +121,40 @@ fn idle(guest: &mut Guest) -> f64 {
     (guest.cpu_used() - before).as_secs_f64() / begin.elapsed().as_secs_f64()
 }
 
-/// Connects until the guest's sshd says who it is. QEMU accepts for the guest, so only the banner counts.
+fn watch_idle() -> String {
+    figures::WATCH_IDLE
+        .replace("QUIET", &GUEST_QUIET_SECONDS.to_string())
+        .replace("SECONDS", &GUEST_IDLE_SECONDS.to_string())
+}
+
+/// What QEMU uses for a guest that does nothing at all: the same kernel, and a first process that waits.
+pub(crate) fn floor(peer: &Peer, out: &Path) -> anyhow::Result<f64> {
+    let initrd = out.join("waiting.initrd");
+    let own = std::fs::read("/proc/self/exe").context("reading the program itself")?;
+    std::fs::write(&initrd, waiting::archive(&own)).context("writing an initrd that waits")?;
+    let mut spec = MachineSpec::new(Disk::new(&peer.disk));
+    spec.kernel = Some(DirectKernel {
+        kernel: peer.kernel.clone(),
+        initrd,
+        command_line: "console=ttyS0 loglevel=6 no_timer_check".into(),
+    });
+    let mut guest = Guest::start(&spec, Some(&out.join("waiting.console")))?;
+    let waited = guest.console().wait(Mark::default(), BOOT_DEADLINE, |line| line.contains(waiting::SAYS));
+    ensure!(matches!(waited, Waited::Line(_)), "the guest that waits did not come up: {}", guest.console().tail(30));
+    let share = idle(&mut guest);
+    guest.cut_power();
+    Ok(share)
+}
+
+/// Waits until the console says that sshd listens, then connects until it says who it is. An attempt before that would
+/// make the guest work, and hang as long as it has no address. QEMU accepts for the guest, so only the banner counts.
 fn wait_for_banner(candidate: &Candidate, guest: &mut Guest) -> anyhow::Result<()> {
     let end = Instant::now() + BOOT_DEADLINE;
     let address = SocketAddr::from(([127, 0, 0, 1], candidate.ssh.port));
-    while Instant::now() < end {
-        if says_ssh(address) {
+    let listens = guest.console().wait(Mark::default(), BOOT_DEADLINE, |line| line.contains("Started ssh.service"));
+    let mut patience = PATIENCE.into_iter();
+    while matches!(listens, Waited::Line(_)) && Instant::now() < end {
+        if says_ssh(address, Duration::from_secs(patience.next().unwrap_or(BOOT_DEADLINE.as_secs()))) {
             return Ok(());
         }
         if guest.console().wait(guest.console().mark(), Duration::from_millis(100), |_| false) == Waited::Ended {
@@ -132,13 +168,11 @@ fn wait_for_banner(candidate: &Candidate, guest: &mut Guest) -> anyhow::Result<(
     )
 }
 
-fn says_ssh(address: SocketAddr) -> bool {
+fn says_ssh(address: SocketAddr, patience: Duration) -> bool {
     let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
     let mut word = [0; 4];
     // Without a limit a guest that swallows the connection would hold us.
-    stream.set_read_timeout(Some(Duration::from_secs(5))).is_ok()
-        && stream.read_exact(&mut word).is_ok()
-        && word == *b"SSH-"
+    stream.set_read_timeout(Some(patience)).is_ok() && stream.read_exact(&mut word).is_ok() && word == *b"SSH-"
 }
 
 fn in_guest(candidate: &Candidate, script: &str) -> anyhow::Result<String> {

@@ -8,6 +8,7 @@ mod guest;
 mod peer;
 mod size;
 mod tables;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,6 +36,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if waiting::is_wanted() {
+        waiting::wait();
+    }
     ferrite_cli::exit_with(run(&Arguments::parse()))
 }
 
@@ -57,9 +61,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             results.push(measure(candidate)?);
         }
     }
+    eprintln!("a guest that does nothing");
+    let floor = guest::floor(&peer, &out)?;
     let [ferrite, debian] = measured;
     let sizes = size::measure(&ferrite_disk, arguments.image_without_etcd.as_deref(), &peer)?;
-    print!("{}", tables::render(&figures::summary(ferrite), &figures::summary(debian), &sizes));
+    print!("{}", tables::render(&figures::summary(ferrite), &figures::summary(debian), floor, &sizes));
     Ok(())
 }
 

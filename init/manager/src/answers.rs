@@ -107,7 +107,7 @@ impl Engine {
             where_path: unit.mount().map(|mount| mount.where_.clone()),
             conditions: conditions(runtime),
             condition_us: times.condition,
-            condition_met: runtime.unmet.is_none() && times.condition != 0,
+            condition_met: conditions_met(runtime),
             unsupported: unit.unsupported.iter().map(|u| format!("{}:{}: {}=", u.path, u.line, u.directive)).collect(),
             control_group: runtime.group.as_deref().map(|group| self.control_group(group)),
             ..UnitDetails::default()
@@ -150,6 +150,13 @@ impl Engine {
                 .collect(),
         }
     }
+}
+
+/// Was the last start not skipped?
+fn conditions_met(runtime: &Runtime) -> bool {
+    let unmet = runtime.unmet.and_then(|position| runtime.unit.conditions.get(position));
+    let skipped = unmet.is_some_and(|condition| condition.strength == Strength::Condition);
+    runtime.times.condition != 0 && !skipped && runtime.result() != "exec-condition"
 }
 
 fn commands(runtime: &Runtime) -> Vec<CommandStatus> {

@@ -137,9 +137,11 @@ impl Engine {
             }
         }
         if runs(old) && (new.is_down() || new == Active::Deactivating) {
-            for other in self.units.related(id, Relation::BoundBy) {
-                if runs(self.active(other)) {
-                    let _ = self.enqueue(other, JobKind::Stop, Mode::Replace);
+            for relation in [Relation::BoundBy, Relation::PropagatesStopTo] {
+                for other in self.units.related(id, relation) {
+                    if runs(self.active(other)) {
+                        let _ = self.enqueue(other, JobKind::Stop, Mode::Replace);
+                    }
                 }
             }
         }

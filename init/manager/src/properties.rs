@@ -8,6 +8,7 @@ use ferrite_unit::value::{Span, span_text};
 use crate::engine::Engine;
 use crate::jobs::UnitId;
 use crate::transaction::{Graph, Relation};
+use crate::units::Kind;
 
 const RELATIONS: [(&str, Relation); 18] = [
     ("Requires", Relation::Requires),
@@ -74,7 +75,7 @@ pub fn of(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTreeMap<String
     set("IgnoreOnIsolate", yes(unit.ignore_on_isolate));
     set("NeedDaemonReload", yes(details.need_daemon_reload));
     set("ConditionResult", yes(details.condition_met));
-    set("AssertResult", yes(!runtime.assert_failed && details.condition_us != 0));
+    set("AssertResult", yes(!runtime.assert_failed));
     set("InvocationID", details.invocation_id.clone());
     set("StartLimitIntervalUSec", span_text(unit.start_limit_interval));
     set("StartLimitBurst", unit.start_limit_burst.to_string());
@@ -118,7 +119,9 @@ fn process_properties(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTr
         set("ForceUnmount", yes(mount.force_unmount));
         set("ReadWriteOnly", yes(mount.read_write_only));
     }
-    set("Result", details.result.clone());
+    if !matches!(runtime.kind, Kind::Passive(_) | Kind::Inert) {
+        set("Result", details.result.clone());
+    }
     if let Some(service) = unit.service() {
         set("Type", service.kind.as_str().into());
         set("Restart", service.restart.as_str().into());

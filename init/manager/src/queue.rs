@@ -306,15 +306,15 @@ impl Engine {
         let Some(runtime) = self.units.get_mut(unit) else { return Err(JobResult::Invalid) };
         runtime.times.condition = now;
         runtime.unmet = None;
-        runtime.assert_failed = false;
         let conditions = &runtime.unit.conditions;
         for (strength, result) in [(Strength::Condition, JobResult::Skipped), (Strength::Assert, JobResult::Assert)] {
             if let Err(unmet) = check(conditions, strength, &facts) {
                 runtime.unmet = conditions.iter().position(|condition| condition == unmet);
-                runtime.assert_failed = strength == Strength::Assert;
+                runtime.assert_failed |= strength == Strength::Assert;
                 return Err(result);
             }
         }
+        runtime.assert_failed = false;
         Ok(())
     }
 

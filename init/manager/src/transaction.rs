@@ -219,6 +219,8 @@ const RESTARTS: [(Relation, JobKind, Need); 4] = [
     (Relation::BoundBy, JobKind::TryRestart, Need::Must),
     (Relation::ConsistsOf, JobKind::TryRestart, Need::Must),
 ];
+/// What stops with a unit stops when it restarts, unless it is started anew with it.
+const RESTART_STOPS: [(Relation, JobKind, Need); 1] = [(Relation::PropagatesStopTo, JobKind::Stop, Need::Must)];
 const RELOADS: [(Relation, JobKind, Need); 1] = [(Relation::PropagatesReloadTo, JobKind::TryReload, Need::May)];
 
 impl Draft<'_> {
@@ -256,10 +258,10 @@ impl Draft<'_> {
     /// What a job pulls in.
     fn tables(&self, key: Key) -> &'static [&'static [(Relation, JobKind, Need)]] {
         match key.1 {
-            JobKind::Start if self.mode == Mode::RestartDependencies => &[&STARTS, &RESTARTS],
+            JobKind::Start if self.mode == Mode::RestartDependencies && key == self.anchor => &[&STARTS, &RESTARTS],
             JobKind::Start => &[&STARTS],
             JobKind::Stop => &[&STOPS],
-            JobKind::Restart => &[&STARTS, &RESTARTS],
+            JobKind::Restart => &[&STARTS, &RESTARTS, &RESTART_STOPS],
             JobKind::Reload => &[&RELOADS],
             _ => &[],
         }

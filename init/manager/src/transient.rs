@@ -33,6 +33,11 @@ pub fn mode_of(mode: JobMode) -> Mode {
         JobMode::ReplaceIrreversibly => Mode::ReplaceIrreversibly,
         JobMode::Isolate => Mode::Isolate,
         JobMode::IgnoreDependencies => Mode::IgnoreDependencies,
+        JobMode::Lenient => Mode::Lenient,
+        JobMode::Flush => Mode::Flush,
+        JobMode::IgnoreRequirements => Mode::IgnoreRequirements,
+        JobMode::Triggering => Mode::Triggering,
+        JobMode::RestartDependencies => Mode::RestartDependencies,
     }
 }
 

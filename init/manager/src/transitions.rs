@@ -1,13 +1,10 @@
 //! The transitions of a service. Pure: one method for each way into a state. The ends of processes are in `endings`,
-//! what a service says of itself in `sayings`.
-
-use std::time::Duration;
+//! what a service says of itself in `sayings`, when it restarts in `restarts`.
 
 use ferrite_unit::kill::KillMode;
-use ferrite_unit::service::{ExitType, OomPolicy, Restart, RestartMode, Service, ServiceType, TimeoutMode};
-use ferrite_unit::value::{ExitSet, Span};
+use ferrite_unit::service::{ExitType, OomPolicy, RestartMode, Service, ServiceType, TimeoutMode};
+use ferrite_unit::value::Span;
 
-use crate::endings::listed;
 use crate::machine::{ControlKind, Effect, Event, KillStep, Machine, MainProcess, Outcome, Said, State, View, timer};
 
 /// May a service that goes down come up again by itself?
@@ -88,6 +85,10 @@ impl Turn<'_> {
         }
         let restarts = if self.machine.restarts_over { 0 } else { self.machine.restarts };
         self.machine = Machine { restarts, ..Machine::default() };
+        let first = !self.service().condition.is_empty() || !self.service().start_pre.is_empty();
+        if first && self.is_crowded() {
+            return self.enter_dead(Outcome::Resources, Again::Maybe);
+        }
         if self.control(ControlKind::Condition, 0) {
             return Some(());
         }
@@ -207,6 +208,9 @@ impl Turn<'_> {
     pub(crate) fn enter_start(&mut self) -> Option<()> {
         let kind = self.service().kind;
         self.machine.main = MainProcess::Unknown;
+        if self.is_crowded() {
+            return self.signal(State::StopSigterm, Outcome::Resources);
+        }
         if kind == ServiceType::Forking {
             if self.control(ControlKind::Start, 0) {
                 return Some(());
@@ -229,6 +233,13 @@ impl Turn<'_> {
         self.effects.push(timer(limit));
         self.effects.push(Effect::SpawnMain(0));
         Some(())
+    }
+
+    /// Do processes of an earlier run hold the service that must not be killed, and must not run beside new ones?
+    fn is_crowded(&self) -> bool {
+        let kill = &self.service().kill;
+        let whole = matches!(kill.mode, KillMode::Mixed | KillMode::ControlGroup);
+        whole && !kill.send_sigkill && self.view.populated
     }
 
     /// The main process exists: for the plain types this is the start.
@@ -397,56 +408,6 @@ impl Turn<'_> {
         }
         self.machine.stopped = false;
         Some(())
-    }
-
-    fn dead_state(&self) -> State {
-        if self.view.pinned { State::DeadResourcesPinned } else { State::Dead }
-    }
-
-    fn shall_restart(&self) -> bool {
-        if self.machine.stopped {
-            return false;
-        }
-        let exit = match self.machine.main {
-            MainProcess::Ended(exit) => Some(exit),
-            MainProcess::Unknown | MainProcess::Alive => None,
-        };
-        let within = |set: &ExitSet| exit.is_some_and(|exit| listed(set, exit));
-        let result = self.machine.result;
-        if within(&self.service().restart_prevent) {
-            return false;
-        }
-        if within(&self.service().restart_force) {
-            return self.service().kind != ServiceType::Oneshot || result != Outcome::Success;
-        }
-        match self.service().restart {
-            Restart::No => false,
-            Restart::Always => result != Outcome::ExecCondition,
-            Restart::OnSuccess => result == Outcome::Success,
-            Restart::OnFailure => !matches!(result, Outcome::Success | Outcome::ExecCondition),
-            Restart::OnAbnormal => !matches!(result, Outcome::Success | Outcome::ExitCode | Outcome::ExecCondition),
-            Restart::OnWatchdog => result == Outcome::Watchdog,
-            Restart::OnAbort => matches!(result, Outcome::Signal | Outcome::CoreDump),
-        }
-    }
-
-    /// `RestartSec=`, growing to `RestartMaxDelaySec=` in `RestartSteps=` equal ratios.
-    fn restart_delay(&self) -> Span {
-        let service = self.service();
-        let (Span::Finite(first), Span::Finite(last)) = (service.restart_delay, service.restart_max_delay) else {
-            return service.restart_delay;
-        };
-        let next = if self.machine.restarts_over { 1 } else { self.machine.restarts.saturating_add(1) };
-        if next <= 1 || service.restart_steps == 0 || first.is_zero() || first >= last {
-            return service.restart_delay;
-        }
-        if next > service.restart_steps {
-            return service.restart_max_delay;
-        }
-        let ratio = last.as_secs_f64() / first.as_secs_f64();
-        let exponent = f64::from(next - 1) / f64::from(service.restart_steps);
-        let seconds = first.as_secs_f64() * ratio.powf(exponent);
-        Duration::try_from_secs_f64(seconds).map_or(service.restart_max_delay, Span::Finite)
     }
 
     fn main_executed(&mut self) -> Option<()> {

@@ -135,7 +135,7 @@ pub struct Runtime {
     pub commands: Vec<CommandRun>,
     /// The condition that was not met at the last start.
     pub unmet: Option<usize>,
-    /// Did the last assertion fail?
+    /// Did the last assertion fail, or was none made yet?
     pub assert_failed: bool,
     /// Its files as they were read.
     pub sources: Sources,
@@ -176,7 +176,7 @@ impl Runtime {
             invocation: String::new(),
             commands: Vec::new(),
             unmet: None,
-            assert_failed: false,
+            assert_failed: true,
             sources: Sources::default(),
             warned: false,
             transient: false,

@@ -192,6 +192,16 @@ pub enum JobMode {
     Isolate,
     /// Ignore all dependencies.
     IgnoreDependencies,
+    /// As `Fail`, but stop what is in the way.
+    Lenient,
+    /// Cancel all other jobs.
+    Flush,
+    /// Ignore what the unit needs, but keep the order.
+    IgnoreRequirements,
+    /// Stop also what would start the unit again.
+    Triggering,
+    /// Restart what depends on the unit and runs.
+    RestartDependencies,
 }
 
 impl JobMode {
@@ -203,6 +213,11 @@ impl JobMode {
             "replace-irreversibly" => Some(JobMode::ReplaceIrreversibly),
             "isolate" => Some(JobMode::Isolate),
             "ignore-dependencies" => Some(JobMode::IgnoreDependencies),
+            "lenient" => Some(JobMode::Lenient),
+            "flush" => Some(JobMode::Flush),
+            "ignore-requirements" => Some(JobMode::IgnoreRequirements),
+            "triggering" => Some(JobMode::Triggering),
+            "restart-dependencies" => Some(JobMode::RestartDependencies),
             _ => None,
         }
     }

@@ -29,7 +29,7 @@ pub fn read() -> Host {
 fn pretty_host_name() -> Option<String> {
     let text = fs::read_to_string("/etc/machine-info").ok()?;
     let pairs = parse_file(&text).into_iter();
-    pairs.filter(|(key, value)| key == "PRETTY_HOSTNAME" && !value.is_empty()).map(|(_, value)| value).last()
+    pairs.filter(|(key, value)| key == "PRETTY_HOSTNAME" && !value.is_empty()).map(|(_, value)| value).next_back()
 }
 
 /// The shell of root, as far as it is installed.

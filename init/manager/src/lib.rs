@@ -9,13 +9,9 @@ mod consistency;
 mod endings;
 pub mod jobs;
 pub mod machine;
-<<<<<<< HEAD
 pub mod mount_machine;
 mod mount_table;
-=======
-pub mod mounts;
 mod restarts;
->>>>>>> 5c0dd41 (init/manager: job modes, stops that spread, services that leave processes behind)
 mod sayings;
 pub mod timers;
 pub mod transaction;

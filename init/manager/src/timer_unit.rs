@@ -265,7 +265,7 @@ impl Engine {
         };
         let now = Moment { wall: crate::clock::wall_us(), monotonic: crate::clock::boot_us() };
         self.kinds.timers.entry(id).or_default().last = now;
-        let Some(runtime) = self.units.get(id) else { return None };
+        let runtime = self.units.get(id)?;
         let name = runtime.unit.name.to_string();
         if matches!(&runtime.unit.config, Config::Timer(timer) if timer.persistent) {
             self.stamp(&stamp_path(&name), SystemTime::UNIX_EPOCH + Duration::from_micros(now.wall));

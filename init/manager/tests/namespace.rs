@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use ferrite_control::{JobOutcome, JobVerb, Reply, Request};
 
+#[allow(dead_code)]
 #[path = "support/machine.rs"]
 mod machine;
 use machine::{Machine, PATIENCE, lines};

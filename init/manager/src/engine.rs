@@ -192,6 +192,8 @@ pub struct Engine {
     pub stored_keys: BTreeMap<u64, UnitId>,
     /// Number of the next one.
     pub next_stored: u64,
+    /// Forking services whose main process is not known yet.
+    pub unborn: BTreeSet<UnitId>,
     /// Units to look at because others came up or went down.
     pub checks: BTreeSet<UnitId>,
     /// Units that may not be needed any more.

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use ferrite_unit::service::{Service, ServiceType};
+
 use crate::engine::{Engine, UnitEvent};
 use crate::jobs::{Active, JobKind, JobResult, Mode, UnitId};
 use crate::machine::{self, ControlKind, Effect, Event, State, View};
@@ -38,8 +40,14 @@ impl Engine {
         if event == Event::Start {
             self.begin_start(id);
         }
+        let forks = service_forks(&after, self.units.get(id).and_then(|runtime| runtime.unit.service()));
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.kind = Kind::Service(after);
+        }
+        if forks {
+            self.unborn.insert(id);
+        } else {
+            self.unborn.remove(&id);
         }
         let mut old = old;
         for effect in effects {
@@ -58,6 +66,7 @@ impl Engine {
         runtime.commands.clear();
         runtime.status_text.clear();
         runtime.status_errno = 0;
+        runtime.early_ends.clear();
         runtime.notify_access = None;
         runtime.watchdog_override = None;
         runtime.invocation = crate::spawn::new_invocation();
@@ -256,6 +265,12 @@ impl Engine {
             self.finish_job(job, JobResult::Done);
         }
     }
+}
+
+/// Is its main process not known yet?
+fn service_forks(machine: &machine::Machine, service: Option<&Service>) -> bool {
+    let starts = matches!(machine.state, State::Start(_) | State::StartPost(_));
+    starts && service.is_some_and(|service| service.kind == ServiceType::Forking)
 }
 
 /// The directive of a spawned command.

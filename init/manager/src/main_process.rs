@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Engine, Process, Role, UnitEvent};
 use crate::jobs::UnitId;
-use crate::machine::{Event, State};
+use crate::machine::{Event, Exit, State};
 use crate::timers::TimerKey;
 use crate::units::CommandRun;
 
@@ -14,6 +14,9 @@ const PID_FILE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Bytes of a PID file that are read.
 const PID_FILE_MAX: u64 = 64;
+
+/// Processes of one start that are remembered after their end: of more than one nobody knows which it was.
+const EARLY_ENDS_MAX: usize = 16;
 
 /// Who says that a process is the main one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,13 @@ impl Engine {
             None if service.guess_main_pid => self.only_process(id),
             None => None,
         };
+        let ended = if found.is_none() { self.early_end(id) } else { None };
+        if let Some((pid, exit)) = ended {
+            self.set_main(id, pid);
+            self.timers.disarm(TimerKey::PidFile(id));
+            self.events.push_back((id, UnitEvent::Service(Event::MainFound)));
+            return self.process_ended(pid, exit);
+        }
         let event = match found {
             Some(pid) => {
                 self.set_main(id, pid);
@@ -56,6 +66,29 @@ impl Engine {
         self.events.push_back((id, UnitEvent::Service(event)));
     }
 
+    /// The one process that was left and ended before anybody looked.
+    fn early_end(&mut self, id: UnitId) -> Option<(i32, Exit)> {
+        let named = self.named_in_file(id);
+        let runtime = self.units.get_mut(id)?;
+        let service = runtime.unit.service()?;
+        let ends = std::mem::take(&mut runtime.early_ends);
+        match (&service.pid_file, ends.as_slice()) {
+            (Some(_), ends) => ends.iter().find(|(pid, _)| Some(*pid) == named).copied(),
+            (None, [only]) if service.guess_main_pid && runtime.main_pid.is_none() => Some(*only),
+            (None, _) => None,
+        }
+    }
+
+    /// A process that we did not make is about to be reaped: it may be the main one of a service that starts.
+    pub fn note_early_end(&mut self, pid: i32, exit: Exit) {
+        let Some(id) = self.unit_of(pid).filter(|id| self.unborn.contains(id)) else { return };
+        if let Some(runtime) = self.units.get_mut(id)
+            && runtime.early_ends.len() < EARLY_ENDS_MAX
+        {
+            runtime.early_ends.push((pid, exit));
+        }
+    }
+
     fn has_processes(&self, id: UnitId) -> bool {
         let group = self.units.get(id).and_then(|runtime| runtime.group.as_ref());
         self.groups.root().is_none() || group.is_some_and(|group| self.groups.populated(group))
@@ -64,12 +97,17 @@ impl Engine {
     /// The process that the PID file names, if it may be the main one.
     pub fn pid_of_file(&self, id: UnitId) -> Option<i32> {
         let path = self.units.get(id)?.unit.service()?.pid_file.as_deref()?;
-        // It may lie in a directory of an unprivileged service: any kind of file may be there.
-        let bytes = crate::disk::read_plain(path, PID_FILE_MAX).ok()?;
-        let pid: i32 = String::from_utf8(bytes).ok()?.trim().parse().ok()?;
+        let pid = self.named_in_file(id)?;
         let owner = std::fs::symlink_metadata(path).ok()?.uid();
         let word = if owner == 0 { Word::OfRoot } else { Word::OfOther };
         self.may_be_main(id, pid, word).then_some(pid)
+    }
+
+    fn named_in_file(&self, id: UnitId) -> Option<i32> {
+        let path = self.units.get(id)?.unit.service()?.pid_file.as_deref()?;
+        // It may lie in a directory of an unprivileged service: any kind of file may be there.
+        let bytes = crate::disk::read_plain(path, PID_FILE_MAX).ok()?;
+        String::from_utf8(bytes).ok()?.trim().parse().ok()
     }
 
     /// May this process be the main one of a service?

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ferrite_sys::reboot::End;
 use ferrite_unit::UnitName;
 use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{WaitOptions, wait};
 
 use crate::engine::Engine;
@@ -15,6 +16,15 @@ use crate::machine::Exit;
 const REAP_MAX: usize = 5_000;
 /// So many Ctrl-Alt-Del within two seconds end the system by force.
 const IMPATIENCE: usize = 7;
+
+fn exit_of(code: Option<i32>, signal: Option<i32>, dumped: bool) -> Option<Exit> {
+    match (code, signal) {
+        (Some(code), _) => Some(Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX))),
+        (None, Some(signal)) if dumped => Some(Exit::Dumped(signal)),
+        (None, Some(signal)) => Some(Exit::Signal(signal)),
+        (None, None) => None,
+    }
+}
 
 impl Engine {
     /// Takes all pending signals.
@@ -36,18 +46,33 @@ impl Engine {
     /// Takes the ends of all processes: several ends may come with one signal.
     pub fn reap(&mut self) {
         for _ in 0..REAP_MAX {
+            if !self.unborn.is_empty() {
+                self.look_at_next();
+            }
             let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return };
-            let exit = match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-                (None, Some(signal)) if status.as_raw() & 0x80 != 0 => Exit::Dumped(signal),
-                (None, Some(signal)) => Exit::Signal(signal),
-                (None, None) => continue,
+            let Some(exit) = exit_of(status.exit_status(), status.terminating_signal(), status.as_raw() & 0x80 != 0)
+            else {
+                continue;
             };
             self.process_ended(pid.as_raw_nonzero().get(), exit);
         }
         // More ends wait: the level-triggered signal file does not tell so again, but a signal to ourselves does.
         self.log.debug("many processes ended at once");
         self.reap_later();
+    }
+
+    /// Looks at the process that will be reaped next, while its group can still be read.
+    fn look_at_next(&mut self) {
+        let options = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let (pid, exit) = match waitid(Id::All, options) {
+            Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), exit_of(Some(code), None, false)),
+            Ok(WaitStatus::Signaled(pid, signal, dumped)) => (pid.as_raw(), exit_of(None, Some(signal as i32), dumped)),
+            // An end by a real-time signal cannot be told this way; the service is looked at without it.
+            _ => return,
+        };
+        if let Some(exit) = exit.filter(|_| !self.processes.contains_key(&pid)) {
+            self.note_early_end(pid, exit);
+        }
     }
 
     fn reap_later(&mut self) {

@@ -226,6 +226,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         booted_us: None,
         stored_keys: BTreeMap::new(),
         next_stored: 0,
+        unborn: BTreeSet::new(),
         checks: BTreeSet::new(),
         idle_units: BTreeSet::new(),
         reexec: None,

@@ -10,7 +10,7 @@ use crate::draft::Sources;
 use crate::file_store::Stored;
 use crate::jobs::{Active, JobId, UnitId};
 use crate::kinds::KindState;
-use crate::machine::{Machine, State};
+use crate::machine::{Exit, Machine, State};
 use crate::transaction::Relation;
 
 /// Units at most.
@@ -123,6 +123,8 @@ pub struct Runtime {
     pub reload_began_us: u64,
     /// Its end started another unit, which may ask how it ended: it is kept until something else happens to it.
     pub spared: bool,
+    /// Processes that a starting service left and that ended before it was known which is the main one.
+    pub early_ends: Vec<(i32, Exit)>,
     /// Files that it stored with PID 1.
     pub stored: Vec<Stored>,
     /// When jobs were queued because other units were up or down, for a limit.
@@ -170,6 +172,7 @@ impl Runtime {
             watchdog_override: None,
             reload_began_us: 0,
             spared: false,
+            early_ends: Vec::new(),
             stored: Vec::new(),
             automatic_jobs: Vec::new(),
             starts: Vec::new(),

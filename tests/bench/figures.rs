@@ -92,7 +92,8 @@ pub(crate) const WATCH_IDLE: &str = "\
 cat > /tmp/idle.sh <<'END'
 mkfifo /tmp/idle.fifo
 exec 3<> /tmp/idle.fifo
-look() { while read -r line; do echo \"$1 $line\"; done < /proc/stat; while read -r line; do echo \"$1 $line\"; done < /proc/schedstat; }
+tell() { while read -r line; do echo \"$1 $line\"; done < \"$2\"; }
+look() { tell \"$1\" /proc/stat; tell \"$1\" /proc/schedstat; }
 read -t QUIET -u 3
 look before > /tmp/idle.before
 read -t SECONDS -u 3

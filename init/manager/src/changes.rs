@@ -157,10 +157,10 @@ impl Engine {
     /// `OnFailure=` and `OnSuccess=`.
     pub fn start_after_end(&mut self, id: UnitId, relation: Relation) {
         let Some(runtime) = self.units.get(id) else { return };
-        let mode = Mode::of(match relation {
+        let mode = match relation {
             Relation::OnFailure => runtime.unit.on_failure_job_mode,
             _ => runtime.unit.on_success_job_mode,
-        });
+        };
         let others = self.units.related(id, relation);
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.spared = !others.is_empty();

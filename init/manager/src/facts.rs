@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ferrite_unit::condition::{Facts, Subject, command_line_says, equals_boolean};
+use ferrite_unit::escape::is_below;
 
 use crate::pressure::{Resource, at_most};
 
@@ -102,9 +103,9 @@ pub fn is_mount_point(path: &str) -> bool {
 
 /// Is something mounted there or below? It must not be removed with its directory.
 pub fn has_mounts_below(path: &str) -> bool {
-    let inside = |place: &str| place.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    fs::read_to_string("/proc/self/mountinfo")
-        .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| inside(&unoctal(place)))))
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| {
+        text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| is_below(&unoctal(place), path)))
+    })
 }
 
 /// Undoes the `\040` of mountinfo.

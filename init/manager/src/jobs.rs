@@ -171,47 +171,8 @@ impl fmt::Display for JobResult {
     }
 }
 
-/// How a new job goes together with queued ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub enum Mode {
-    /// Give way to queued jobs, and stop nothing that only happens to be in the way.
-    Fail,
-    /// Give way to queued jobs.
-    Lenient,
-    #[default]
-    Replace,
-    ReplaceIrreversibly,
-    /// Stop everything else.
-    Isolate,
-    /// Cancel all other jobs.
-    Flush,
-    IgnoreDependencies,
-    IgnoreRequirements,
-    /// With a stop: also stop what would start the unit again.
-    Triggering,
-    /// With a start: restart what depends on the unit and runs.
-    RestartDependencies,
-}
-
-impl Mode {
-    /// The mode that a unit file names.
-    pub fn of(mode: ferrite_unit::action::JobMode) -> Mode {
-        use ferrite_unit::action::JobMode;
-        match mode {
-            JobMode::Fail => Mode::Fail,
-            JobMode::Lenient => Mode::Lenient,
-            JobMode::Replace => Mode::Replace,
-            JobMode::ReplaceIrreversibly => Mode::ReplaceIrreversibly,
-            JobMode::Isolate => Mode::Isolate,
-            JobMode::Flush => Mode::Flush,
-            JobMode::IgnoreDependencies => Mode::IgnoreDependencies,
-            JobMode::IgnoreRequirements => Mode::IgnoreRequirements,
-            JobMode::Triggering => Mode::Triggering,
-            JobMode::RestartDependencies => Mode::RestartDependencies,
-        }
-    }
-}
+/// How a job meets others; the same words stand in unit files.
+pub use ferrite_unit::action::JobMode as Mode;
 
 /// Must job `a` wait for job `b`? `a_after_b`: is a's unit ordered after b's (else it is ordered before it).
 pub fn waits(a: JobKind, b: JobKind, a_after_b: bool) -> bool {

@@ -4,25 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::facts::unoctal;
 
-/// Places of the kernel's own file systems: they are part of the system, not of its configuration.
-const OF_THE_SYSTEM: [&str; 15] = [
-    "/proc",
-    "/sys",
-    "/dev",
-    "/sys/kernel/security",
-    "/sys/fs/smackfs",
-    "/dev/shm",
-    "/dev/pts",
-    "/run",
-    "/sys/fs/cgroup",
-    "/sys/fs/pstore",
-    "/sys/firmware/efi/efivars",
-    "/sys/fs/bpf",
-    "/sys/fs/selinux",
-    "/dev/console",
-    "/proc/kmsg",
-];
-
 /// What is mounted at a place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mounted {
@@ -52,11 +33,7 @@ pub fn parse(text: &str) -> BTreeMap<String, Mounted> {
 
 /// Does a mount at this place get a unit although no file describes it?
 pub fn has_unit(place: &str) -> bool {
-    let below = |directory| ferrite_unit::escape::is_below(place, directory);
-    !OF_THE_SYSTEM.contains(&place)
-        && !below("/sys/fs/cgroup")
-        && !below("/run/host")
-        && !matches!(place, "/proc/sys" | "/proc/sys/kernel/random/boot_id")
+    !ferrite_unit::mount::is_api(place)
 }
 
 #[cfg(test)]

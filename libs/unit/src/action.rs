@@ -56,19 +56,26 @@ impl EmergencyAction {
     }
 }
 
-/// How the jobs that `OnFailure=` or `OnSuccess=` start meet other jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a job meets other jobs: the ones of a request, and those that `OnFailure=` or `OnSuccess=` start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub enum JobMode {
+    /// Give way to queued jobs, and stop nothing that only happens to be in the way.
     Fail,
+    /// Give way to queued jobs.
     Lenient,
+    #[default]
     Replace,
     ReplaceIrreversibly,
+    /// Stop everything else.
     Isolate,
+    /// Cancel all other jobs.
     Flush,
     IgnoreDependencies,
     IgnoreRequirements,
+    /// With a stop: also stop what would start the unit again.
     Triggering,
+    /// With a start: restart what depends on the unit and runs.
     RestartDependencies,
 }
 

@@ -1,5 +1,6 @@
 //! Command lines of `Exec*=`: prefixes, `;` lists, quoting, specifiers; variables are put in at start. Pure.
 
+use crate::directive::Value;
 use crate::environment::{Environment, expand_words};
 use crate::specifier::Specifiers;
 use crate::value::{Parsed, ValueError};
@@ -47,6 +48,16 @@ impl Command {
 
 /// Reads the value of one `Exec*=` line: one command, or several with `;` between them.
 ///
+/// Adds the commands of an assignment; the empty one empties the list.
+pub(crate) fn assign(list: &mut Vec<Command>, value: &Value<'_>) -> Parsed<()> {
+    if value.is_empty() {
+        list.clear();
+        return Ok(());
+    }
+    list.extend(parse(value.raw, value.specifiers)?);
+    Ok(())
+}
+
 /// A fault in a command whose failure is ignored ends the line, without being one.
 pub fn parse(text: &str, specifiers: &Specifiers<'_>) -> Parsed<Vec<Command>> {
     let mut rest = text.trim();

@@ -120,8 +120,8 @@ impl Mount {
     }
 }
 
-/// Places that are mounted before any unit is read, or by whoever started the machine.
-fn is_api(place: &str) -> bool {
+/// Places of the kernel's own file systems: mounted before any unit is read, or by whoever started the machine.
+pub fn is_api(place: &str) -> bool {
     const PLACES: [&str; 18] = [
         "/proc",
         "/sys",

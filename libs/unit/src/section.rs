@@ -40,8 +40,7 @@ impl Unit {
             "Unit" => self.apply_unit(&entry.key, &value),
             "Install" => directive::find(install::TABLE, &entry.key).map(|apply| apply(&mut self.install, &value)),
             "Service" => self.apply_service(&entry.key, &value),
-            "Mount" => self.apply_mount(&entry.key, &value),
-            "Slice" | "Socket" | "Timer" | "Path" | "Swap" | "Automount" | "Scope" => {
+            "Mount" | "Slice" | "Socket" | "Timer" | "Path" | "Swap" | "Automount" | "Scope" => {
                 self.apply_kind(&entry.section, &entry.key, &value)
             }
             _ => return Ok(()),
@@ -212,18 +211,7 @@ impl Unit {
         directive::find(kill::TABLE, key).map(|apply| apply(&mut service.kill, value))
     }
 
-    fn apply_mount(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
-        let Config::Mount(mount) = &mut self.config else { return None };
-        if let Some(apply) = directive::find(mount::TABLE, key) {
-            return Some(apply(mount, value));
-        }
-        if let Some(outcome) = exec::apply(&mut mount.exec, key, value) {
-            return Some(outcome);
-        }
-        directive::find(kill::TABLE, key).map(|apply| apply(&mut mount.kill, value))
-    }
-
-    /// The sections of the kinds beside service and mount; a section that is not the unit's own is not for it.
+    /// The sections of the kinds beside service; a section that is not the unit's own is not for it.
     fn apply_kind(&mut self, section: &str, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
         let (exec, kill) = match (&mut self.config, section) {
             (Config::Socket(socket), "Socket") => {
@@ -231,6 +219,12 @@ impl Unit {
                     return Some(apply(socket, value));
                 }
                 (Some(&mut socket.exec), Some(&mut socket.kill))
+            }
+            (Config::Mount(mount), "Mount") => {
+                if let Some(apply) = directive::find(mount::TABLE, key) {
+                    return Some(apply(mount, value));
+                }
+                (Some(&mut mount.exec), Some(&mut mount.kill))
             }
             (Config::Swap(swap), "Swap") => {
                 if let Some(apply) = directive::find(swap::TABLE, key) {

@@ -2,7 +2,7 @@
 
 use crate::choice::word;
 pub use crate::choice::{ExitType, NotifyAccess, OomPolicy, OpenFile, Restart, RestartMode, ServiceType, TimeoutMode};
-use crate::command::{Command, parse};
+use crate::command::{self, Command};
 use crate::directive::{Apply, Table, Value};
 use crate::exec::{Exec, Preserve};
 use crate::kill::Kill;
@@ -223,15 +223,6 @@ impl Service {
     }
 }
 
-fn commands(list: &mut Vec<Command>, value: &Value<'_>) -> Parsed<()> {
-    if value.is_empty() {
-        list.clear();
-        return Ok(());
-    }
-    list.extend(parse(value.raw, value.specifiers)?);
-    Ok(())
-}
-
 fn unsigned(text: &str) -> Parsed<u32> {
     Ok(u32::try_from(number(text, 0, i64::from(u32::MAX))?).unwrap_or(u32::MAX))
 }
@@ -294,13 +285,13 @@ pub(crate) const TABLE: Table<Service> = &[
         service.kind_written = true;
         Ok(())
     }),
-    ("ExecCondition", |service, value| commands(&mut service.condition, value)),
-    ("ExecStartPre", |service, value| commands(&mut service.start_pre, value)),
-    ("ExecStart", |service, value| commands(&mut service.start, value)),
-    ("ExecStartPost", |service, value| commands(&mut service.start_post, value)),
-    ("ExecReload", |service, value| commands(&mut service.reload, value)),
-    ("ExecStop", |service, value| commands(&mut service.stop, value)),
-    ("ExecStopPost", |service, value| commands(&mut service.stop_post, value)),
+    ("ExecCondition", |service, value| command::assign(&mut service.condition, value)),
+    ("ExecStartPre", |service, value| command::assign(&mut service.start_pre, value)),
+    ("ExecStart", |service, value| command::assign(&mut service.start, value)),
+    ("ExecStartPost", |service, value| command::assign(&mut service.start_post, value)),
+    ("ExecReload", |service, value| command::assign(&mut service.reload, value)),
+    ("ExecStop", |service, value| command::assign(&mut service.stop, value)),
+    ("ExecStopPost", |service, value| command::assign(&mut service.stop_post, value)),
     ("Restart", set!(restart, |t| word(&Restart::NAMES, t))),
     ("RestartMode", set!(restart_mode, |t| word(&RestartMode::NAMES, t))),
     ("RestartSteps", set!(restart_steps, unsigned)),

@@ -1,7 +1,7 @@
 //! The directives of `[Socket]` and how their values are read. Pure.
 
 use crate::address::{self, Address, SocketType};
-use crate::command::{Command, parse};
+use crate::command;
 use crate::directive::{Apply, Table, Value};
 use crate::name::{UnitKind, UnitName};
 use crate::socket::{BindIpv6Only, Listen, Protocol, Socket, Timestamping};
@@ -57,15 +57,6 @@ fn push(socket: &mut Socket, listen: Listen) -> Parsed<()> {
 fn absolute(text: &str) -> Parsed<String> {
     let plain = crate::escape::simplify_path(text).filter(|_| text.starts_with('/'));
     plain.map(|path| format!("/{path}")).ok_or_else(|| wrong(text, "an absolute path without '..'"))
-}
-
-fn commands(list: &mut Vec<Command>, value: &Value<'_>) -> Parsed<()> {
-    if value.is_empty() {
-        list.clear();
-        return Ok(());
-    }
-    list.extend(parse(value.raw, value.specifiers)?);
-    Ok(())
 }
 
 fn service(socket: &mut Socket, value: &Value<'_>) -> Parsed<()> {
@@ -196,10 +187,10 @@ pub(crate) const TABLE: Table<Socket> = &[
     ("BindIPv6Only", set!(bind_ipv6_only, bind)),
     ("Backlog", set!(backlog, counter)),
     ("BindToDevice", set!(bind_to_device, device)),
-    ("ExecStartPre", |socket, value| commands(&mut socket.start_pre, value)),
-    ("ExecStartPost", |socket, value| commands(&mut socket.start_post, value)),
-    ("ExecStopPre", |socket, value| commands(&mut socket.stop_pre, value)),
-    ("ExecStopPost", |socket, value| commands(&mut socket.stop_post, value)),
+    ("ExecStartPre", |socket, value| command::assign(&mut socket.start_pre, value)),
+    ("ExecStartPost", |socket, value| command::assign(&mut socket.start_post, value)),
+    ("ExecStopPre", |socket, value| command::assign(&mut socket.stop_pre, value)),
+    ("ExecStopPost", |socket, value| command::assign(&mut socket.stop_post, value)),
     ("TimeoutSec", set!(timeout, |t| span(t).map(Span::zero_is_infinite))),
     ("SocketUser", |socket, value| account(value).map(|user| socket.user = user)),
     ("SocketGroup", |socket, value| account(value).map(|group| socket.group = group)),

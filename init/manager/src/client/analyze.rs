@@ -7,7 +7,6 @@ mod timespan;
 mod timestamp;
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 use ferrite_unit::calendar::CalendarSpec;
@@ -16,6 +15,7 @@ use ferrite_unit::zone::Zones;
 use super::options::{Flag, Line, Order, Takes, parse};
 use super::style::Colour;
 use super::{Caller, finish, print};
+use crate::clock::wall_us;
 
 const HELP: &str = "\
 systemd-analyze [OPTIONS...] COMMAND ...
@@ -74,9 +74,7 @@ fn run(caller: &Caller, words: &[String]) -> Result<u8> {
     if line.has("version") {
         return super::print_version();
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-    let call = Call { caller, line, zones: caller.zones(), now_us, colour: Colour::of_stdout() };
+    let call = Call { caller, line, zones: caller.zones(), now_us: wall_us(), colour: Colour::of_stdout() };
     match call.line.operands.first().map_or("time", String::as_str) {
         "calendar" => calendar::run(&call),
         "timestamp" => timestamp::run(&call),

@@ -11,6 +11,7 @@ use ferrite_control::{
     Client, ClientError, JobMode, JobOutcome, Reply, Request, TransientRequest, TransientUnit, UnitDetails,
 };
 use ferrite_unit::escape::{Globs, mangle};
+use ferrite_unit::specifier::Host;
 use ferrite_unit::{UnitKind, UnitName, timespan, value};
 
 use super::Caller;
@@ -19,6 +20,7 @@ use super::run_options::{HELP, Options, Stdio, Wish, wish};
 use super::run_terminal::Screen;
 use super::run_unit::{self, Facts, passes_descriptors};
 use super::sizes::bytes;
+use crate::clock::wall_us;
 
 /// The exit code of a command that a signal ended, as systemd's.
 const EXCEPTION: u8 = 255;
@@ -127,6 +129,17 @@ impl Along {
         };
         Ok(Along { environment, working_directory, own_slice: own_slice() })
     }
+
+    fn facts<'a>(&'a self, options: &'a Options, host: &'a Host, terminal: Option<&'a str>) -> Facts<'a> {
+        Facts {
+            host,
+            command: &options.command,
+            environment: &self.environment,
+            working_directory: self.working_directory.as_deref(),
+            own_slice: &self.own_slice,
+            terminal,
+        }
+    }
 }
 
 /// The innermost slice of this process, without `.slice`.
@@ -152,14 +165,7 @@ fn service(caller: &Caller, client: &mut Client, options: &Options) -> Result<u8
     };
     let along = Along::new(caller, options)?;
     let host = crate::host::read();
-    let facts = Facts {
-        host: &host,
-        command: &options.command,
-        environment: &along.environment,
-        working_directory: along.working_directory.as_deref(),
-        own_slice: &along.own_slice,
-        terminal: screen.as_ref().map(Screen::path),
-    };
+    let facts = along.facts(options, &host, screen.as_ref().map(Screen::path));
     let text = run_unit::service(options, &name, &facts)?;
     let unit = TransientUnit { name: name.as_str().to_owned(), text, pids: Vec::new() };
     let descriptors = passes_descriptors(options.stdio);
@@ -287,14 +293,7 @@ fn trigger(caller: &Caller, client: &mut Client, options: &Options) -> Result<u8
     let starter = given.with_kind(kind)?;
     let along = Along::new(caller, options)?;
     let host = crate::host::read();
-    let facts = Facts {
-        host: &host,
-        command: &options.command,
-        environment: &along.environment,
-        working_directory: along.working_directory.as_deref(),
-        own_slice: &along.own_slice,
-        terminal: None,
-    };
+    let facts = along.facts(options, &host, None);
     warn_of_the_past(caller, options)?;
     let unit = |name: &UnitName, text| TransientUnit { name: name.as_str().to_owned(), text, pids: Vec::new() };
     let mut units = vec![unit(&starter, run_unit::trigger(options, &starter, &facts)?)];
@@ -314,8 +313,7 @@ fn trigger(caller: &Caller, client: &mut Client, options: &Options) -> Result<u8
 
 fn warn_of_the_past(caller: &Caller, options: &Options) -> Result<()> {
     let zones = caller.zones();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let now_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+    let now_us = wall_us();
     for event in options.trigger_properties.iter().filter_map(|property| property.strip_prefix("OnCalendar=")) {
         let Ok(spec) = ferrite_unit::calendar::CalendarSpec::parse(event, &zones) else {
             bail!("Failed to parse calendar event specification: Invalid argument");
@@ -332,14 +330,7 @@ fn scope(caller: &Caller, client: &mut Client, options: &Options) -> Result<u8> 
     let name = name(options, UnitKind::Scope)?;
     let along = Along::new(caller, options)?;
     let host = crate::host::read();
-    let facts = Facts {
-        host: &host,
-        command: &options.command,
-        environment: &along.environment,
-        working_directory: along.working_directory.as_deref(),
-        own_slice: &along.own_slice,
-        terminal: None,
-    };
+    let facts = along.facts(options, &host, None);
     let text = run_unit::scope(options, &name, &facts)?;
     let pid = i32::try_from(std::process::id())?;
     let unit = TransientUnit { name: name.as_str().to_owned(), text, pids: vec![pid] };

@@ -8,7 +8,8 @@ use ferrite_unit::timestamp::Style;
 use super::arguments::Arguments;
 use super::listing::{self, is_shown};
 use super::print;
-use super::verbs::{connect, details, look, now_us};
+use super::verbs::{connect, details, look};
+use crate::clock::wall_us;
 
 /// A row and what it is sorted by.
 type Row = (u64, Vec<String>);
@@ -76,7 +77,7 @@ fn next_us(unit: &UnitDetails, now: u64) -> u64 {
 }
 
 fn timer(unit: &UnitDetails, arguments: &Arguments) -> Row {
-    let now = now_us();
+    let now = wall_us();
     let zones = arguments.zones();
     let moment = |us: u64| Style::Pretty.print(us, zones.local()).unwrap_or_else(|| "-".into());
     let next = next_us(unit, now);

@@ -1,7 +1,6 @@
 //! The verbs of systemctl: which question, which picture, which exit code.
 
 use std::io::IsTerminal;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use ferrite_control::pattern::{is_pattern, matches};
@@ -14,6 +13,7 @@ use super::listing::Look;
 use super::style::Colour;
 use super::unit_names::full_name;
 use super::{enable, jobs, listing, logs, power, print, print_version, show, status};
+use crate::clock::wall_us;
 
 const NOT_RUNNING: u8 = 3;
 pub const NO_SUCH_UNIT: u8 = 4;
@@ -92,11 +92,6 @@ pub fn look(arguments: &Arguments) -> Look {
     Look { colour: Colour::On, width: columns.filter(|_| !arguments.full) }
 }
 
-pub fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
-}
-
 fn all_units(client: &mut Client) -> Result<Vec<UnitSummary>> {
     match client.ask(&Request::ListUnits)? {
         Reply::Units(units) => Ok(units),
@@ -155,7 +150,7 @@ fn show_status(arguments: &Arguments) -> Result<u8> {
     let mut client = connect(arguments)?;
     let look = look(arguments);
     let zones = arguments.zones();
-    let view = status::View { now_us: now_us(), colour: look.colour, width: look.width, zone: zones.local() };
+    let view = status::View { now_us: wall_us(), colour: look.colour, width: look.width, zone: zones.local() };
     if arguments.operands.is_empty() && !arguments.all && arguments.types.is_empty() && arguments.states.is_empty() {
         return machine_status(&mut client, view);
     }

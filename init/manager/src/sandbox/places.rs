@@ -1,13 +1,14 @@
 //! Which view of the file systems a context asks for: each setting's places. Pure.
 
 use ferrite_unit::directories::Directories;
+use ferrite_unit::escape::is_below;
 use ferrite_unit::exec::Exec;
 use ferrite_unit::sandbox::{
     NamespacePath, PrivateTmp, ProcSubset, ProtectControlGroups, ProtectHome, ProtectProc, ProtectSystem,
 };
 
 use super::plan::Facts;
-use super::view::{Entry, Mode, View, is_below, put_in_order};
+use super::view::{Entry, Mode, View, put_in_order};
 
 /// Where the new root, and what is mounted before it has its place, is built. Seen in no other namespace.
 pub const STAGE: &str = "/run/ferrite/stage";

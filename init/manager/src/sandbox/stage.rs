@@ -8,12 +8,14 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use ferrite_sys::mounts::{Flag, change};
+use ferrite_unit::escape::is_below;
 use ferrite_unit::sandbox::Propagation;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{Mode as FileMode, OFlags, ResolveFlags};
 
 use super::places::STAGE;
-use super::view::{Entry, Mode, View, is_below, put_in_order};
+use super::view::{Entry, Mode, View, put_in_order};
+use crate::facts::unoctal;
 
 /// Links followed at most before the places are known.
 const ROUNDS_MAX: usize = 64;
@@ -156,30 +158,10 @@ fn mounts_below(prefix: &str) -> io::Result<Vec<Mounted>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
     let parse = |line: &str| {
         let (fields, kind) = line.split_once(" - ")?;
-        let path = unescape(fields.split(' ').nth(4)?);
+        let path = unoctal(fields.split(' ').nth(4)?);
         is_below(&path, prefix).then_some(Mounted { path, automatic: kind.starts_with("autofs ") })
     };
     Ok(text.lines().filter_map(parse).collect())
-}
-
-/// Blanks and the like stand there as three octal digits.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, tail)) = rest.split_first() {
-        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.filter(|_| *byte == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn is_mount_point(path: &str) -> io::Result<bool> {
@@ -506,7 +488,7 @@ mod tests {
 
     #[test]
     fn paths_of_mounts_are_decoded() {
-        assert_eq!(unescape("/a\\040b\\134c\\9"), "/a b\\c\\9");
+        assert_eq!(unoctal("/a\\040b\\134c\\9"), "/a b\\c\\9");
         assert!(mounts_below("/proc").unwrap().iter().any(|mounted| mounted.path == "/proc"));
         assert!(is_mount_point("/proc").unwrap() && !is_mount_point("/proc/self").unwrap());
     }

@@ -5,6 +5,8 @@
 
 use std::cmp::Ordering;
 
+use ferrite_unit::escape::is_below;
+
 /// How a place is changed. The order of the variants decides which of two entries for one place wins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
@@ -162,11 +164,6 @@ pub struct View {
     pub propagation: Option<ferrite_unit::sandbox::Propagation>,
     /// Links that are made below the root: target and path.
     pub links: Vec<(String, String)>,
-}
-
-/// Is a path this folder, or below it?
-pub fn is_below(path: &str, folder: &str) -> bool {
-    folder == "/" || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn compare(one: &Entry, other: &Entry) -> Ordering {

@@ -66,6 +66,10 @@ impl Engine {
         if let Some(data) = self.kinds.timers.get(&id) {
             put(saved, "timer", &SavedTimer { last: data.last, over: data.over.clone() });
         }
+        if let Some(pipe) = self.kinds.automounts.get(&id) {
+            saved.files.push(saved_file("automount", &pipe.file));
+            put(saved, "automount", &pipe.known);
+        }
         if let Some(streams) = self.kinds.streams.get(&id) {
             saved.files.extend(streams.iter().map(|stream| saved_file("stream", stream)));
         }
@@ -94,6 +98,11 @@ impl Engine {
         }
         if let Some(SavedTimer { last, over }) = get(saved, "timer") {
             self.kinds.timers.insert(id, TimerData { last, over, ..TimerData::default() });
+        }
+        if let (Some(pipe), Some(known)) = (files.take("automount"), get(saved, "automount"))
+            && let Err(error) = self.watch_automount(id, pipe, known)
+        {
+            self.log.error(&format!("{}: following its place: {error}", saved.name));
         }
         if let (Some(input), Some(output), Some(errors)) =
             (files.take("stream"), files.take("stream"), files.take("stream"))

@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
+use ferrite_sys::autofs::Control;
 use ferrite_unit::zone::Zones;
 use serde::{Deserialize, Serialize};
 
 use crate::alarms::{Alarms, Clock};
+use crate::automount_machine::{AutomountEvent, AutomountMachine};
+use crate::automount_unit::AutomountPipe;
 use crate::device_unit::{DeviceState, DeviceWatch};
 use crate::engine::{Engine, UnitEvent, keys};
 use crate::jobs::{Active, JobResult, UnitId};
@@ -99,6 +102,8 @@ pub enum KindState {
     Mount(MountMachine),
     /// Swap space.
     Swap(SwapMachine),
+    /// A mount made on access.
+    Automount(AutomountMachine),
 }
 
 impl KindState {
@@ -113,6 +118,7 @@ impl KindState {
             Config::Device => Some(KindState::Device(DeviceState::default())),
             Config::Mount(_) => Some(KindState::Mount(MountMachine::default())),
             Config::Swap(_) => Some(KindState::Swap(SwapMachine::default())),
+            Config::Automount(_) => Some(KindState::Automount(AutomountMachine::default())),
             _ => None,
         }
     }
@@ -127,6 +133,7 @@ impl KindState {
             KindState::Device(state) => state.active(),
             KindState::Mount(machine) => machine.active(),
             KindState::Swap(machine) => machine.active(),
+            KindState::Automount(machine) => machine.active(),
         }
     }
 
@@ -140,6 +147,7 @@ impl KindState {
             KindState::Device(state) => state.sub(),
             KindState::Mount(machine) => machine.sub(),
             KindState::Swap(machine) => machine.sub(),
+            KindState::Automount(machine) => machine.sub(),
         }
     }
 
@@ -147,7 +155,7 @@ impl KindState {
     pub fn is_limited(&self) -> bool {
         match self {
             KindState::Socket(_) | KindState::Timer(_) | KindState::Path(_) => true,
-            KindState::Mount(_) | KindState::Swap(_) => true,
+            KindState::Mount(_) | KindState::Swap(_) | KindState::Automount(_) => true,
             KindState::Scope(_) | KindState::Device(_) => false,
         }
     }
@@ -162,6 +170,7 @@ impl KindState {
             KindState::Device(_) => Cause::Success,
             KindState::Mount(machine) => machine.cause,
             KindState::Swap(machine) => machine.cause,
+            KindState::Automount(machine) => machine.cause,
         }
     }
 }
@@ -201,6 +210,8 @@ pub enum KindEvent {
     Mount(MountEvent),
     /// Of swap space alone.
     Swap(SwapEvent),
+    /// Of an automount alone.
+    Automount(AutomountEvent),
 }
 
 /// What an open file is to its unit.
@@ -214,6 +225,8 @@ pub enum Watched {
     Device(UnitId),
     /// The kernel's messages about devices.
     Uevents,
+    /// The kernel's reports about an automount.
+    Automount(UnitId),
     /// The table of mounts.
     Mounts,
     /// The list of swap space.
@@ -235,6 +248,10 @@ pub struct Kinds {
     pub timers: BTreeMap<UnitId, TimerData>,
     /// What is known of path units.
     pub paths: BTreeMap<UnitId, PathData>,
+    /// The kernel's automounter, once somebody needs it.
+    pub autofs: Option<Control>,
+    /// Its reports.
+    pub automounts: BTreeMap<UnitId, AutomountPipe>,
     /// The table of mounts.
     pub mounts: MountTable,
     /// The list of swap space, once somebody uses some.
@@ -306,11 +323,12 @@ impl Engine {
     }
 
     /// Why a unit cannot be started as things stand.
-    fn refuses_now(&self, id: UnitId) -> Option<String> {
+    fn refuses_now(&mut self, id: UnitId) -> Option<String> {
         match self.kind_state(id)? {
             KindState::Socket(_) => self.socket_refuses(id),
             KindState::Timer(_) | KindState::Path(_) => self.trigger_refuses(id),
             KindState::Scope(_) => self.scope_refuses(id),
+            KindState::Automount(_) => self.automount_refuses(id),
             KindState::Device(_) | KindState::Mount(_) | KindState::Swap(_) => None,
         }
     }
@@ -338,6 +356,7 @@ impl Engine {
             Some(KindState::Device(_)) => self.device_event(id, event),
             Some(KindState::Mount(machine)) => self.mount_event(id, machine, event),
             Some(KindState::Swap(machine)) => self.swap_event(id, machine, event),
+            Some(KindState::Automount(machine)) => self.automount_event(id, machine, event),
             None => {}
         }
     }
@@ -367,6 +386,7 @@ impl Engine {
             Some(Watched::Path(id, number)) => self.path_ready(id, number),
             Some(Watched::Device(id)) => self.device_ready(id),
             Some(Watched::Uevents) => self.uevents_ready(),
+            Some(Watched::Automount(id)) => self.automount_ready(id),
             Some(Watched::Mounts) => self.mounts_changed(),
             Some(Watched::Swaps) => self.swaps_changed(),
             Some(Watched::Clock(clock)) => self.clock_ready(clock),
@@ -404,6 +424,7 @@ impl Engine {
         self.kinds.timers.remove(&id);
         self.kinds.paths.remove(&id);
         self.unwatch_device(id);
+        self.close_automount(id);
         self.kinds.scope_processes.remove(&id);
         self.kinds.streams.remove(&id);
         if let Some(runtime) = self.units.get(id).filter(|runtime| runtime.transient) {

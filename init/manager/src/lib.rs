@@ -5,6 +5,7 @@
 
 pub mod client;
 
+pub mod automount_machine;
 mod consistency;
 mod endings;
 pub mod jobs;
@@ -53,6 +54,7 @@ mod units;
 mod variables;
 mod watch;
 
+mod automount_unit;
 mod control_process;
 mod descriptors;
 mod device_unit;

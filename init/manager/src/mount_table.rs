@@ -1,4 +1,5 @@
-//! The kernel's table of mounts (/proc/self/mountinfo), and which of them are worth a unit. Pure.
+//! The kernel's table of mounts (/proc/self/mountinfo), and which of them are worth a unit. Pure but for
+//! [`is_mounted`].
 
 use std::collections::BTreeMap;
 
@@ -23,12 +24,21 @@ pub fn parse(text: &str) -> BTreeMap<String, Mounted> {
         let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
         let mut rest = fields.skip_while(|field| *field != "-").skip(1);
         let (Some(kind), Some(what)) = (rest.next(), rest.next()) else { continue };
+        if kind == "autofs" {
+            // A place where something will be mounted, not a mount.
+            continue;
+        }
         let mut all: Vec<&str> = options.split(',').collect();
         all.extend(rest.next().unwrap_or("").split(',').filter(|word| !matches!(*word, "rw" | "ro" | "")));
         let mounted = Mounted { what: unoctal(what), kind: unoctal(kind), options: unoctal(&all.join(",")) };
         table.insert(unoctal(place), mounted);
     }
     table
+}
+
+/// Is something mounted exactly here?
+pub fn is_mounted(place: &str) -> bool {
+    std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| parse(&text).contains_key(place))
 }
 
 /// Does a mount at this place get a unit although no file describes it?

@@ -10,7 +10,6 @@ use ferrite_unit::{Config, LoadState, UnitName};
 
 use crate::control_process::Task;
 use crate::engine::Engine;
-use crate::facts::is_mount_point;
 use crate::jobs::UnitId;
 use crate::kinds::{KindEvent, KindState, Watched};
 use crate::mount_machine::{MountEffect, MountEvent, MountMachine, MountState, MountView, step};
@@ -55,7 +54,7 @@ impl Engine {
             _ => return,
         };
         let Some(mount) = self.units.get(id).and_then(|runtime| runtime.unit.mount()) else { return };
-        let view = MountView { mounted: is_mount_point(&mount.where_), kills: mount.kill.send_sigkill };
+        let view = MountView { mounted: mount_table::is_mounted(&mount.where_), kills: mount.kill.send_sigkill };
         let Some(old) = self.units.get(id).map(|runtime| runtime.active()) else { return };
         let Some((after, effects)) = step(before, own, view) else {
             return self.kind_meaningless(id, event);

@@ -98,7 +98,8 @@ impl Engine {
             | KindEvent::Path(_)
             | KindEvent::Scope(_)
             | KindEvent::Mount(_)
-            | KindEvent::Swap(_) => return,
+            | KindEvent::Swap(_)
+            | KindEvent::Automount(_) => return,
         };
         let Some(runtime) = self.units.get(id) else { return };
         let Config::Socket(socket) = &runtime.unit.config else { return };
@@ -255,6 +256,9 @@ impl Engine {
 
     /// Sockets that rested wait again.
     pub fn ports_rested(&mut self, id: UnitId) {
+        if matches!(self.kind_state(id), Some(KindState::Automount(_))) {
+            return self.look_for_idle(id);
+        }
         if self.socket_listens(id) {
             self.watch_ports(id);
         }

@@ -10,11 +10,11 @@ use ferrite_control::{JobOutcome, JobVerb, Reply, Request};
 mod machine;
 use machine::Machine;
 
-/// Runs a command in the mount name space of process 1.
+/// Runs a command in the name spaces of process 1; the kernel makes no mount for processes from elsewhere.
 fn inside(machine: &Machine, words: &[&str]) {
     let pid = machine.pid.to_string();
-    let status = Command::new("nsenter").args(["-t", &pid, "-m"]).args(words).status().unwrap();
-    assert!(status.success(), "{words:?}");
+    let status = Command::new("nsenter").args(["-t", &pid, "-m", "-p"]).args(words).status().unwrap();
+    assert!(status.success(), "{words:?}\n{}", machine.log());
 }
 
 #[test]
@@ -104,4 +104,42 @@ fn swap_space_that_cannot_be_used_fails_and_a_slice_makes_its_group() {
     assert!(manager["ControlGroup"].is_empty() || fs::metadata(&group).is_ok(), "{group}");
     assert_eq!(machine.job(JobVerb::Stop, "some.slice"), JobOutcome::Done);
     assert!(fs::metadata(&group).is_err());
+}
+
+#[test]
+fn a_mount_is_made_on_access_and_taken_away_when_it_is_idle() {
+    let machine = Machine::boot(&[
+        ("run-auto.automount", "[Automount]\nTimeoutIdleSec=1\nDirectoryMode=0711\n"),
+        ("run-auto.mount", "[Mount]\nWhat=tmpfs\nWhere=/run/auto\nType=tmpfs\n"),
+        ("run-broken.automount", "[Automount]\n"),
+        ("run-broken.mount", "[Mount]\nWhat=/nonexistent\nWhere=/run/broken\nType=ext4\n"),
+        ("run-alone.automount", "[Automount]\n"),
+        ("run-wrong.automount", "[Automount]\nWhere=/run/other\n"),
+    ]);
+    assert_eq!(machine.show("run-wrong.automount").summary.load, "bad-setting");
+    if !std::path::Path::new("/dev/autofs").exists() {
+        assert_eq!(machine.job(JobVerb::Start, "run-auto.automount"), JobOutcome::Failed);
+        assert!(machine.log().contains("makes no mounts on access"), "{}", machine.log());
+        return;
+    }
+    assert_eq!(machine.job(JobVerb::Start, "run-auto.automount"), JobOutcome::Done);
+    assert_eq!(machine.state("run-auto.automount"), "active waiting");
+    assert_eq!(machine.state("run-auto.mount"), "inactive dead");
+    assert_eq!(machine.ask(&Request::DaemonReexec), [Reply::Done]);
+    inside(&machine, &["touch", "/run/auto/file"]);
+    assert_eq!(machine.state("run-auto.mount"), "active mounted");
+    machine.wait_for("running", |machine| machine.state("run-auto.automount") == "active running");
+    machine.wait_for("idle end", |machine| machine.state("run-auto.mount") == "inactive dead");
+    machine.wait_for("waiting", |machine| machine.state("run-auto.automount") == "active waiting");
+    inside(&machine, &["touch", "/run/auto/file"]);
+    assert_eq!(machine.job(JobVerb::Stop, "run-auto.automount"), JobOutcome::Done);
+    let table = fs::read_to_string(format!("/proc/{}/mountinfo", machine.pid)).unwrap();
+    assert!(!table.contains("/run/auto "), "{table}");
+    // Who waits for a mount that fails is told so.
+    assert_eq!(machine.job(JobVerb::Start, "run-broken.automount"), JobOutcome::Done);
+    let pid = machine.pid.to_string();
+    let status = Command::new("nsenter").args(["-t", &pid, "-m", "-p", "ls", "/run/broken/"]).status().unwrap();
+    assert!(!status.success());
+    assert_eq!(machine.state("run-broken.automount"), "active waiting");
+    assert_eq!(machine.job(JobVerb::Start, "run-alone.automount"), JobOutcome::Failed);
 }

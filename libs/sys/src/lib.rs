@@ -2,6 +2,7 @@
 //!
 //! The only crate of the workspace that may hold `unsafe`.
 
+pub mod autofs;
 pub mod block;
 pub mod bpf;
 pub mod capability;

@@ -64,6 +64,26 @@ pub fn place(name: &UnitName) -> Option<String> {
     ferrite_unit::escape::unescape_path(name.stem()).filter(|_| name.kind() == UnitKind::Device)
 }
 
+/// Where sysfs tells of a device.
+pub fn sysfs_path(name: &UnitName) -> Option<String> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let place = place(name)?;
+    let found = if place.starts_with("/sys/") {
+        sysfs_places(&place).into_iter().find_map(|path| std::fs::canonicalize(path).ok())?
+    } else {
+        let node = std::fs::metadata(&place).ok()?;
+        let class = match node.file_type() {
+            kind if kind.is_block_device() => "block",
+            kind if kind.is_char_device() => "char",
+            _ => return None,
+        };
+        let number = node.rdev();
+        let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
+        std::fs::canonicalize(format!("/sys/dev/{class}/{major}:{minor}")).ok()?
+    };
+    found.to_str().map(str::to_owned)
+}
+
 /// Places in sysfs that device managers make up are in one of two directories.
 fn sysfs_places(path: &str) -> Vec<String> {
     let made_up = path.strip_prefix("/sys/subsystem/").and_then(|rest| rest.split_once("/devices/"));

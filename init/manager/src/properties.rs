@@ -10,7 +10,7 @@ use crate::jobs::UnitId;
 use crate::transaction::{Graph, Relation};
 use crate::units::Kind;
 
-const RELATIONS: [(&str, Relation); 18] = [
+const RELATIONS: [(&str, Relation); 26] = [
     ("Requires", Relation::Requires),
     ("RequiredBy", Relation::RequiredBy),
     ("Requisite", Relation::Requisite),
@@ -29,6 +29,14 @@ const RELATIONS: [(&str, Relation); 18] = [
     ("After", Relation::After),
     ("OnFailure", Relation::OnFailure),
     ("OnSuccess", Relation::OnSuccess),
+    ("OnFailureOf", Relation::OnFailureOf),
+    ("OnSuccessOf", Relation::OnSuccessOf),
+    ("Triggers", Relation::Triggers),
+    ("TriggeredBy", Relation::TriggeredBy),
+    ("PropagatesReloadTo", Relation::PropagatesReloadTo),
+    ("ReloadPropagatedFrom", Relation::ReloadPropagatedFrom),
+    ("PropagatesStopTo", Relation::PropagatesStopTo),
+    ("StopPropagatedFrom", Relation::StopPropagatedFrom),
 ];
 
 fn yes(flag: bool) -> String {
@@ -80,6 +88,7 @@ pub fn of(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTreeMap<String
     set("StartLimitIntervalUSec", span_text(unit.start_limit_interval));
     set("StartLimitBurst", unit.start_limit_burst.to_string());
     set("JobTimeoutUSec", span_text(unit.job_timeout));
+    set("Transient", yes(runtime.transient));
     set("Job", runtime.job.unwrap_or(0).to_string());
     for (name, value) in [
         ("StateChangeTimestampMonotonic", details.state_change_monotonic_us),

@@ -186,6 +186,8 @@ pub struct Plan {
     pub leave_around: bool,
     /// Times that elapsed for good.
     pub over: Vec<usize>,
+    /// When each time of the unit file elapses, before any random delay.
+    pub each: Vec<Option<u64>>,
 }
 
 fn micros(span: Span) -> u64 {
@@ -194,7 +196,7 @@ fn micros(span: Span) -> u64 {
 
 /// Finds the next times. `events` are the calendar events by their place in the unit file; `over` elapsed for good.
 pub fn plan(timer: &Timer, events: &[Option<CalendarSpec>], over: &[usize], facts: &Facts, zones: &Zones) -> Plan {
-    let mut out = Plan { over: over.to_vec(), ..Plan::default() };
+    let mut out = Plan { over: over.to_vec(), each: vec![None; timer.times.len()], ..Plan::default() };
     let earlier = |have: Option<u64>, next: u64| Some(have.map_or(next, |have| have.min(next)));
     for (place, time) in timer.times.iter().enumerate() {
         if over.contains(&place) {
@@ -205,6 +207,7 @@ pub fn plan(timer: &Timer, events: &[Option<CalendarSpec>], over: &[usize], fact
                 let event = events.get(place).and_then(Option::as_ref);
                 if let Some(next) = event.and_then(|event| next_event(timer, event, facts, zones)) {
                     out.wall = earlier(out.wall, next);
+                    out.each.get_mut(place).into_iter().for_each(|each| *each = Some(next));
                 }
             }
             Elapse::After(base, span) => {
@@ -219,6 +222,7 @@ pub fn plan(timer: &Timer, events: &[Option<CalendarSpec>], over: &[usize], fact
                     continue;
                 }
                 out.monotonic = earlier(out.monotonic, next);
+                out.each.get_mut(place).into_iter().for_each(|each| *each = Some(next));
             }
         }
     }

@@ -81,8 +81,16 @@ fn each_connection_gets_an_instance_that_is_forgotten_afterwards() {
     machine.wait_for("end of the instances", |_| instances().is_empty());
     let mut again = open();
     again.read_exact(&mut byte).unwrap();
+    let properties = machine.show("cat.socket").properties;
+    for (name, value) in [("NAccepted", "3"), ("NRefused", "1"), ("NConnections", "1"), ("MaxConnections", "2")] {
+        assert_eq!(properties.get(name).map(String::as_str), Some(value), "{name}");
+    }
     assert_eq!(machine.job(JobVerb::Stop, "cat.socket"), JobOutcome::Done);
     assert!(!machine.output("run/cat").exists());
+    // Who is served already is served on.
+    again.write_all(b"y").unwrap();
+    again.read_exact(&mut byte).unwrap();
+    assert_eq!(&byte, b"y");
 }
 
 #[test]
@@ -211,4 +219,53 @@ fn sockets_start_before_the_services_that_they_start() {
         Request::Job { verb: JobVerb::Restart, units: vec!["z.service".into()], mode: JobMode::Replace, wait: true };
     assert!(matches!(&machine.ask(&stop)[..], [Reply::Jobs(_)]));
     machine.wait_for("running", |machine| machine.state("a.socket") == "active running");
+}
+
+#[test]
+fn a_service_names_the_sockets_it_takes_and_stops_with_them() {
+    let script = "import os,time; open('/run/names','w').write(os.environ['LISTEN_FDNAMES']+'\\\\n'); time.sleep(1000)";
+    let machine = Machine::boot(&[
+        ("one.socket", "[Socket]\nListenStream=/run/one\nService=s.service\n"),
+        ("two.socket", "[Socket]\nListenStream=/run/two\nService=s.service\n"),
+        (
+            "s.service",
+            &format!("[Service]\nSockets=one.socket two.socket\nExecStart=/usr/bin/python3 -c \"{script}\"\n"),
+        ),
+    ]);
+    // Starting the service alone opens both before it.
+    assert_eq!(machine.job(JobVerb::Start, "s.service"), JobOutcome::Done);
+    machine.wait_for("names", |machine| !lines(&machine.output("run/names")).is_empty());
+    assert_eq!(lines(&machine.output("run/names")), ["one.socket:two.socket"]);
+    machine.wait_for("sockets", |machine| machine.state("two.socket") == "active running");
+    let triggers = |unit: &str, name: &str| machine.show(unit).properties.get(name).cloned().unwrap_or_default();
+    assert_eq!(triggers("one.socket", "Triggers"), "s.service");
+    assert_eq!(triggers("s.service", "TriggeredBy"), "one.socket two.socket");
+}
+
+#[test]
+fn what_a_service_stores_comes_back_to_its_next_start() {
+    // The first run stores a pipe with bytes in it, the second reads them; nobody holds its other end meanwhile.
+    let script = "import os,socket,array,time\n\
+        n=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\n\
+        if 'LISTEN_FDS' in os.environ:\n \
+        open('/run/seen','w').write(os.environ['LISTEN_FDS']+' '+os.environ['LISTEN_FDNAMES']+' '\
+        +os.read(3,100).decode()+'\\n')\n\
+        else:\n r,w=os.pipe(); os.write(w,b'kept')\n \
+        n.sendmsg([b'FDSTORE=1\\nFDNAME=pipe\\nFDPOLL=0'],[(socket.SOL_SOCKET,socket.SCM_RIGHTS,array.array('i',[r]))],0,\
+        os.environ['NOTIFY_SOCKET'].replace('@','\\0'))\n\
+        n.sendto(b'READY=1',os.environ['NOTIFY_SOCKET'].replace('@','\\0'))\n\
+        time.sleep(1000)\n";
+    let machine = Machine::boot(&[(
+        "store.service",
+        "[Service]\nType=notify\nFileDescriptorStoreMax=2\nExecStart=/usr/bin/python3 /run/store.py\n",
+    )]);
+    fs::write(machine.output("run/store.py"), script).unwrap();
+    assert_eq!(machine.job(JobVerb::Start, "store.service"), JobOutcome::Done);
+    assert_eq!(machine.job(JobVerb::Restart, "store.service"), JobOutcome::Done);
+    assert_eq!(lines(&machine.output("run/seen")), ["1 pipe kept"]);
+    // A stop gives up what is stored: the next start begins anew.
+    fs::remove_file(machine.output("run/seen")).unwrap();
+    assert_eq!(machine.job(JobVerb::Stop, "store.service"), JobOutcome::Done);
+    assert_eq!(machine.job(JobVerb::Start, "store.service"), JobOutcome::Done);
+    assert!(!machine.output("run/seen").exists());
 }

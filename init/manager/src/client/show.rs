@@ -69,6 +69,9 @@ pub fn properties(details: &UnitDetails, zone: &Zone) -> BTreeMap<String, String
         put("ExecMainExitTimestamp", stamp(main.map_or(0, |command| command.exit_us)));
     }
     map.extend(details.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+    if let Some(calendar) = map.get_mut("TimersCalendar") {
+        *calendar = with_stamps(calendar, &stamp);
+    }
     for (name, value) in &mut map {
         let Ok(us) = value.parse::<u64>() else { continue };
         match name.as_str() {
@@ -80,16 +83,36 @@ pub fn properties(details: &UnitDetails, zone: &Zone) -> BTreeMap<String, String
     map
 }
 
+/// Writes the moments of calendar events out.
+fn with_stamps(calendar: &str, stamp: &dyn Fn(u64) -> String) -> String {
+    let line = |line: &str| {
+        let parts = line.strip_suffix(" }").and_then(|line| line.rsplit_once('@'));
+        match parts.and_then(|(head, moment)| Some((head, moment.parse::<u64>().ok()?))) {
+            Some((head, 0)) => format!("{head}(null) }}"),
+            Some((head, us)) => format!("{head}{} }}", stamp(us)),
+            None => line.to_owned(),
+        }
+    };
+    calendar.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints the asked properties, or all that are not empty.
 pub fn render(properties: &BTreeMap<String, String>, arguments: &Arguments) -> String {
     let mut out = String::new();
     let mut push = |name: &str, value: &str| {
-        if !arguments.value {
-            out.push_str(name);
-            out.push('=');
+        // Those that are a list of pairs take a line for each.
+        let lines = match name {
+            "Listen" | "Paths" | "TimersMonotonic" | "TimersCalendar" => value.split('\n').collect(),
+            _ => vec![value],
+        };
+        for line in lines {
+            if !arguments.value {
+                out.push_str(name);
+                out.push('=');
+            }
+            out.push_str(&line.replace('\n', "\\n"));
+            out.push('\n');
         }
-        out.push_str(&value.replace('\n', "\\n"));
-        out.push('\n');
     };
     if arguments.properties.is_empty() {
         for (name, value) in properties.iter().filter(|(_, value)| arguments.all || !value.is_empty()) {
@@ -107,6 +130,14 @@ pub fn render(properties: &BTreeMap<String, String>, arguments: &Arguments) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_moments_of_calendar_events_are_written_out() {
+        let stamp = |us: u64| format!("<{us}>");
+        let text = "{ OnCalendar=*-*-* 03:00:00 ; next_elapse=@12 }\n{ OnCalendar=daily ; next_elapse=@0 }\nodd";
+        let lines = "{ OnCalendar=*-*-* 03:00:00 ; next_elapse=<12> }\n{ OnCalendar=daily ; next_elapse=(null) }\nodd";
+        assert_eq!(with_stamps(text, &stamp), lines);
+    }
 
     #[test]
     fn asked_properties_come_in_the_order_asked_and_the_server_has_the_last_word() {

@@ -69,10 +69,16 @@ pub fn properties(details: &UnitDetails, zone: &Zone) -> BTreeMap<String, String
         put("ExecMainExitTimestamp", stamp(main.map_or(0, |command| command.exit_us)));
     }
     map.extend(details.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+    write_times(&mut map, &stamp);
+    map
+}
+
+/// Writes out the moments of timers, which PID 1 tells in microseconds.
+fn write_times(map: &mut BTreeMap<String, String>, stamp: &dyn Fn(u64) -> String) {
     if let Some(calendar) = map.get_mut("TimersCalendar") {
-        *calendar = with_stamps(calendar, &stamp);
+        *calendar = with_stamps(calendar, stamp);
     }
-    for (name, value) in &mut map {
+    for (name, value) in map {
         let Ok(us) = value.parse::<u64>() else { continue };
         match name.as_str() {
             "NextElapseUSecRealtime" | "LastTriggerUSec" => *value = stamp(us),
@@ -80,7 +86,6 @@ pub fn properties(details: &UnitDetails, zone: &Zone) -> BTreeMap<String, String
             _ => {}
         }
     }
-    map
 }
 
 /// Writes the moments of calendar events out.

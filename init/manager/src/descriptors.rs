@@ -15,8 +15,10 @@ use crate::transaction::Relation;
 pub struct Descriptors<'a> {
     /// Sockets first.
     pub files: Vec<(BorrowedFd<'a>, String)>,
-    /// How many of them are sockets: they block unless the unit says otherwise.
+    /// How many of them are sockets.
     pub sockets: usize,
+    /// `NonBlocking=`: reading from a socket that has nothing does not wait.
+    pub non_blocking: bool,
 }
 
 /// systemd's exit code of a child that could not set up its files.
@@ -38,7 +40,8 @@ impl Descriptors<'_> {
             return Ok(());
         }
         for (file, _) in self.files.iter().take(self.sockets) {
-            rustix::io::ioctl_fionbio(file, false).map_err(Fault::of(FILES, "making a socket block"))?;
+            rustix::io::ioctl_fionbio(file, self.non_blocking)
+                .map_err(Fault::of(FILES, "setting whether a socket blocks"))?;
         }
         let files: Vec<BorrowedFd<'_>> = self.files.iter().map(|(file, _)| *file).collect();
         ferrite_sys::socket::place_from_three(&files).map_err(Fault::of(FILES, "placing the open files"))?;
@@ -85,7 +88,8 @@ impl Engine {
         if main {
             files.extend(runtime.stored.iter().map(|stored| (stored.file.as_fd(), stored.name.clone())));
         }
-        Descriptors { files, sockets }
+        let non_blocking = runtime.unit.exec().is_some_and(|exec| exec.non_blocking);
+        Descriptors { files, sockets, non_blocking }
     }
 
     /// The open files of a socket unit itself.
@@ -96,7 +100,7 @@ impl Engine {
         let name = socket.descriptor_name(&runtime.unit.name);
         let ports = self.kinds.sockets.get(&id).map_or(&[][..], |open| &open.ports);
         let files: Vec<_> = ports.iter().map(|port| (port.file.as_fd(), name.to_owned())).collect();
-        Descriptors { sockets: files.len(), files }
+        Descriptors { sockets: files.len(), files, non_blocking: socket.exec.non_blocking }
     }
 
     /// The same for its commands, which get them only if the unit says so.

@@ -222,20 +222,24 @@ fn sockets_start_before_the_services_that_they_start() {
 }
 
 #[test]
-fn a_service_names_the_sockets_it_takes_and_stops_with_them() {
-    let script = "import os,time; open('/run/names','w').write(os.environ['LISTEN_FDNAMES']+'\\\\n'); time.sleep(1000)";
+fn a_service_names_the_sockets_that_it_takes() {
+    let script = "import os,time; open('/run/names','w').write(os.environ['LISTEN_FDNAMES']+' '+\
+                  str(os.get_blocking(3))+'\\\\n'); time.sleep(1000)";
     let machine = Machine::boot(&[
         ("one.socket", "[Socket]\nListenStream=/run/one\nService=s.service\n"),
         ("two.socket", "[Socket]\nListenStream=/run/two\nService=s.service\n"),
         (
             "s.service",
-            &format!("[Service]\nSockets=one.socket two.socket\nExecStart=/usr/bin/python3 -c \"{script}\"\n"),
+            &format!(
+                "[Service]\nSockets=one.socket two.socket\nNonBlocking=yes\n\
+                 ExecStart=/usr/bin/python3 -c \"{script}\"\n"
+            ),
         ),
     ]);
     // Starting the service alone opens both before it.
     assert_eq!(machine.job(JobVerb::Start, "s.service"), JobOutcome::Done);
     machine.wait_for("names", |machine| !lines(&machine.output("run/names")).is_empty());
-    assert_eq!(lines(&machine.output("run/names")), ["one.socket:two.socket"]);
+    assert_eq!(lines(&machine.output("run/names")), ["one.socket:two.socket False"]);
     machine.wait_for("sockets", |machine| machine.state("two.socket") == "active running");
     let triggers = |unit: &str, name: &str| machine.show(unit).properties.get(name).cloned().unwrap_or_default();
     assert_eq!(triggers("one.socket", "Triggers"), "s.service");
@@ -251,7 +255,8 @@ fn what_a_service_stores_comes_back_to_its_next_start() {
         open('/run/seen','w').write(os.environ['LISTEN_FDS']+' '+os.environ['LISTEN_FDNAMES']+' '\
         +os.read(3,100).decode()+'\\n')\n\
         else:\n r,w=os.pipe(); os.write(w,b'kept')\n \
-        n.sendmsg([b'FDSTORE=1\\nFDNAME=pipe\\nFDPOLL=0'],[(socket.SOL_SOCKET,socket.SCM_RIGHTS,array.array('i',[r]))],0,\
+        n.sendmsg([b'FDSTORE=1\\nFDNAME=pipe\\nFDPOLL=0'],\
+        [(socket.SOL_SOCKET,socket.SCM_RIGHTS,array.array('i',[r]))],0,\
         os.environ['NOTIFY_SOCKET'].replace('@','\\0'))\n\
         n.sendto(b'READY=1',os.environ['NOTIFY_SOCKET'].replace('@','\\0'))\n\
         time.sleep(1000)\n";

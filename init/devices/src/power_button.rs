@@ -137,7 +137,9 @@ pub(crate) fn ask(wish: Wish) {
     };
     eprintln!("the power button was pressed, {word}");
     let asked = || -> Result<(), ClientError> {
-        Client::connect(Path::new(SOCKET_PATH))?.ask(&Request::Shutdown { action, force: 0 }).map(|_| ())
+        Client::connect(Path::new(SOCKET_PATH))?
+            .ask(&Request::Shutdown { action, force: 0, argument: None })
+            .map(|_| ())
     };
     if let Err(error) = asked() {
         eprintln!("error: {word}: {error}");

@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::facts::is_mount_point;
-use crate::log::Log;
+use crate::log::{Log, Show};
 
 /// What the kernel offers as file systems: type, place, options, flags, and whether a machine may lack it.
 struct Api {
@@ -209,6 +209,22 @@ pub fn is_real_boot() -> bool {
         && fs::read_link("/proc/self/ns/pid").is_ok_and(|target| target.to_string_lossy() == FIRST_NAMESPACE)
 }
 
+/// The kernel command line; a namespace has none.
+pub fn command_line(real_boot: bool) -> String {
+    if real_boot { fs::read_to_string("/proc/cmdline").unwrap_or_default() } else { String::new() }
+}
+
+/// Which status lines the kernel command line asks for.
+pub fn shown_status(command_line: &str) -> Show {
+    match crate::watch::option(command_line, "systemd.show_status") {
+        Some("no" | "false" | "0" | "off") => Show::Nothing,
+        Some("auto" | "error") => Show::Failures,
+        Some(_) => Show::All,
+        None if crate::watch::has_word(command_line, "quiet") => Show::Failures,
+        None => Show::All,
+    }
+}
+
 /// The unit that the kernel command line asks for.
 pub fn default_unit(command_line: &str) -> String {
     let by_word = |word: &str| match word {
@@ -224,6 +240,14 @@ pub fn default_unit(command_line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_line_chooses_what_is_shown() {
+        assert_eq!(shown_status("root=/dev/vda1"), Show::All);
+        assert_eq!(shown_status("quiet"), Show::Failures);
+        assert_eq!(shown_status("quiet systemd.show_status=yes"), Show::All);
+        assert_eq!(shown_status("systemd.show-status=0"), Show::Nothing);
+    }
 
     #[test]
     fn the_command_line_chooses_the_first_unit() {

@@ -191,11 +191,13 @@ impl Engine {
     pub fn act(&mut self, action: EmergencyAction, cause: &str) {
         let (end, force) = match action {
             EmergencyAction::None => return,
-            // A machine that is not a container has nowhere to exit to; without kexec or a second root it starts again.
-            EmergencyAction::Reboot | EmergencyAction::SoftReboot | EmergencyAction::Kexec => (End::Reboot, 0),
-            EmergencyAction::RebootForce | EmergencyAction::SoftRebootForce | EmergencyAction::KexecForce => {
-                (End::Reboot, 1)
-            }
+            // A machine that is not a container has nowhere to exit to.
+            EmergencyAction::Reboot => (End::Reboot, 0),
+            EmergencyAction::RebootForce => (End::Reboot, 1),
+            EmergencyAction::SoftReboot => (End::SoftReboot, 0),
+            EmergencyAction::SoftRebootForce => (End::SoftReboot, 1),
+            EmergencyAction::Kexec => (End::Kexec, 0),
+            EmergencyAction::KexecForce => (End::Kexec, 1),
             EmergencyAction::RebootImmediate => (End::Reboot, 2),
             EmergencyAction::Poweroff | EmergencyAction::Exit => (End::Poweroff, 0),
             EmergencyAction::PoweroffForce | EmergencyAction::ExitForce => (End::Poweroff, 1),

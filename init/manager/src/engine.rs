@@ -180,6 +180,8 @@ pub struct Engine {
     pub root: RootWatch,
     /// Did the shutdown get far enough for its last phase?
     pub finished: Option<End>,
+    /// A word for the firmware at a restart.
+    pub reboot_argument: Option<String>,
     /// Recent Ctrl-Alt-Del.
     pub ctrl_alt_del: Vec<Instant>,
     /// Idle services wait for a byte in this pipe, as long as the boot goes on.

@@ -173,6 +173,8 @@ pub fn phase_words(phase: Phase) -> (&'static str, &'static str) {
         Phase::Stopping(End::Reboot) => ("stopping", "reboot"),
         Phase::Stopping(End::Poweroff) => ("stopping", "poweroff"),
         Phase::Stopping(End::Halt) => ("stopping", "halt"),
+        Phase::Stopping(End::Kexec) => ("stopping", "kexec"),
+        Phase::Stopping(End::SoftReboot) => ("stopping", "soft-reboot"),
     }
 }
 
@@ -182,6 +184,8 @@ pub fn phase(word: &str, end: &str) -> Phase {
         ("starting", _) => Phase::Starting,
         ("stopping", "poweroff") => Phase::Stopping(End::Poweroff),
         ("stopping", "halt") => Phase::Stopping(End::Halt),
+        ("stopping", "kexec") => Phase::Stopping(End::Kexec),
+        ("stopping", "soft-reboot") => Phase::Stopping(End::SoftReboot),
         ("stopping", _) => Phase::Stopping(End::Reboot),
         _ => Phase::Running,
     }
@@ -241,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_phase_survives_as_words() {
-        for value in [Phase::Starting, Phase::Running, Phase::Stopping(End::Reboot), Phase::Stopping(End::Halt)] {
+        for value in [Phase::Starting, Phase::Running, Phase::Stopping(End::Kexec), Phase::Stopping(End::Halt)] {
             let (word, end) = phase_words(value);
             assert_eq!(phase(word, end), value);
         }

@@ -42,6 +42,7 @@ mod limiting;
 mod loading;
 mod main_process;
 mod notifications;
+mod power;
 mod queue;
 mod recorder;
 mod recovery;
@@ -98,10 +99,13 @@ mod dump;
 mod plan;
 
 mod boot;
+mod closing;
+mod last_stage;
 mod shutdown;
 mod start;
 mod start_record;
 
 pub use dump::dump;
+pub use last_stage::OPTION as LAST_STAGE;
 pub use plan::plan;
-pub use start::{Options, run, try_state};
+pub use start::{Options, last_stage, run, try_state};

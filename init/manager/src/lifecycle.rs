@@ -258,6 +258,9 @@ impl Engine {
             _ => {}
         }
         self.changed(id, old);
+        if up {
+            self.target_reached(id);
+        }
         // A target that was up already still has a job to end.
         if crate::transaction::Graph::active(self, id) == old
             && let Some(job) = self.units.get(id).and_then(|runtime| runtime.job)

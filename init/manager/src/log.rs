@@ -25,6 +25,21 @@ pub struct Log {
     sink: Sink,
     consoles: bool,
     quiet_until: Cell<Option<Instant>>,
+    /// Which status lines are written.
+    show: Cell<Show>,
+    /// Are lines for the curious written?
+    debug: Cell<bool>,
+}
+
+/// Which status lines are written (`systemd.show_status=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// All.
+    All,
+    /// Those that tell of a failure.
+    Failures,
+    /// None.
+    Nothing,
 }
 
 /// The word before a status line.
@@ -58,12 +73,27 @@ impl Log {
     /// The log of a real boot: kernel log and consoles.
     pub fn kernel() -> Log {
         let sink = Kmsg::open().map_or(Sink::Error, Sink::Kernel);
-        Log { sink, consoles: true, quiet_until: Cell::new(None) }
+        Log::new(sink, true)
+    }
+
+    fn new(sink: Sink, consoles: bool) -> Log {
+        let (show, debug) = (Cell::new(Show::All), Cell::new(true));
+        Log { sink, consoles, quiet_until: Cell::new(None), show, debug }
     }
 
     /// The log inside a namespace: standard error.
     pub fn plain() -> Log {
-        Log { sink: Sink::Error, consoles: false, quiet_until: Cell::new(None) }
+        Log::new(Sink::Error, false)
+    }
+
+    /// Chooses which status lines are written.
+    pub fn set_show(&self, show: Show) {
+        self.show.set(show);
+    }
+
+    /// Chooses whether lines for the curious are written.
+    pub fn set_debug(&self, debug: bool) {
+        self.debug.set(debug);
     }
 
     fn write(&self, priority: Priority, text: &str) {
@@ -91,11 +121,21 @@ impl Log {
 
     /// For the curious.
     pub fn debug(&self, text: &str) {
-        self.write(Priority::Debug, text);
+        if self.debug.get() {
+            self.write(Priority::Debug, text);
+        }
     }
 
     /// A line for the person at the console. Opened per line: a console may come and go.
     pub fn status(&self, mark: Mark, text: &str) {
+        let shown = match self.show.get() {
+            Show::All => true,
+            Show::Failures => !matches!(mark, Mark::Ok | Mark::None),
+            Show::Nothing => false,
+        };
+        if !shown {
+            return;
+        }
         if self.consoles {
             let began = Instant::now();
             if self.quiet_until.get().is_some_and(|until| began < until) {

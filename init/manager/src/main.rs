@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ferrite_init::{Options, run, try_state};
+use ferrite_init::{LAST_STAGE, Options, last_stage, run, try_state};
 
 const HELP: &str = "\
 usage: ferrite-init [--unit UNIT]
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
             }
             "--state" => options.state = arguments.next().and_then(|number| number.parse().ok()),
             "--recover" => options.recover = arguments.next().and_then(|number| number.parse().ok()),
+            LAST_STAGE if first => return ferrite_cli::exit_with(last_stage(&arguments.collect::<Vec<_>>())),
             "--try-state" => {
                 let number = arguments.next().and_then(|number| number.parse().ok());
                 return ferrite_cli::exit_with(number.map_or(Ok(()), try_state));

@@ -63,11 +63,14 @@ impl Engine {
                 Reply::SystemState(state.into())
             }
             Request::GetDefault => Reply::Text(self.default_target()),
-            Request::Shutdown { action, force } => {
+            Request::Shutdown { action, force, argument } => {
+                self.set_reboot_argument(argument);
                 let end = match action {
                     ShutdownAction::Reboot => End::Reboot,
                     ShutdownAction::Poweroff => End::Poweroff,
                     ShutdownAction::Halt => End::Halt,
+                    ShutdownAction::Kexec => End::Kexec,
+                    ShutdownAction::SoftReboot => End::SoftReboot,
                 };
                 self.begin_shutdown(end, force);
                 Reply::Done

@@ -6,25 +6,32 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use ferrite_sys::reboot::End;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::process::{WaitOptions, wait};
 
-use crate::facts::unoctal;
+use crate::closing::Closing;
+use crate::last_stage;
 use crate::log::{Log, Mark};
 use crate::watch::Watch;
 
 const TERM_TIME: Duration = Duration::from_secs(10);
 const KILL_TIME: Duration = Duration::from_secs(5);
-const SYNC_TIME: Duration = Duration::from_secs(30);
-const UNMOUNT_TIME: Duration = Duration::from_secs(60);
-/// Rounds of unmounting; each must change something.
-const ROUNDS_MAX: usize = 32;
+/// One look at how writing back goes on, and so many in vain.
+const SYNC_TIME: Duration = Duration::from_secs(10);
+const SYNC_ROUNDS: u32 = 3;
+/// Programs that run when all units are gone.
+const HOOKS: &str = "/usr/lib/systemd/system-shutdown";
+const HOOKS_TIME: Duration = Duration::from_secs(90);
 
-/// Ends every process but this one.
+/// Ends every process but this one, and those that serve a file system and say so by a name that begins with `@`.
 pub fn end_processes(log: &Log, watch: &Watch) {
     for (signal, time) in [(15, TERM_TIME), (9, KILL_TIME)] {
-        if ferrite_sys::signal::send_to_all(signal).is_err() {
+        // What stands still makes no new processes while they are listed.
+        if ferrite_sys::signal::send_to_all(19).is_err() {
             return;
+        }
+        for pid in processes() {
+            // One that ended in the meantime needs no signal.
+            let _ = ferrite_sys::signal::send(pid, signal);
         }
         // A stopped process takes its signal only when it goes on.
         let _ = ferrite_sys::signal::send_to_all(18);
@@ -36,14 +43,34 @@ pub fn end_processes(log: &Log, watch: &Watch) {
     }
 }
 
+/// All processes that are to end.
+fn processes() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| *pid > 1 && !is_spared(*pid)).collect()
+}
+
+/// The kernel's own processes have none.
+fn has_command_line(pid: i32) -> bool {
+    !crate::server::read_some(&format!("/proc/{pid}/cmdline"), 1).is_empty()
+}
+
+fn is_spared(pid: i32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = format!("/proc/{pid}");
+    let of_root = || fs::metadata(&place).is_ok_and(|data| data.uid() == 0);
+    crate::server::read_some(&format!("{place}/cmdline"), 1) == b"@" && of_root()
+}
+
 /// Waits until there is no process but this one.
 fn wait_for_all(time: Duration, watch: &Watch) -> bool {
     let deadline = Instant::now() + time;
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => continue,
-            Ok(None) => {}
-            Err(_) => return true,
+            Ok(None) if processes().iter().any(|pid| has_command_line(*pid)) => {}
+            // What is left is spared, or belongs to the kernel.
+            Ok(None) | Err(_) => return true,
         }
         watch.ping();
         if Instant::now() >= deadline {
@@ -81,6 +108,15 @@ pub fn bounded_status(time: Duration, watch: &Watch, work: impl FnOnce() -> i32)
 
 /// Waits for the end of such a process; one that does not end in time is killed.
 pub fn wait_bounded(child: &ferrite_sys::process::Child, time: Duration, watch: &Watch) -> Option<i32> {
+    let status = wait_for(child, time, watch);
+    if status.is_none() {
+        let _ = ferrite_sys::signal::send(child.pid, 9);
+    }
+    status
+}
+
+/// Waits for the end of a child; `None`: it did not come in time.
+fn wait_for(child: &ferrite_sys::process::Child, time: Duration, watch: &Watch) -> Option<i32> {
     let deadline = Instant::now() + time;
     loop {
         watch.ping();
@@ -94,124 +130,95 @@ pub fn wait_bounded(child: &ferrite_sys::process::Child, time: Duration, watch: 
             return Some(ended.and_then(|(_, status)| status.exit_status()).unwrap_or(-1));
         }
         if Instant::now() >= deadline {
-            let _ = ferrite_sys::signal::send(child.pid, 9);
             return None;
         }
     }
 }
 
-/// Writes everything back.
+/// Writes everything back. As long as there is less and less to write, it may take its time.
 pub fn write_back(log: &Log, watch: &Watch) {
-    let done = bounded(SYNC_TIME, watch, || {
+    let mut before = u64::MAX;
+    let mut idle = 0;
+    let done = bounded_while(watch, SYNC_TIME, || {
+        let now = unwritten_kib(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
+        idle = if now < before { 0 } else { idle + 1 };
+        before = now;
+        idle < SYNC_ROUNDS
+    });
+    if !done {
+        log.error(&format!("writing back: {before} KiB do not get less, going on"));
+    }
+}
+
+/// Calls sync in a child; each time `time` is over, `on` says whether to wait for it once more.
+fn bounded_while(watch: &Watch, time: Duration, mut on: impl FnMut() -> bool) -> bool {
+    let Ok(child) = ferrite_sys::process::fork_into(None, || {
         rustix::fs::sync();
         0
-    });
-    if !done {
-        log.error(&format!("writing back takes longer than {} s, going on", SYNC_TIME.as_secs()));
-    }
-}
-
-/// A mounted file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Mounted {
-    place: String,
-    kind: String,
-    read_only: bool,
-}
-
-/// The lines of mountinfo, newest last.
-fn parse_mounts(text: &str) -> Vec<Mounted> {
-    let line = |line: &str| {
-        let (front, back) = line.split_once(" - ")?;
-        let mut fields = front.split(' ');
-        let place = unoctal(fields.nth(4)?);
-        let options = fields.next()?;
-        let mut back = back.split(' ');
-        let kind = back.next()?.to_owned();
-        let inner = back.nth(1).unwrap_or("");
-        let read_only = [options, inner].iter().any(|list| list.split(',').any(|word| word == "ro"));
-        Some(Mounted { place, kind, read_only })
+    }) else {
+        return false;
     };
-    text.lines().filter_map(line).collect()
-}
-
-/// File systems of the kernel hold nothing that could be lost. What is mounted below /run may: containers live there.
-fn is_kernel_place(place: &str) -> bool {
-    place == "/run"
-        || ["/proc", "/sys", "/dev"]
-            .iter()
-            .any(|top| place == *top || place.strip_prefix(top).is_some_and(|r| r.starts_with('/')))
-}
-
-/// Unmounts all it can, makes the rest read-only; tells what stays writable. Runs in a child.
-fn close_all() -> Vec<String> {
-    for _ in 0..ROUNDS_MAX {
-        let mut changed = false;
-        for mounted in mounts().iter().rev() {
-            if mounted.place != "/" && !is_kernel_place(&mounted.place) {
-                changed |= umount2(mounted.place.as_str(), MntFlags::UMOUNT_NOFOLLOW).is_ok();
-            }
+    loop {
+        if let Some(status) = wait_for(&child, time, watch) {
+            return status == 0;
         }
-        if !changed {
-            break;
+        if !on() {
+            let _ = ferrite_sys::signal::send(child.pid, 9);
+            return false;
         }
     }
-    for mounted in mounts().iter().rev() {
-        if !mounted.read_only && !is_kernel_place(&mounted.place) && has_content(&mounted.kind) {
-            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-            // What cannot be made read-only is named below.
-            let _ = mount(None::<&str>, mounted.place.as_str(), None::<&str>, flags, None::<&str>);
-        }
+}
+
+/// What waits to be written, in KiB.
+fn unwritten_kib(text: &str) -> u64 {
+    let value = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+    let wanted = text.lines().filter(|line| line.starts_with("Dirty:") || line.starts_with("Writeback:"));
+    wanted.filter_map(value).sum()
+}
+
+/// Runs the programs that want to do something when all units are gone, all at once: with the word for the end.
+fn run_hooks(end: End, log: &Log, watch: &Watch) {
+    let entries = fs::read_dir(HOOKS).into_iter().flatten().flatten();
+    let executable = |path: &std::path::PathBuf| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    let mut programs: Vec<_> = entries.map(|entry| entry.path()).filter(executable).collect();
+    programs.sort();
+    if programs.is_empty() {
+        return;
     }
-    let left = |m: &Mounted| !m.read_only && !is_kernel_place(&m.place) && has_content(&m.kind);
-    mounts().into_iter().filter(left).map(|mounted| mounted.place).collect()
-}
-
-fn has_content(kind: &str) -> bool {
-    !matches!(
-        kind,
-        "tmpfs" | "devtmpfs" | "proc" | "sysfs" | "cgroup2" | "cgroup" | "erofs" | "autofs" | "ramfs" | "rootfs"
-    )
-}
-
-fn mounts() -> Vec<Mounted> {
-    parse_mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
-}
-
-/// Closes all file systems.
-pub fn close_file_systems(log: &Log, watch: &Watch) {
-    let done = bounded(UNMOUNT_TIME, watch, || {
-        let left = close_all();
-        if left.is_empty() {
-            return 0;
-        }
-        log.error(&format!("still writable: {}", left.join(" ")));
-        1
+    let done = bounded(HOOKS_TIME, watch, || {
+        // As any other program they expect that no signal is blocked.
+        let _ = ferrite_sys::signal::reset_for_program(true);
+        let start = |path: &std::path::PathBuf| std::process::Command::new(path).arg(last_stage::word(end)).spawn();
+        let children: Vec<_> = programs.iter().filter_map(|path| start(path).ok()).collect();
+        let failed = children.into_iter().filter_map(|mut child| child.wait().ok()).filter(|status| !status.success());
+        i32::from(failed.count() > 0)
     });
     if !done {
-        log.error(&format!("unmounting takes longer than {} s, going on", UNMOUNT_TIME.as_secs()));
+        log.error(&format!("the programs in {HOOKS} take longer than {} s, going on", HOOKS_TIME.as_secs()));
+        // They hold what is to be closed.
+        let _ = ferrite_sys::signal::send_to_all(9);
     }
 }
 
 /// Everything, in order; then the machine ends. Returns only if the kernel refuses.
-pub fn finish(end: End, log: &Log, watch: &mut Watch) -> std::io::Error {
+pub fn finish(end: End, argument: Option<&str>, log: &Log, watch: &mut Watch) -> std::io::Error {
     log.status(Mark::None, "Ending all processes, writing back, unmounting.");
     end_processes(log, watch);
     write_back(log, watch);
-    close_file_systems(log, watch);
+    let left = Closing::new(log, watch).close_all(|place| place == "/");
+    if !left.is_empty() {
+        log.error(&format!("still writable: {}", left.join(" ")));
+    }
+    run_hooks(end, log, watch);
     // What still uses a file system that is no longer mounted anywhere keeps it open; it is written back all the same.
     write_back(log, watch);
-    if end == End::Halt {
-        // Nobody pings a halted machine, and it is to stay halted.
-        watch.disarm();
-    }
-    let word = match end {
-        End::Reboot => "Restarting.",
-        End::Poweroff => "Powering off.",
-        End::Halt => "Halted.",
-    };
-    log.status(Mark::None, word);
-    ferrite_sys::reboot::end(end)
+    watch.ping();
+    let error = last_stage::enter(end, argument);
+    log.error(&format!("moving into memory: {error}, ending the machine from its root"));
+    last_stage::leave(end, argument, log, watch)
 }
 
 #[cfg(test)]
@@ -219,19 +226,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mountinfo_is_read() {
-        let text = "22 1 254:0 / / ro,relatime - erofs /dev/dm-0 ro\n\
-                    30 22 8:9 / /state rw,noatime shared:1 - ext4 /dev/vda9 rw\n\
-                    31 22 8:9 /var /var\\040x rw - ext4 /dev/vda9 rw\n";
-        let mounts = parse_mounts(text);
-        assert_eq!(mounts.len(), 3);
-        assert_eq!((mounts[0].read_only, mounts[1].read_only), (true, false));
-        assert_eq!((mounts[2].place.as_str(), mounts[2].kind.as_str()), ("/var x", "ext4"));
-    }
-
-    #[test]
-    fn places_of_the_kernel_are_left_alone() {
-        assert!(is_kernel_place("/dev/shm") && is_kernel_place("/run") && !is_kernel_place("/device"));
-        assert!(!is_kernel_place("/run/containerd/x/rootfs"));
+    fn what_is_unwritten_is_added_up() {
+        let text = "MemTotal: 1024 kB\nDirty:    12 kB\nWriteback:  3 kB\nWritebackTmp: 100 kB\n";
+        assert_eq!(unwritten_kib(text), 15);
+        assert_eq!(unwritten_kib(""), 0);
     }
 }

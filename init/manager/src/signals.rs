@@ -8,8 +8,9 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::process::{WaitOptions, wait};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Phase};
 use crate::jobs::{JobKind, Mode};
+use crate::log::Show;
 use crate::machine::Exit;
 
 /// Ends taken before other work is looked at again.
@@ -82,29 +83,42 @@ impl Engine {
     }
 
     fn signalled(&mut self, number: i32) {
+        let machine = self.settings.real_boot;
         match number {
             1 => self.request_reload(None),
-            2 if self.settings.real_boot => self.ctrl_alt_del(),
-            2 | 15 if !self.settings.real_boot => self.begin_shutdown(End::Poweroff, 0),
+            2 if machine => self.ctrl_alt_del(),
+            // Inside a namespace these two end it, as the end of a terminal does with any other program.
+            2 | 15 if !machine => self.begin_shutdown(End::Poweroff, 0),
             15 => self.request_reexec(None),
             10 => self.open_control_socket(),
             12 => self.dump(),
-            30 => self.begin_shutdown(End::Poweroff, 0),
-            _ => self.real_time_signalled(number),
+            28 if machine => self.start_if_there("kbrequest.target"),
+            30 => self.start_special("sigpwr.target", End::Poweroff),
+            _ => self.real_time_signalled(number - ferrite_sys::signal::real_time(0)),
         }
     }
 
-    fn real_time_signalled(&mut self, number: i32) {
-        match number - ferrite_sys::signal::real_time(0) {
+    /// The requests that have no other name than `SIGRTMIN+offset`.
+    fn real_time_signalled(&mut self, offset: i32) {
+        match offset {
             0 => self.isolate(&self.settings.default_unit.clone()),
             1 => self.isolate("rescue.target"),
             2 => self.isolate("emergency.target"),
             3 => self.begin_shutdown(End::Halt, 0),
             4 => self.begin_shutdown(End::Poweroff, 0),
             5 => self.begin_shutdown(End::Reboot, 0),
+            6 => self.begin_shutdown(End::Kexec, 0),
+            7 => self.begin_shutdown(End::SoftReboot, 0),
             13 => self.begin_shutdown(End::Halt, 1),
             14 => self.begin_shutdown(End::Poweroff, 1),
             15 => self.begin_shutdown(End::Reboot, 1),
+            16 => self.begin_shutdown(End::Kexec, 1),
+            17 => self.begin_shutdown(End::SoftReboot, 1),
+            20 => self.log.set_show(Show::All),
+            21 => self.log.set_show(Show::Nothing),
+            22 => self.log.set_debug(true),
+            23 => self.log.set_debug(false),
+            25 => self.request_reexec(None),
             _ => {}
         }
     }
@@ -113,8 +127,21 @@ impl Engine {
         let now = Instant::now();
         self.ctrl_alt_del.retain(|at| now.saturating_duration_since(*at) < Duration::from_secs(2));
         self.ctrl_alt_del.push(now);
-        let force = u8::from(self.ctrl_alt_del.len() > IMPATIENCE);
-        self.begin_shutdown(End::Reboot, force);
+        if self.ctrl_alt_del.len() > IMPATIENCE {
+            self.log.error("Ctrl-Alt-Del was pressed many times, restarting without waiting for units");
+            return self.begin_shutdown(End::Reboot, 1);
+        }
+        // Once is enough: a second wish would force the end.
+        if !matches!(self.phase, Phase::Stopping(_)) && self.ctrl_alt_del.len() == 1 {
+            self.start_special("ctrl-alt-del.target", End::Reboot);
+        }
+    }
+
+    fn start_if_there(&mut self, name: &str) {
+        let id = UnitName::parse(name).ok().and_then(|name| self.load(&name));
+        if let Some(Err(error)) = id.map(|id| self.enqueue(id, JobKind::Start, Mode::Replace)) {
+            self.log.debug(&format!("starting {name}: {error}"));
+        }
     }
 
     /// Starts a target and stops everything it does not need.
@@ -128,13 +155,10 @@ impl Engine {
         }
     }
 
+    /// Everything that PID 1 knows of its units and jobs, as it would keep it for its next image.
     fn dump(&self) {
-        for (_, runtime) in self.units.iter() {
-            let line = format!("{} {} {}", runtime.unit.name, runtime.active().as_str(), runtime.sub());
-            self.log.info(&line);
-        }
-        for (number, job) in &self.jobs {
-            self.log.info(&format!("job {number} {} {}", self.title(job.unit), job.kind.as_str()));
+        for line in String::from_utf8_lossy(&self.snapshot()).lines() {
+            self.log.info(line);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use ferrite_sys::epoll::Epoll;
@@ -59,6 +60,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let log = if real_boot { Log::kernel() } else { Log::plain() };
     set_panic_hook(real_boot);
+    log.set_show(boot::shown_status(&boot::command_line(real_boot)));
     faults.iter().for_each(|fault| log.error(fault));
     if real_boot && before.is_nothing() {
         prepare_machine(&log);
@@ -163,10 +165,7 @@ fn load_path(wish: Option<&str>) -> LoadPath {
 }
 
 fn settings(options: &Options, real_boot: bool, program: String) -> Settings {
-    let command_line = match real_boot {
-        true => std::fs::read_to_string("/proc/cmdline").unwrap_or_default(),
-        false => String::new(),
-    };
+    let command_line = boot::command_line(real_boot);
     let test_faults = options.test_faults || crate::watch::has_word(&command_line, "ferrite.test-faults");
     Settings {
         real_boot,
@@ -220,6 +219,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         completion: Completion::default(),
         root: RootWatch::default(),
         finished: None,
+        reboot_argument: None,
         ctrl_alt_del: Vec::new(),
         idle: None,
         began_us,
@@ -237,9 +237,13 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
 
 /// The last phase. On a machine a failure of the last call leaves nothing but waiting for the watchdog.
 fn leave(engine: Engine, end: End) -> anyhow::Result<()> {
-    let Engine { settings, log, mut watch, groups, .. } = engine;
+    let Engine { settings, log, mut watch, groups, reboot_argument, .. } = engine;
+    if end == End::SoftReboot {
+        shutdown::end_processes(&log, &watch);
+        start_again(&settings, &log);
+    }
     if settings.real_boot {
-        let error = shutdown::finish(end, &log, &mut watch);
+        let error = shutdown::finish(end, reboot_argument.as_deref(), &log, &mut watch);
         log.error(&format!("ending the machine: {error}, waiting for the watchdog"));
         loop {
             // PID 1 must not return; without pings the watchdog ends what the kernel would not.
@@ -251,6 +255,27 @@ fn leave(engine: Engine, end: End) -> anyhow::Result<()> {
         remove_groups(root);
     }
     Ok(())
+}
+
+/// User space starts again: PID 1 becomes itself without a state. Returns if that fails, and the system ends for good.
+fn start_again(settings: &Settings, log: &Log) {
+    log.info("starting PID 1 and everything above it again");
+    let words = std::iter::once(&settings.program).chain(&settings.arguments);
+    let words: Vec<CString> = words.filter_map(|word| CString::new(word.as_str()).ok()).collect();
+    if let Some(program) = words.first() {
+        let error = ferrite_sys::inherit::execute(program, &words);
+        log.error(&format!("executing {}: {error}, restarting the machine", settings.program));
+    }
+}
+
+/// The end of a machine, from a file system in memory.
+pub fn last_stage(words: &[String]) -> anyhow::Result<()> {
+    ferrite_sys::signal::block_all()?;
+    let error = crate::last_stage::run(words);
+    Log::kernel().error(&format!("ending the machine: {error}, waiting for the watchdog"));
+    loop {
+        let _ = rustix::event::poll(&mut [], None);
+    }
 }
 
 /// Removes the groups of a namespace: nobody else would.

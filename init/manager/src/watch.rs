@@ -20,8 +20,6 @@ const WATCHDOG_SECONDS: u32 = 60;
 const BOOT_DEADLINE: Duration = Duration::from_secs(300);
 /// Emergency mode without an administrator.
 const EMERGENCY: Duration = Duration::from_secs(300);
-/// All units together may take so long to stop.
-const SHUTDOWN: Duration = Duration::from_secs(300);
 
 /// The watchdog as PID 1 holds it.
 #[derive(Debug, Default)]
@@ -66,6 +64,15 @@ impl Watch {
     pub fn ping(&self) {
         if let Some(device) = &self.hardware {
             // A watchdog that does not hear us restarts the machine; there is nothing better to do here.
+            let _ = device.ping();
+        }
+    }
+
+    /// Gives the kernel so long for its own part of the end, if the driver can wait that long.
+    pub fn lengthen(&mut self, seconds: u32) {
+        if let Some(device) = &self.hardware {
+            // Otherwise it has the time that the driver has.
+            let _ = device.set_timeout(seconds);
             let _ = device.ping();
         }
     }
@@ -159,7 +166,7 @@ impl Engine {
     }
 
     /// The boot's rush is over: idle services may write to the console.
-    fn release_idle(&mut self) {
+    pub fn release_idle(&mut self) {
         if let Some((_, writer)) = self.idle.take() {
             // Without the byte each of them goes on by itself after a few seconds.
             let _ = rustix::io::write(&writer, b"1");
@@ -218,49 +225,6 @@ impl Engine {
             }
             Phase::Running if self.failed_units() > 0 => "degraded",
             Phase::Running => "running",
-        }
-    }
-
-    /// Begins to end the system. 0: units stop in order; 1: without them; 2: at once. A second wish forces.
-    pub fn begin_shutdown(&mut self, end: End, force: u8) {
-        let again = matches!(self.phase, Phase::Stopping(_));
-        if force >= 2 && self.settings.real_boot {
-            let error = ferrite_sys::reboot::end(end);
-            self.log.error(&format!("ending the machine at once: {error}, ending it in order"));
-        }
-        self.phase = Phase::Stopping(end);
-        if force >= 1 || again {
-            self.finished = Some(end);
-            return;
-        }
-        self.release_idle();
-        self.timers.disarm(TimerKey::BootDeadline);
-        self.timers.disarm(TimerKey::Emergency);
-        self.timers.arm(TimerKey::Shutdown, Instant::now(), SHUTDOWN);
-        let target = match end {
-            End::Reboot => "reboot.target",
-            End::Poweroff => "poweroff.target",
-            End::Halt => "halt.target",
-        };
-        let id = UnitName::parse(target).ok().and_then(|name| self.load(&name));
-        let queued = id.map(|id| self.enqueue(id, JobKind::Start, Mode::ReplaceIrreversibly));
-        match queued {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                self.log.warning(&format!("starting {target}: {error}, stopping all units instead"));
-                self.stop_everything();
-            }
-            None => self.stop_everything(),
-        }
-    }
-
-    fn stop_everything(&mut self) {
-        for id in self.units.ids() {
-            let busy = self.units.get(id).is_some_and(|r| !r.active().is_down() || r.job.is_some());
-            if busy {
-                // A unit that cannot be stopped in order is killed in the last phase.
-                let _ = self.enqueue(id, JobKind::Stop, Mode::ReplaceIrreversibly);
-            }
         }
     }
 }

@@ -68,6 +68,9 @@ pub enum Request {
         /// 0: stop units in order; 1 (`--force`): kill and unmount; 2 (`--force --force`): at once.
         #[serde(default)]
         force: u8,
+        /// A word for the firmware or the boot loader (`--reboot-argument=`).
+        #[serde(default)]
+        argument: Option<String>,
     },
     /// Makes units that live until they end (`systemd-run`) and starts the first.
     /// Answer: `Reply::Jobs` with one report, when the job is queued or, with `wait`, when it is finished.
@@ -246,6 +249,10 @@ pub enum ShutdownAction {
     Poweroff,
     /// Stop the processor.
     Halt,
+    /// Start the kernel that was loaded for this.
+    Kexec,
+    /// Start PID 1 and everything above it again.
+    SoftReboot,
 }
 
 /// Units that no file on disk describes.

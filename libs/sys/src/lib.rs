@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod capability;
 pub mod console;
 pub mod crash;
+pub mod detach;
 pub mod dm;
 pub mod epoll;
 pub mod inherit;

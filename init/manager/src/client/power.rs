@@ -27,13 +27,15 @@ pub fn action(arguments: &Arguments) -> Result<ShutdownAction> {
         "reboot" => Ok(ShutdownAction::Reboot),
         "poweroff" => Ok(ShutdownAction::Poweroff),
         "halt" => Ok(ShutdownAction::Halt),
+        "kexec" => Ok(ShutdownAction::Kexec),
+        "soft-reboot" => Ok(ShutdownAction::SoftReboot),
         other => bail!("verb '{other}' does not end the system"),
     }
 }
 
 /// Asks PID 1 to end the system.
 pub fn run(client: &mut Client, arguments: &Arguments) -> Result<u8> {
-    let request = Request::Shutdown { action: action(arguments)?, force: arguments.force.min(2) };
+    let request = Request::Shutdown { action: action(arguments)?, force: arguments.force.min(2), argument: None };
     client.ask(&request)?;
     Ok(0)
 }

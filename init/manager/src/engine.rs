@@ -47,6 +47,10 @@ pub struct Settings {
     pub program: String,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// The table of file systems.
+    pub fstab: String,
+    /// `SYSTEMD_GENERATOR_PATH`: where generators are; without it a namespace has none.
+    pub generator_path: Option<String>,
     /// May clients inject faults? For tests.
     pub test_faults: bool,
 }
@@ -81,6 +85,8 @@ pub enum Role {
     Helper,
     /// The trial of the next image of PID 1.
     Trial,
+    /// The generators of a reload.
+    Generators,
 }
 
 /// A child of ours.
@@ -336,6 +342,7 @@ impl Engine {
             TimerKey::Hardware => self.ping_hardware(),
             TimerKey::Emergency => self.emergency_over(),
             TimerKey::Reload => self.begin_reload(),
+            TimerKey::Generators => self.generators_timed_out(),
             TimerKey::Trial => self.trial_timed_out(),
             TimerKey::Shutdown => {
                 if let Phase::Stopping(end) = self.phase {

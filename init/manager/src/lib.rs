@@ -35,6 +35,8 @@ mod corruption;
 mod draft;
 mod engine;
 mod file_store;
+mod fstab;
+mod generators;
 mod keeping;
 mod kinds;
 mod lifecycle;

@@ -34,6 +34,8 @@ SYSTEMD_UNIT_PATH names the directories of unit files, with colons between.
 fn main() -> ExitCode {
     let mut options = Options {
         unit_path: std::env::var("SYSTEMD_UNIT_PATH").ok(),
+        fstab: std::env::var("SYSTEMD_FSTAB").ok(),
+        generator_path: std::env::var("SYSTEMD_GENERATOR_PATH").ok(),
         test_faults: std::env::var_os("FERRITE_TEST_FAULTS").is_some(),
         ..Options::default()
     };

@@ -228,7 +228,7 @@ impl Engine {
         for (pid, process) in self.processes.iter().filter(|(_, process)| process.unit.is_none()) {
             let client = match process.role {
                 Role::Command(client) => Some(client.0),
-                Role::Main | Role::Control | Role::Helper | Role::Trial => None,
+                Role::Main | Role::Control | Role::Helper | Role::Trial | Role::Generators => None,
             };
             let helper = client.is_none();
             saved.insert(*pid, SavedProcess { pid: *pid, client, helper, report: Vec::new() });

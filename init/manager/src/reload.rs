@@ -40,6 +40,8 @@ pub struct Reloads {
 #[derive(Debug)]
 struct Reload {
     clients: Vec<ClientId>,
+    /// Do generators still make units? Then nothing is read yet.
+    generating: bool,
     attempts: u8,
     disk: Disk,
     host: Host,
@@ -52,7 +54,7 @@ struct Reload {
 impl Reloads {
     /// Is there something to do now?
     pub fn is_busy(&self) -> bool {
-        self.current.is_some()
+        self.current.as_ref().is_some_and(|reload| !reload.generating)
     }
 
     /// Units were loaded, or are about to be.
@@ -88,7 +90,17 @@ impl Engine {
         }
         self.reloads.recent.push(now);
         let clients = self.reloads.next.take().unwrap_or_default();
-        self.reloads.current = Some(self.new_reload(clients, 0));
+        let generating = self.generate_again();
+        let reload = Reload { generating, ..self.new_reload(clients, 0) };
+        self.reloads.current = Some(reload);
+    }
+
+    /// The generators of a reload ended, well or not: now everything is read.
+    pub fn generators_ended(&mut self) {
+        self.timers.disarm(TimerKey::Generators);
+        if let Some(reload) = self.reloads.current.take_if(|reload| reload.generating) {
+            self.reloads.current = Some(self.new_reload(reload.clients, 0));
+        }
     }
 
     fn new_reload(&mut self, clients: Vec<ClientId>, attempts: u8) -> Reload {
@@ -97,6 +109,7 @@ impl Engine {
         let names = |(_, runtime): (_, &crate::units::Runtime)| runtime.unit.name.clone();
         Reload {
             clients,
+            generating: false,
             attempts,
             disk: Disk::default(),
             everything: host != self.host,
@@ -108,7 +121,7 @@ impl Engine {
 
     /// One turn of the reload under way.
     pub fn continue_reload(&mut self) {
-        let Some(mut reload) = self.reloads.current.take() else { return };
+        let Some(mut reload) = self.reloads.current.take_if(|reload| !reload.generating) else { return };
         let began = Instant::now();
         while let Some(name) = reload.open.pop() {
             self.read_ahead(&mut reload, name);

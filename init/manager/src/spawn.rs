@@ -241,6 +241,9 @@ impl Engine {
             self.take_report(keys::REPORTS + u64::try_from(pid).unwrap_or(0));
         }
         let Some(process) = self.processes.remove(&pid) else { return };
+        if process.role == Role::Generators {
+            return self.generators_ended();
+        }
         if process.role == Role::Trial {
             return self.trial_ended(exit == Exit::Code(0));
         }
@@ -281,7 +284,7 @@ impl Engine {
                 }
                 UnitEvent::Service(Event::MainExited(exit))
             }
-            (_, Role::Control | Role::Command(_) | Role::Helper | Role::Trial) => {
+            (_, Role::Control | Role::Command(_) | Role::Helper | Role::Trial | Role::Generators) => {
                 UnitEvent::Service(Event::ControlExited(exit))
             }
         };

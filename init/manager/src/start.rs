@@ -38,6 +38,10 @@ pub struct Options {
     pub recover: Option<i32>,
     /// All arguments but these two, for the next image.
     pub arguments: Vec<String>,
+    /// `SYSTEMD_FSTAB`.
+    pub fstab: Option<String>,
+    /// `SYSTEMD_GENERATOR_PATH`.
+    pub generator_path: Option<String>,
     /// May clients inject faults? For tests.
     pub test_faults: bool,
 }
@@ -102,6 +106,7 @@ impl Engine {
         self.open_control_socket();
         self.idle = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok();
         self.arm_deadlines();
+        self.generate_first();
         self.start_default();
     }
 
@@ -164,18 +169,38 @@ fn load_path(wish: Option<&str>) -> LoadPath {
     path
 }
 
+/// A namespace that has generators also has what they make, whatever else it was given.
+fn add_generated(path: &mut LoadPath) {
+    let [normal, early, late] = crate::generators::FOLDERS;
+    let missing = |path: &LoadPath, folder: &str| !path.0.iter().any(|have| have == folder);
+    if missing(path, early) {
+        path.0.insert(0, early.to_owned());
+    }
+    for folder in [normal, late] {
+        if missing(path, folder) {
+            path.0.push(folder.to_owned());
+        }
+    }
+}
+
 fn settings(options: &Options, real_boot: bool, program: String) -> Settings {
     let command_line = boot::command_line(real_boot);
     let test_faults = options.test_faults || crate::watch::has_word(&command_line, "ferrite.test-faults");
+    let mut load_path = load_path(options.unit_path.as_deref());
+    if options.generator_path.is_some() {
+        add_generated(&mut load_path);
+    }
     Settings {
         real_boot,
-        load_path: load_path(options.unit_path.as_deref()),
+        load_path,
         default_unit: options.unit.clone().unwrap_or_else(|| boot::default_unit(&command_line)),
         control_socket: ferrite_control::SOCKET_PATH.into(),
         notify_socket: "/run/ferrite/notify".into(),
         command_line,
         program,
         arguments: options.arguments.clone(),
+        generator_path: options.generator_path.clone(),
+        fstab: options.fstab.clone().unwrap_or_else(|| "/etc/fstab".into()),
         test_faults,
     }
 }

@@ -36,6 +36,8 @@ pub enum TimerKey {
     Shutdown,
     /// The next reload may begin.
     Reload,
+    /// The generators of a reload take too long.
+    Generators,
     /// The trial of the next image takes too long.
     Trial,
 }

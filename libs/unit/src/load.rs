@@ -66,12 +66,14 @@ impl Default for LoadPath {
             "/etc/systemd/system.control",
             "/run/ferrite/system.control",
             "/run/ferrite/transient",
+            "/run/ferrite/generator.early",
             "/etc/systemd/system",
             "/run/ferrite/system",
             "/run/systemd/system",
             "/run/ferrite/generator",
             "/usr/local/lib/systemd/system",
             "/usr/lib/systemd/system",
+            "/run/ferrite/generator.late",
         ];
         LoadPath(directories.map(str::to_owned).to_vec())
     }

@@ -29,22 +29,32 @@ const BASICS: [(&str, &str); 5] = [
 
 impl Machine {
     pub fn boot(units: &[(&str, &str)]) -> Machine {
+        Machine::boot_with(units, &[], "true")
+    }
+
+    /// The same with further variables, and after a command in the namespaces of process 1. `@` in both stands for the
+    /// folder of the machine.
+    pub fn boot_with(units: &[(&str, &str)], variables: &[(&str, &str)], command: &str) -> Machine {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in BASICS.iter().chain(units) {
             // What begins with run/ is there before process 1 starts.
-            let place = if name.starts_with("run/") { "" } else { "units" };
+            let place = if name.contains('/') && !name.contains(".d/") { "" } else { "units" };
             let path = directory.path().join(place).join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
         let run = directory.path().join("run");
         fs::create_dir_all(&run).unwrap();
-        let script = format!("mount --bind {} /run && exec {}", run.display(), env!("CARGO_BIN_EXE_ferrite-init"));
+        let place = directory.path().to_str().unwrap();
+        let command = command.replace('@', place);
+        let program = env!("CARGO_BIN_EXE_ferrite-init");
+        let script = format!("mount --bind {} /run && {command} && exec {program}", run.display());
         let log = fs::File::create(directory.path().join("log")).unwrap();
         let child = Command::new("unshare")
             .args(["--pid", "--mount", "--fork", "--mount-proc", "--kill-child=KILL", "sh", "-c", &script])
             .env("SYSTEMD_UNIT_PATH", directory.path().join("units"))
             .env("FERRITE_TEST_FAULTS", "1")
+            .envs(variables.iter().map(|(name, value)| (name, value.replace('@', place))))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -101,6 +101,8 @@ mod dump;
 mod plan;
 
 mod boot;
+mod rescue_shell;
+
 mod closing;
 mod last_stage;
 mod shutdown;
@@ -110,4 +112,5 @@ mod start_record;
 pub use dump::dump;
 pub use last_stage::OPTION as LAST_STAGE;
 pub use plan::plan;
+pub use rescue_shell::run as rescue_shell;
 pub use start::{Options, last_stage, run, try_state};

@@ -44,6 +44,9 @@ fn main() -> ExitCode {
     if !first && arguments.next_if(|argument| argument == "dump").is_some() {
         return ferrite_cli::exit_with(ferrite_init::dump(arguments, options.unit_path.as_deref()));
     }
+    if !first && arguments.next_if(|argument| argument == "rescue-shell").is_some() {
+        return ferrite_cli::exit_with(ferrite_init::rescue_shell(&arguments.collect::<Vec<_>>()));
+    }
     if !first && arguments.next_if(|argument| argument == "plan").is_some() {
         return ferrite_cli::exit_with(ferrite_init::plan(arguments, options.unit_path.as_deref()));
     }

@@ -84,7 +84,13 @@ impl Engine {
 
     /// A target came up. One that ends the system does so although nobody asked PID 1 for it (`OnFailure=`).
     pub fn target_reached(&mut self, id: UnitId) {
-        let Some(end) = end_of_target(&Graph::name(self, id)) else { return };
+        let name = Graph::name(self, id);
+        let emergency = matches!(name.as_str(), "emergency.target" | "rescue.target");
+        if emergency && self.settings.real_boot && !self.timers.is_armed(TimerKey::Emergency) {
+            // However it was reached: a machine without a person at its console must not wait for ever.
+            return self.bound_emergency();
+        }
+        let Some(end) = end_of_target(&name) else { return };
         if !matches!(self.phase, Phase::Stopping(_)) {
             self.phase = Phase::Stopping(end);
             self.finished = Some(end);

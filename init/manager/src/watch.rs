@@ -144,22 +144,33 @@ impl Engine {
         if let Err(error) = self.try_start("emergency.target") {
             self.log.error(&format!("starting emergency.target: {error}, waiting for the end of its time"));
         }
+        self.bound_emergency();
+    }
+
+    /// The time of emergency and rescue mode begins.
+    pub fn bound_emergency(&mut self) {
         let limit = if self.settings.real_boot { EMERGENCY } else { Duration::from_secs(5) };
         self.log.status(Mark::None, &format!("Emergency mode: restarting in {} s.", limit.as_secs()));
         self.timers.arm(TimerKey::Emergency, Instant::now(), limit);
     }
 
+    fn is_any_up(&self, names: [&str; 2]) -> bool {
+        names.into_iter().any(|name| !self.state_of(name).is_down())
+    }
+
     /// Its time is over.
     pub fn emergency_over(&mut self) {
-        let name = "emergency.service";
-        let busy = self.settings.real_boot && self.state_of(name).is_up();
-        if busy {
-            // Somebody opened a shell (only `ferrite.debug` allows it): look again later.
+        if self.settings.real_boot && self.is_any_up(["emergency.service", "rescue.service"]) {
+            // The shell itself waits for a person only so long, and then asks for the restart: look again later.
             self.timers.arm(TimerKey::Emergency, Instant::now(), EMERGENCY);
             return;
         }
-        self.log.error("emergency mode lasted long enough, restarting the machine");
         let wanted = self.settings.default_unit.clone();
+        if !self.is_any_up(["emergency.target", "rescue.target"]) && self.state_of(&wanted).is_up() {
+            // Somebody repaired it and went on.
+            return;
+        }
+        self.log.error("emergency mode lasted long enough, restarting the machine");
         let reason = self.why_not(&wanted);
         self.note_failure(&format!("emergency mode: {reason}"));
         self.begin_shutdown(End::Reboot, 1);

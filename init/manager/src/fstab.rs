@@ -302,7 +302,8 @@ mod tests {
     #[test]
     fn options_decide_who_waits() {
         let made = units(
-            "/dev/a /a ext4 nofail\n/dev/b /b ext4 noauto\nserver:/c /c nfs\n/dev/d /d ext4 _netdev,x-systemd.automount,x-systemd.idle-timeout=5\n",
+            "/dev/a /a ext4 nofail\n/dev/b /b ext4 noauto\nserver:/c /c nfs\n\
+             /dev/d /d ext4 _netdev,x-systemd.automount,x-systemd.idle-timeout=5\n",
         );
         assert_eq!(
             links(&made),

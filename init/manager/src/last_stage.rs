@@ -109,7 +109,7 @@ fn close_root(log: &Log, watch: &Watch) {
     }
     let mapped = closing::mapped_devices();
     match Path::new("/proc/self/mountinfo").exists() && !is_mounted(OLD_ROOT) {
-        true if mapped.is_empty() => log.info("all file systems and devices are closed"),
+        true if mapped.is_empty() => log.status(Mark::Ok, "All file systems and devices are closed."),
         true => log.warning(&format!("all file systems are closed, still mapped: {}", mapped.join(" "))),
         false => log.error("the root cannot be closed, it is read-only"),
     }

@@ -11,14 +11,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use ferrite_control::{Client, JobMode, JobVerb, Request, SOCKET_PATH};
 
 const SHELL: &str = "/usr/bin/bash";
-/// How long to wait for a person.
-const TIME: Duration = Duration::from_secs(300);
 
 /// What a person did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +38,13 @@ fn is_allowed(command_line: &str) -> bool {
 /// Shows what there is to do, and does it. An error restarts the machine.
 pub fn run(words: &[String]) -> Result<()> {
     let mode = words.first().map_or("rescue", String::as_str);
-    let allowed = is_allowed(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let (allowed, time) = (is_allowed(&command_line), crate::watch::emergency_time(&command_line));
     let mut consoles = consoles();
     let offer = match allowed {
-        true => format!("press Enter for a shell, Ctrl-D to go on; restarting in {} s", TIME.as_secs()),
+        true => format!("press Enter for a shell, Ctrl-D to go on; restarting in {} s", time.as_secs()),
         false => {
-            format!("no shell without 'ferrite.debug' on the kernel command line; restarting in {} s", TIME.as_secs())
+            format!("no shell without 'ferrite.debug' on the kernel command line; restarting in {} s", time.as_secs())
         }
     };
     let text = format!("\r\nThis is {mode} mode: {offer}.\r\n");
@@ -53,11 +52,11 @@ pub fn run(words: &[String]) -> Result<()> {
         // One that does not take it shows nothing.
         let _ = console.write_all(text.as_bytes());
     }
-    let deadline = Instant::now() + TIME;
+    let deadline = Instant::now() + time;
     match wait(&mut consoles, allowed, deadline) {
         Some((place, Wish::Shell)) => shell(&place)?,
         Some((_, Wish::GoOn)) => {}
-        None => bail!("nobody came in {} s", TIME.as_secs()),
+        None => bail!("nobody came in {} s", time.as_secs()),
     }
     go_on()
 }

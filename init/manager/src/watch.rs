@@ -35,6 +35,12 @@ pub fn option<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
     pairs.filter(|(k, _)| same(k)).map(|(_, v)| v).next()
 }
 
+/// How long emergency and rescue mode wait for a person: `ferrite.emergency-time=SECONDS`.
+pub fn emergency_time(command_line: &str) -> Duration {
+    let seconds = option(command_line, "ferrite.emergency-time").and_then(|text| text.parse().ok());
+    seconds.map_or(EMERGENCY, Duration::from_secs)
+}
+
 /// Is this word on the kernel command line, alone or with a value?
 pub fn has_word(command_line: &str, key: &str) -> bool {
     let same = |a: &str| a.replace('_', "-") == key.replace('_', "-");
@@ -149,7 +155,10 @@ impl Engine {
 
     /// The time of emergency and rescue mode begins.
     pub fn bound_emergency(&mut self) {
-        let limit = if self.settings.real_boot { EMERGENCY } else { Duration::from_secs(5) };
+        let limit = match self.settings.real_boot {
+            true => emergency_time(&self.settings.command_line),
+            false => Duration::from_secs(5),
+        };
         self.log.status(Mark::None, &format!("Emergency mode: restarting in {} s.", limit.as_secs()));
         self.timers.arm(TimerKey::Emergency, Instant::now(), limit);
     }

@@ -10,6 +10,7 @@ mod hardware;
 mod login;
 mod persistence;
 mod power_cut;
+mod process_1;
 mod reproducible;
 mod run_command;
 mod verity;

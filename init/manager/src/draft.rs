@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ferrite_unit::unit::MountNeed;
-use ferrite_unit::{Dependency, LoadState, Loaded, Loader, Stamp, Unit, UnitName};
+use ferrite_unit::{Dependency, LoadState, Loaded, Loader, Stamp, Unit, UnitKind, UnitName};
 
 use crate::jobs::UnitId;
 use crate::units::{Runtime, Table, UNITS_MAX};
@@ -13,7 +13,7 @@ use crate::units::{Runtime, Table, UNITS_MAX};
 /// Names that lead to other names.
 const ALIASES_MAX: usize = 8;
 /// Bytes of a path that can be the place of a mount unit.
-const PATH_MAX: usize = 255;
+const PATH_MAX: usize = 4095;
 
 /// The files of a unit as they were when it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -282,12 +282,11 @@ impl<'a> Draft<'a> {
     fn link_mounts(&mut self, id: UnitId, own: &UnitName, path: &str, dependency: Dependency) {
         for (end, _) in path.match_indices('/').skip(1).chain([(path.len(), "")]) {
             if end > PATH_MAX {
-                // No unit name is that long, and a path may hold half a million slashes.
+                // No path is that long, and a value may hold half a million slashes.
                 return;
             }
             let prefix = path.get(..end).unwrap_or("");
-            let Some(stem) = ferrite_unit::escape::escape_path(prefix) else { continue };
-            let Ok(mount) = UnitName::parse(&format!("{stem}.mount")) else { continue };
+            let Some(mount) = ferrite_unit::escape::unit_of_path(prefix, UnitKind::Mount) else { continue };
             if mount == *own || prefix.is_empty() || !self.is_mount(&mount) {
                 continue;
             }

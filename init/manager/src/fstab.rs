@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use ferrite_unit::escape::{escape_path, simplify_path};
+use ferrite_unit::UnitKind;
+use ferrite_unit::escape::{escape_path, simplify_path, unit_of_path};
 
 use crate::facts::unoctal;
 
@@ -142,7 +143,7 @@ fn relations(text: &mut String, line: &Line<'_>) {
     ];
     for (option, directives) in table {
         for value in line.values(option) {
-            let path = |value: &str| escape_path(value).map(|stem| format!("{stem}.mount"));
+            let path = |value: &str| unit_of_path(value, UnitKind::Mount).map(|unit| unit.to_string());
             let is_unit = ferrite_unit::UnitName::parse(value).is_ok();
             let unit = if option.ends_with("-for") || is_unit { Some(value.to_owned()) } else { path(value) };
             for directive in directives {
@@ -182,7 +183,7 @@ fn links(line: &Line<'_>, unit: &str, usual: &str, outputs: &mut Vec<Output>) {
 fn swap(line: &Line<'_>, known: &mut BTreeSet<String>) -> Result<Vec<Output>, String> {
     let what = simplify_path(&line.what).filter(|_| line.what.starts_with('/'));
     let what = what.map(|what| format!("/{what}")).ok_or_else(|| format!("'{}' is no path", line.what))?;
-    let unit = format!("{}.swap", escape_path(&what).ok_or_else(|| format!("'{what}' is no path"))?);
+    let unit = unit_of_path(&what, UnitKind::Swap).ok_or_else(|| format!("'{what}' is no path"))?.to_string();
     if !known.insert(unit.clone()) {
         return Err(format!("{what} was named before"));
     }
@@ -203,8 +204,8 @@ fn mount(line: &Line<'_>, known: &mut BTreeSet<String>) -> Result<Vec<Output>, S
         // The root is verified and cannot be exchanged; it is mounted already.
         return Err("the root is not mounted by this table".into());
     }
-    let stem = escape_path(&place).ok_or_else(|| format!("'{place}' is no path"))?;
-    let unit = format!("{stem}.mount");
+    let unit_of = |kind| unit_of_path(&place, kind).ok_or_else(|| format!("'{place}' is no path"));
+    let unit = unit_of(UnitKind::Mount)?.to_string();
     if !known.insert(unit.clone()) {
         return Err(format!("{place} was named before"));
     }
@@ -229,7 +230,7 @@ fn mount(line: &Line<'_>, known: &mut BTreeSet<String>) -> Result<Vec<Output>, S
     let mut outputs = vec![Output::File(unit.clone(), text)];
     device_timeout(line, &mut outputs);
     if automount {
-        let unit = format!("{stem}.automount");
+        let unit = unit_of(UnitKind::Automount)?.to_string();
         outputs.push(Output::File(unit.clone(), automount_text(line, &place, target, nofail)));
         links(line, &unit, target, &mut outputs);
     } else {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ferrite_unit::mount::Mount;
-use ferrite_unit::{Config, LoadState, UnitName};
+use ferrite_unit::{Config, LoadState, UnitKind, UnitName};
 
 use crate::control_process::Task;
 use crate::engine::Engine;
@@ -35,7 +35,7 @@ pub struct MountTable {
 }
 
 fn name_of(place: &str) -> Option<UnitName> {
-    UnitName::parse(&format!("{}.mount", ferrite_unit::escape::escape_path(place)?)).ok()
+    ferrite_unit::escape::unit_of_path(place, UnitKind::Mount)
 }
 
 impl Engine {

@@ -41,7 +41,7 @@ impl Automount {
         if self.where_ == "/" {
             return Err("the root directory cannot be mounted on access, refusing".into());
         }
-        if crate::escape::unescape_path(name.stem()).as_deref() != Some(self.where_.as_str()) {
+        if crate::escape::unit_of_path(&self.where_, name.kind()).as_ref() != Some(name) {
             return Err(format!("Where={} does not fit the name of the unit, refusing", self.where_));
         }
         Ok(())

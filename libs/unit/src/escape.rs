@@ -64,11 +64,14 @@ pub fn unescape_bytes(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Makes a path plain: no double or trailing slashes, no `.`; `None` when it holds `..`.
+///
+/// At the beginning of an absolute path `..` leads nowhere else and is dropped, as in systemd.
 pub fn simplify_path(path: &str) -> Option<String> {
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
             "" | "." => {}
+            ".." if parts.is_empty() && path.starts_with('/') => {}
             ".." => return None,
             other => parts.push(other),
         }
@@ -83,12 +86,25 @@ pub fn escape_path(path: &str) -> Option<String> {
 
 /// The same for any bytes. `None`: the path leads upward, is too long, or is nothing but dots.
 pub fn escape_path_bytes(path: &[u8]) -> Option<String> {
-    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    let is_absolute = path.starts_with(b"/");
+    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    let parts: Vec<&[u8]> = parts.skip_while(|part| is_absolute && *part == b"..").collect();
     if parts.is_empty() {
-        return (path.is_empty() || path.starts_with(b"/")).then(|| "-".to_owned());
+        return (path.is_empty() || is_absolute).then(|| "-".to_owned());
     }
     let is_fine = |part: &&[u8]| *part != b".." && part.len() <= COMPONENT_MAX;
     (path.len() <= PATH_MAX && parts.iter().all(is_fine)).then(|| escape_bytes(&parts.join(&b"/"[..])))
+}
+
+/// The unit of a path: `/srv/a` of the kind mount is `srv-a.mount`. What is too long for a name is cut, and gets a
+/// number that tells it from others.
+pub fn unit_of_path(path: &str, kind: UnitKind) -> Option<UnitName> {
+    unit_of_path_bytes(path.as_bytes(), kind)
+}
+
+/// The same for any bytes.
+pub fn unit_of_path_bytes(path: &[u8], kind: UnitKind) -> Option<UnitName> {
+    UnitName::of_stem(&escape_path_bytes(path)?, kind).ok()
 }
 
 /// Undoes [`escape_path`].
@@ -151,9 +167,8 @@ pub fn mangle(word: &[u8], globs: Globs, suffix: UnitKind) -> Option<Mangled> {
     if word.starts_with(b"/") {
         let is_device = word.starts_with(b"/dev/") || word.starts_with(b"/sys/");
         let end = if is_device { UnitKind::Device } else { UnitKind::Mount };
-        let name = escape_path_bytes(word).map(|stem| format!("{stem}.{}", end.suffix()));
-        if let Some(name) = name.filter(|name| UnitName::parse(name).is_ok()) {
-            return plain(&name);
+        if let Some(name) = unit_of_path_bytes(word, end) {
+            return plain(name.as_str());
         }
     }
     let mut name = String::new();
@@ -200,7 +215,9 @@ mod tests {
             (".", None),
             ("./.", None),
             ("/a/../b", None),
-            ("/..", None),
+            ("/..", Some("-")),
+            ("/.././../a", Some("a")),
+            ("../a", None),
         ] {
             assert_eq!(escape_path(path).as_deref(), escaped, "{path}");
         }
@@ -230,13 +247,29 @@ mod tests {
     }
 
     #[test]
+    fn the_unit_of_a_long_path_has_a_number_in_its_name() {
+        let part = "/abcdefghijklmnopqrstuvwxyz";
+        // The number is what systemd makes of this path.
+        let end = "-abcdefghijklmnop_51c6be0dc236b11c.mount";
+        let name = unit_of_path(&part.repeat(12), UnitKind::Mount).unwrap();
+        assert!(name.as_str().ends_with(end) && name.as_str().len() == 255, "{name}");
+        assert_eq!(mangle(part.repeat(12).as_bytes(), Globs::Escaped, UnitKind::Service).unwrap().name, name.as_str());
+        assert_eq!(unit_of_path("/a/b", UnitKind::Swap).unwrap().as_str(), "a-b.swap");
+        let longest = format!("/{}", "a".repeat(249));
+        assert_eq!(unit_of_path(&longest, UnitKind::Mount).unwrap().as_str().len(), 255);
+        assert!(!unit_of_path(&longest, UnitKind::Mount).unwrap().as_str().contains('_'));
+        assert!(unit_of_path(&"/a".repeat(3000), UnitKind::Mount).is_none());
+    }
+
+    #[test]
     fn words_become_names() {
         for (word, globs, name) in [
             ("ssh", Globs::Escaped, Some("ssh.service")),
             ("foo@", Globs::Escaped, Some("foo@.service")),
             ("/home", Globs::Escaped, Some("home.mount")),
             ("/sys/class/net", Globs::Escaped, Some("sys-class-net.device")),
-            ("/..", Globs::Escaped, Some("-...service")),
+            ("/..", Globs::Escaped, Some("-.mount")),
+            ("/a/..", Globs::Escaped, Some("-a-...service")),
             ("foo*", Globs::Escaped, Some("foo\\x2a.service")),
             ("foo*", Globs::Kept, Some("foo*")),
             ("foo.*", Globs::Kept, Some("foo.*")),

@@ -16,7 +16,7 @@ pub const UNITS_MAX: usize = 50_000;
 /// are there before the early boot's units are looked at, and are loaded after them.
 pub const PERPETUAL: [&str; 6] = ["-.slice", "system.slice", "init.scope", "tmp.mount", "-.mount", "sysinit.target"];
 /// Bytes of a path that can be the place of a mount unit.
-const PLACE_MAX: usize = 255;
+const PLACE_MAX: usize = 4095;
 
 /// A unit of the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -347,8 +347,7 @@ fn places(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn mount_name(place: &str) -> Option<UnitName> {
-    let stem = crate::escape::escape_path(place)?;
-    UnitName::parse(&format!("{stem}.mount")).ok()
+    crate::escape::unit_of_path(place, UnitKind::Mount)
 }
 
 /// Can a unit of one kind have such a relation to one of the other?

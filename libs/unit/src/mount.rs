@@ -67,7 +67,7 @@ impl Mount {
 
     /// Why this mount cannot be made, if it cannot.
     pub(crate) fn verify(&self, name: &UnitName, from_file: bool) -> Result<(), String> {
-        if crate::escape::unescape_path(name.stem()).as_deref() != Some(self.where_.as_str()) {
+        if crate::escape::unit_of_path(&self.where_, name.kind()).as_ref() != Some(name) {
             return Err(format!("Where={} does not fit the name of the unit, refusing", self.where_));
         }
         if is_api(&self.where_) {

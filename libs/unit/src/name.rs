@@ -112,6 +112,19 @@ pub struct UnitName {
     kind: UnitKind,
 }
 
+/// Digits of the number in a name that was too long.
+const HASH_DIGITS: usize = 16;
+
+/// SipHash-2-4 of a text and the zero behind it, under the key that systemd has for this.
+fn hash(text: &str) -> String {
+    // The one in std that is not deprecated has fewer rounds.
+    #[allow(deprecated)]
+    let mut hasher = std::hash::SipHasher::new_with_keys(0x324a_3258_fb37_f2ec, 0x9aeb_210d_9b06_9f84);
+    std::hash::Hasher::write(&mut hasher, text.as_bytes());
+    std::hash::Hasher::write(&mut hasher, &[0]);
+    std::hash::Hasher::finish(&hasher).to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn allowed(c: char) -> bool {
     c.is_ascii_alphanumeric() || ":-_.\\@".contains(c)
 }
@@ -131,6 +144,17 @@ impl UnitName {
             return Err(NameError::BadCharacter(text.into()));
         }
         Ok(UnitName { text: text.into(), kind })
+    }
+
+    /// The name of this stem and kind. One that is too long ends with a number made of all of it, as in systemd.
+    pub fn of_stem(stem: &str, kind: UnitKind) -> Result<UnitName, NameError> {
+        let whole = format!("{stem}.{}", kind.suffix());
+        if whole.len() <= NAME_MAX {
+            return UnitName::parse(&whole);
+        }
+        let keep = NAME_MAX - kind.suffix().len() - 1 - HASH_DIGITS - 1;
+        let start: String = stem.chars().take(keep).collect();
+        UnitName::parse(&format!("{start}_{}.{}", hash(&whole), kind.suffix()))
     }
 
     /// The whole name.

@@ -49,7 +49,7 @@ impl Swap {
         if self.what.is_empty() {
             return Err("swap has no What=, refusing".into());
         }
-        if crate::escape::unescape_path(name.stem()).as_deref() != Some(self.what.as_str()) {
+        if crate::escape::unit_of_path(&self.what, name.kind()).as_ref() != Some(name) {
             return Err(format!("What={} does not fit the name of the unit, refusing", self.what));
         }
         Ok(())

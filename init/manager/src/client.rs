@@ -12,6 +12,7 @@ mod escape;
 mod id128;
 mod jobs;
 mod journal_cat;
+mod json;
 mod listing;
 mod logs;
 mod notify;

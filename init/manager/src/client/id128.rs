@@ -1,12 +1,17 @@
-//! `systemd-id128`: identifiers of 128 bits, new ones and those of the machine, the boot and the invocation.
+//! `systemd-id128`: identifiers of 128 bits, new ones, those of the machine, the boot and the invocation, and those of
+//! types of partitions.
+
+mod partitions;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Caller;
-use super::options::{Flag, Order, Takes, parse};
+use super::json::{self, Form};
+use super::options::{Flag, Line, Order, Takes, parse};
 
 const HELP: &str = "\
 systemd-id128 [OPTIONS...] COMMAND
@@ -18,26 +23,39 @@ Commands:
   machine-id              Print the ID of current machine
   boot-id                 Print the ID of current boot
   invocation-id           Print the ID of current invocation
-  show UUID...            Print one or more UUIDs
+  var-partition-uuid      Print the UUID for the /var/ partition
+  show [NAME|UUID]        Print one or more UUIDs
   help                    Show this help
 
 Options:
   -h --help               Show this help
      --version            Show package version
+     --no-pager           Accepted: there is no pager
+     --no-legend          Do not show the headers
+     --json=FORMAT        Output as JSON: pretty, short or off
+  -j                      Equivalent to --json=pretty (on TTY) or
+                          --json=short (otherwise)
   -p --pretty             Generate samples of program code
   -P --value              Only print the value
   -a --app-specific=ID    Generate app-specific IDs
   -u --uuid               Output in UUID format
 ";
 
-const FLAGS: [Flag; 6] = [
+const FLAGS: [Flag; 10] = [
     ('h', "help", Takes::Nothing),
     (' ', "version", Takes::Nothing),
     ('p', "pretty", Takes::Nothing),
     ('P', "value", Takes::Nothing),
     ('a', "app-specific", Takes::Value),
     ('u', "uuid", Takes::Nothing),
+    (' ', "no-pager", Takes::Nothing),
+    (' ', "no-legend", Takes::Nothing),
+    (' ', "json", Takes::Value),
+    ('j', "json-auto", Takes::Nothing),
 ];
+
+/// The type of partitions that hold /var.
+const VAR_PARTITION: u128 = 0x4d21b016_b53445c2_a9fb5c16_e091fd2d;
 
 type Id = [u8; 16];
 
@@ -63,12 +81,7 @@ fn run(caller: &Caller, words: &[String]) -> Result<u8> {
     if line.has("version") {
         return super::print_version();
     }
-    let look = line.options.iter().fold(Look::Plain, |look, (name, _)| match (*name, look) {
-        ("pretty", _) => Look::Pretty,
-        ("uuid", _) => Look::Uuid,
-        ("value", Look::Pretty) => Look::Plain,
-        _ => look,
-    });
+    let look = look(&line);
     let app = match line.value("app-specific") {
         None => None,
         Some(text) => match parse_id(text) {
@@ -82,36 +95,70 @@ fn run(caller: &Caller, words: &[String]) -> Result<u8> {
     if verb != "show" && !rest.is_empty() {
         bail!("Too many arguments.");
     }
+    if app.is_some() && matches!(verb, "invocation-id" | "var-partition-uuid") {
+        bail!("Verb \"{verb}\" cannot be combined with --app-specific=.");
+    }
+    let machine = || read_id("/etc/machine-id").context("Failed to get machine-ID");
     let id = match verb {
         "new" => new_id()?,
-        "machine-id" => own(read_id("/etc/machine-id").context("Failed to get machine-ID")?),
+        "machine-id" => own(machine()?),
+        "var-partition-uuid" => specific(&machine()?, &VAR_PARTITION.to_be_bytes()),
         "boot-id" => own(read_id("/proc/sys/kernel/random/boot_id").context("Failed to get boot-ID")?),
-        "invocation-id" if app.is_some() => {
-            bail!("Verb \"invocation-id\" cannot be combined with --app-specific=.")
-        }
         "invocation-id" => caller
             .variable("INVOCATION_ID")
             .and_then(parse_id)
             .ok_or_else(|| anyhow!("Failed to get invocation-ID: No such device or address"))?,
-        "show" => return show(rest, look, line.has("value"), own),
+        "show" => return super::print(&show(rest, &line, own)?),
         other => bail!("Unknown command verb '{other}'."),
     };
     super::print(&printed(&id, look, "XYZ"))
 }
 
-fn show(words: &[String], look: Look, only_value: bool, own: impl Fn(Id) -> Id) -> Result<u8> {
-    if words.is_empty() {
-        bail!("the list of known identifiers is not supported by this version: name a UUID");
+fn look(line: &Line) -> Look {
+    line.options.iter().fold(Look::Plain, |look, (name, _)| match (*name, look) {
+        ("pretty", _) => Look::Pretty,
+        ("uuid", _) => Look::Uuid,
+        ("value", Look::Pretty) => Look::Plain,
+        _ => look,
+    })
+}
+
+/// The named types of partitions, or all of them; what is an identifier already is shown as it is.
+fn show(words: &[String], line: &Line, own: impl Fn(Id) -> Id) -> Result<String> {
+    let known = partitions::all();
+    let of_word = |word: &String| match (parse_id(word), known.iter().find(|(name, _)| name == word)) {
+        (Some(id), _) => {
+            let name = known.iter().find(|(_, known)| known.to_be_bytes() == id).map(|(name, _)| name.as_str());
+            Ok((name.unwrap_or("XYZ"), own(id)))
+        }
+        (None, Some((name, id))) => Ok((name.as_str(), own(id.to_be_bytes()))),
+        (None, None) => Err(anyhow!("Unknown identifier \"{word}\".")),
+    };
+    let rows: Vec<(&str, Id)> = match words {
+        [] => known.iter().map(|(name, id)| (name.as_str(), own(id.to_be_bytes()))).collect(),
+        words => words.iter().map(of_word).collect::<Result<_>>()?,
+    };
+    let look = look(line);
+    let macro_name = |name: &str| name.replace('-', "_").to_uppercase();
+    if look == Look::Pretty {
+        let samples: Vec<String> = rows.iter().map(|(name, id)| printed(id, look, &macro_name(name))).collect();
+        return Ok(samples.join("\n"));
     }
-    let parsed = |word: &String| parse_id(word).map(&own).ok_or_else(|| anyhow!("Unknown identifier \"{word}\"."));
-    let ids: Result<Vec<Id>> = words.iter().map(parsed).collect();
-    let table = look != Look::Pretty && !only_value;
-    let mut text = if table { "NAME ID\n".to_owned() } else { String::new() };
-    for id in ids? {
-        let name = if table { "XYZ  " } else { "" };
-        text.push_str(&format!("{name}{}", printed(&id, look, "XYZ")));
+    let shown = |id: &Id| if look == Look::Uuid { uuid(id) } else { plain(id) };
+    if line.has("value") && line.value("json").is_none() {
+        return Ok(rows.iter().map(|(_, id)| format!("{}\n", shown(id))).collect());
     }
-    super::print(&text)
+    let form = Form::of_line(line)?;
+    if form != Form::Table {
+        let row = |(name, id): &(&'_ str, Id)| vec![("name", Value::from(*name)), ("id", Value::from(shown(id)))];
+        return Ok(json::text(&rows.iter().map(row).collect::<Vec<_>>(), form));
+    }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max("NAME".len());
+    let mut text = if line.has("no-legend") { String::new() } else { format!("{:width$} ID\n", "NAME") };
+    for (name, id) in &rows {
+        text.push_str(&format!("{name:width$} {}\n", shown(id)));
+    }
+    Ok(text)
 }
 
 fn plain(id: &Id) -> String {
@@ -204,6 +251,27 @@ mod tests {
         for bad in ["", "c7c7", "c7c7a4e5c0a84a639d5e1f2c3b4a596g", "c7c7a4e5-c0a8-4a63-9d5e1-f2c3b4a5968"] {
             assert!(parse_id(bad).is_none(), "{bad}");
         }
+    }
+
+    fn shown(text: &str) -> Result<String> {
+        let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+        let line = parse(&words, &FLAGS, Order::Anywhere)?;
+        show(line.operands.get(1..).unwrap_or_default(), &line, |id| id)
+    }
+
+    #[test]
+    fn types_of_partitions_are_shown_by_name_and_by_number() {
+        let table = "NAME ID\nesp  c12a7328-f81f-11d2-ba4b-00a0c93ec93b\nXYZ  01010101-0101-0101-0101-010101010101\n";
+        assert_eq!(shown("x show -u esp 01010101010101010101010101010101").expect("shown"), table);
+        assert_eq!(shown("x show -P swap").expect("shown"), "0657fd6da4ab43c484e50933c84b4f4f\n");
+        let json = "[{\"name\":\"home\",\"id\":\"933ac7e12eb44f13b8440e14e2aef915\"}]\n";
+        assert_eq!(shown("x show --json=short 933ac7e1-2eb4-4f13-b844-0e14e2aef915").expect("shown"), json);
+        let all = shown("x show --no-legend").expect("shown");
+        assert_eq!(all.lines().count(), 147);
+        let line = format!("{:27} {}", "root-x86-64-verity-sig", "41092b059fc84523994f2def0408b176");
+        assert!(all.lines().any(|have| have == line), "{all}");
+        assert!(shown("x show -p root-arm64 usr").expect("shown").contains("\n\nAs string:"));
+        assert_eq!(shown("x show nope").expect_err("unknown").to_string(), "Unknown identifier \"nope\".");
     }
 
     #[test]

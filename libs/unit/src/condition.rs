@@ -75,7 +75,7 @@ pub enum Subject {
     IoPressure,
 }
 
-const SUBJECTS: [(&str, Subject); 35] = [
+pub(crate) const SUBJECTS: [(&str, Subject); 35] = [
     ("PathExists", Subject::PathExists),
     ("PathExistsGlob", Subject::PathExistsGlob),
     ("PathIsDirectory", Subject::PathIsDirectory),

@@ -83,6 +83,13 @@ impl Dependency {
         Self::TABLE.iter().find(|(kind, ..)| *kind == self).map_or(self, |(.., inverse)| *inverse)
     }
 
+    /// All directives of `[Unit]` that name a relation.
+    pub(crate) fn directives() -> impl Iterator<Item = &'static str> {
+        let old = ["BindTo", "RequiresOverridable", "RequisiteOverridable", "PropagateReloadTo", "PropagateReloadFrom"];
+        let names = Self::TABLE.into_iter().map(|(_, name, _)| name);
+        names.filter(|name| Self::of_directive(name).is_some()).chain(old)
+    }
+
     /// The relation that a directive of `[Unit]` names.
     pub fn of_directive(key: &str) -> Option<Dependency> {
         let key = match key {

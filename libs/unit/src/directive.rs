@@ -89,7 +89,7 @@ const SANDBOX: [&str; 18] = [
 ];
 
 /// Directives of systemd 257 in the sections of units that have no effect yet, apart from [`SANDBOX`].
-const KNOWN: [&str; 67] = [
+const KNOWN: [&str; 75] = [
     "BlockIOAccounting",
     "BlockIODeviceWeight",
     "BusName",
@@ -103,6 +103,7 @@ const KNOWN: [&str; 67] = [
     "ExecSearchPath",
     "ExtensionDirectories",
     "ExtensionImages",
+    "FailureActionExitStatus",
     "FinalKillSignal",
     "IPAccounting",
     "ImportCredential",
@@ -134,9 +135,14 @@ const KNOWN: [&str; 67] = [
     "RootHash",
     "RootVerity",
     "RuntimeRandomizedExtraSec",
+    "SELinuxContextFromNet",
     "SetCredential",
     "SetCredentialEncrypted",
     "SetLoginEnvironment",
+    "SloppyOptions",
+    "SmackLabel",
+    "SmackLabelIPIn",
+    "SmackLabelIPOut",
     "StartupAllowedCPUs",
     "StartupAllowedMemoryNodes",
     "StartupBlockIOWeight",
@@ -148,10 +154,12 @@ const KNOWN: [&str; 67] = [
     "StartupMemoryMax",
     "StartupMemorySwapMax",
     "StartupMemoryZSwapMax",
+    "SuccessActionExitStatus",
     "SurviveFinalKillSignal",
     "SyslogFacility",
     "TTYColumns",
     "TTYRows",
+    "TTYVTDisallocate",
     "TimeoutCleanSec",
     "USBFunctionDescriptors",
     "USBFunctionStrings",

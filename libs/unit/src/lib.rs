@@ -15,6 +15,7 @@ pub mod condition;
 pub mod cpu_set;
 pub mod dependency;
 pub mod device;
+pub mod directives;
 pub mod directories;
 pub mod elapse;
 pub mod environment;

@@ -14,6 +14,10 @@ use crate::{automount, exec, install, kill, mount, path, resources_table, scope,
 /// Directives named at most that this version does not carry out.
 const UNSUPPORTED_MAX: usize = 512;
 
+/// Before version 230 these stood in `[Service]`; packages still write them there.
+pub(crate) const MOVED: [&str; 5] =
+    ["StartLimitInterval", "StartLimitBurst", "StartLimitAction", "FailureAction", "RebootArgument"];
+
 /// Does a fault in this assignment make the unit unusable? A command or path with `-` before it may be faulty.
 fn is_fatal(key: &str, value: &str) -> bool {
     let optional = value.trim_start_matches(['@', ':', '+', '!', '|']).starts_with('-');
@@ -194,8 +198,7 @@ impl Unit {
     }
 
     fn apply_service(&mut self, key: &str, value: &Value<'_>) -> Option<Parsed<()>> {
-        // Before version 230 these stood in [Service]; packages still write them there.
-        if matches!(key, "StartLimitInterval" | "StartLimitBurst" | "StartLimitAction" | "FailureAction") {
+        if MOVED.contains(&key) {
             return directive::find(TABLE, key).map(|apply| apply(self, value));
         }
         if key == "Sockets" {
@@ -313,7 +316,7 @@ fn paths(unit: &mut Unit, need: MountNeed, value: &Value<'_>) -> Parsed<()> {
     fault
 }
 
-const TABLE: Table<Unit> = &[
+pub(crate) const TABLE: Table<Unit> = &[
     ("Description", |unit, value| value.optional().map(|text| unit.description = text)),
     ("Documentation", |unit, value| {
         value.extend(&mut unit.documentation)?;

@@ -1,0 +1,195 @@
+//! Every directive of every section, made from the tables that the parser itself looks into, and what becomes of it.
+//! Pure. Documentation, completion and the search for misspelled names are made from this list.
+
+use crate::condition::SUBJECTS;
+use crate::dependency::Dependency;
+use crate::directive::{Known, Table, known};
+use crate::{
+    automount, exec, install, kill, mount, mounts_table, path, resources_table, sandbox_table, scope, section, service,
+    socket_table, swap, timer,
+};
+
+/// What this version makes of a directive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// As systemd 257 does.
+    Done,
+    /// With a difference: the text says which.
+    Partly(&'static str),
+    /// Read and checked, but not carried out; each use is reported with its file and line.
+    Refused,
+    /// Read and ignored, as by systemd 257 itself.
+    WithoutEffect,
+}
+
+/// A directive of a section.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Directive {
+    /// The section, without brackets.
+    pub section: &'static str,
+    /// What stands before `=`.
+    pub name: String,
+    /// What becomes of it.
+    pub state: State,
+}
+
+/// The sections of unit files.
+pub const SECTIONS: [&str; 11] =
+    ["Unit", "Install", "Service", "Socket", "Mount", "Automount", "Swap", "Path", "Timer", "Slice", "Scope"];
+
+/// Names that systemd 257 reads and ignores.
+const OBSOLETE: [&str; 5] = ["BusPolicy", "Capabilities", "IgnoreOnSnapshot", "NetClass", "SysVStartPriority"];
+
+/// Directives of which a part is not as in systemd 257, and which part.
+const PARTLY: [(&str, &str); 21] = [
+    ("AccuracySec", "timers are exact; elapses are not put together"),
+    ("BlockIOAccounting", "always on"),
+    ("CPUAccounting", "always on"),
+    ("ConditionCapability", "knows the capabilities that unit files of packages ask for"),
+    ("ConditionCredential", "there are no credentials: never holds"),
+    ("ConditionEnvironment", "PID 1 keeps no environment: never holds"),
+    ("ConditionFirmware", "knows uefi and device-tree, no fields of SMBIOS"),
+    ("ConditionHost", "without patterns"),
+    ("ConditionNeedsUpdate", "never holds: /usr changes with the image only"),
+    ("ConditionPathIsEncrypted", "never holds: no storage of the machine is encrypted"),
+    ("ConditionSecurity", "knows apparmor, ima, tpm2 and uefi-secureboot; what else is asked for does not hold"),
+    ("ConditionVirtualization", "knows the hypervisors that tell their name through DMI, and containers"),
+    ("Delegate", "the group is left alone; it is not given to User=, and no controllers are enabled in it"),
+    ("IOAccounting", "always on"),
+    ("MemoryAccounting", "always on"),
+    ("RuntimeRandomizedExtraSec", "in scopes only"),
+    ("SourcePath", "shown; a change of the file is not told of"),
+    ("StandardError", "journal+console and kmsg+console write nothing to the console themselves"),
+    ("StandardOutput", "journal+console and kmsg+console write nothing to the console themselves"),
+    ("TasksAccounting", "always on"),
+    ("Type", "dbus counts as started once it is executed: there is no bus"),
+];
+
+/// The directives of a section, by name, each once.
+pub fn of_section(section: &str) -> Vec<Directive> {
+    let Some(section) = SECTIONS.into_iter().find(|known| *known == section) else { return Vec::new() };
+    let mut names = names_of(section);
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| Directive { section, state: state(section, &name), name }).collect()
+}
+
+/// All directives, section by section.
+pub fn all() -> Vec<Directive> {
+    SECTIONS.into_iter().flat_map(of_section).collect()
+}
+
+/// What may have been meant by a name that is none: the nearest ones of the section, and sections that have the name.
+pub fn suggestion(section: &str, name: &str) -> Option<String> {
+    let elsewhere: Vec<&str> = SECTIONS
+        .into_iter()
+        .filter(|other| *other != section && names_of(other).iter().any(|known| known == name))
+        .collect();
+    if let Some(first) = elsewhere.first() {
+        return Some(format!("[{first}]"));
+    }
+    let (distance, nearest) = names_of(section).into_iter().map(|known| (distance(name, &known), known)).min()?;
+    // A third of the letters may be wrong.
+    (distance * 3 <= name.len().max(3)).then(|| format!("{nearest}="))
+}
+
+fn state(section: &str, name: &str) -> State {
+    if OBSOLETE.contains(&name) {
+        return State::WithoutEffect;
+    }
+    let asked = name.strip_prefix("Assert").map(|rest| format!("Condition{rest}"));
+    let asked = asked.as_deref().unwrap_or(name);
+    let partly = PARTLY.iter().find(|(known, _)| *known == asked).map(|(_, note)| State::Partly(note));
+    match known(name) {
+        // It says what it does where it is done.
+        Known::Other if name == "RuntimeRandomizedExtraSec" && section == "Scope" => State::Done,
+        Known::Sandbox | Known::Other => State::Refused,
+        // A mount of any kind is one.
+        Known::Unknown if name == "Type" && section == "Mount" => State::Done,
+        Known::Unknown => partly.unwrap_or(State::Done),
+    }
+}
+
+fn keys<T>(table: Table<T>) -> impl Iterator<Item = &'static str> {
+    table.iter().map(|(name, _)| *name)
+}
+
+/// What all sections of units with processes have.
+fn contexts() -> impl Iterator<Item = &'static str> {
+    let exec = keys(exec::TABLE).filter(|name| *name != "NonBlocking").chain(["Capabilities"]);
+    exec.chain(keys(sandbox_table::TABLE)).chain(keys(mounts_table::TABLE)).chain(keys(kill::TABLE))
+}
+
+fn resources() -> impl Iterator<Item = &'static str> {
+    keys(resources_table::TABLE).chain(["NetClass"])
+}
+
+fn names_of(section: &str) -> Vec<String> {
+    let names: Vec<&'static str> = match section {
+        "Unit" => keys(section::TABLE).chain(Dependency::directives()).collect(),
+        "Install" => keys(install::TABLE).collect(),
+        "Service" => {
+            let own = keys(service::TABLE).chain(section::MOVED).chain(["NonBlocking", "Sockets"]);
+            own.chain(contexts()).chain(resources()).collect()
+        }
+        "Socket" => keys(socket_table::TABLE).chain(contexts()).chain(resources()).collect(),
+        "Mount" => keys(mount::TABLE).chain(contexts()).chain(resources()).collect(),
+        "Swap" => keys(swap::TABLE).chain(contexts()).chain(resources()).collect(),
+        "Automount" => keys(automount::TABLE).collect(),
+        "Path" => keys(path::TABLE).collect(),
+        "Timer" => keys(timer::TABLE).collect(),
+        "Slice" => resources().collect(),
+        "Scope" => keys(scope::TABLE).chain(keys(kill::TABLE)).chain(resources()).collect(),
+        _ => Vec::new(),
+    };
+    let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    if section == "Unit" {
+        for (subject, _) in SUBJECTS {
+            names.extend([format!("Condition{subject}"), format!("Assert{subject}")]);
+        }
+        names.extend(["ConditionNull", "AssertNull"].map(str::to_owned));
+    }
+    names
+}
+
+/// Letters to change, add or take away, as Levenshtein counts them; case counts nothing.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<u8> = to.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (number, letter) in from.bytes().map(|byte| byte.to_ascii_lowercase()).enumerate() {
+        let mut next = vec![number + 1];
+        for (column, other) in to.iter().enumerate() {
+            let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let changed = cell(&row, column) + usize::from(letter != *other);
+            next.push(changed.min(cell(&row, column + 1) + 1).min(cell(&next, column) + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelled_name_is_found_and_one_of_another_section_too() {
+        assert_eq!(suggestion("Service", "ExecStrat").as_deref(), Some("ExecStart="));
+        assert_eq!(suggestion("Service", "restart").as_deref(), Some("Restart="));
+        assert_eq!(suggestion("Service", "After").as_deref(), Some("[Unit]"));
+        assert_eq!(suggestion("Unit", "Requirs").as_deref(), Some("Requires="));
+        assert_eq!(suggestion("Unit", "Zzzzzzzz"), None);
+        assert_eq!(suggestion("X-Fleet", "Global"), None);
+    }
+
+    #[test]
+    fn every_note_is_about_a_directive() {
+        let all = all();
+        for name in PARTLY.iter().map(|(name, _)| *name).chain(OBSOLETE) {
+            assert!(all.iter().any(|directive| directive.name == name), "{name}");
+        }
+        for name in section::MOVED {
+            assert!(all.iter().any(|directive| directive.name == name && directive.section == "Unit"), "{name}");
+        }
+    }
+}

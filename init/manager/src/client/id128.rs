@@ -278,6 +278,9 @@ mod tests {
     fn identifiers_of_an_application_follow_the_known_answer() {
         let base = parse_id("51df0b4bc3b04c9780e299b98ca373b8").expect("an id");
         let app = parse_id("f03daaebd1334ef7bc7f7bde1d0b6c8b").expect("an id");
+        let machine = parse_id("3d1219c7c4c5404aaa1f6d2a48adfda4").expect("an id");
+        let var = specific(&machine, &VAR_PARTITION.to_be_bytes());
+        assert_eq!(plain(&var), "24e43059973449cda32ebcae30d648ed");
         let made = specific(&base, &app);
         assert_eq!((made[6] >> 4, made[8] >> 6), (4, 2));
         assert_ne!(made, specific(&app, &base));

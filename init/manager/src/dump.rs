@@ -73,17 +73,26 @@ pub fn dump(arguments: impl Iterator<Item = String>, unit_path: Option<&str>) ->
 
 /// Loads the units of a root.
 pub fn load_root(root: Option<&str>, unit_path: Option<&str>, wanted: &[UnitName]) -> Result<Graph> {
-    let files = Below {
-        root: Root::open(Path::new(root.unwrap_or("/")))?,
-        directories: RefCell::default(),
-        links: RefCell::default(),
-        names: RefCell::default(),
-    };
+    let files = Below::open(Path::new(root.unwrap_or("/")))?;
     let path = unit_path.map_or_else(LoadPath::default, LoadPath::parse);
     let host = host(&files, root.is_some());
     let mut graph = Graph::default();
     let loader = Loader { path: &path, files: &files, host: &host, devices: DeviceUnits::Present };
     load(&mut graph, &loader, wanted);
+    Ok(graph)
+}
+
+/// Loads units of a root by name, and what they name.
+pub fn load_named(root: Option<&str>, path: &LoadPath, wanted: &[UnitName]) -> Result<Graph> {
+    let files = Below::open(Path::new(root.unwrap_or("/")))?;
+    let host = host(&files, root.is_some());
+    let mut graph = Graph::default();
+    let loader = Loader { path, files: &files, host: &host, devices: DeviceUnits::Present };
+    let perpetual = ferrite_unit::graph::PERPETUAL.iter().filter_map(|name| UnitName::parse(name).ok());
+    for name in perpetual.chain(wanted.iter().cloned()) {
+        graph.request(&name);
+    }
+    graph.load(&loader);
     Ok(graph)
 }
 
@@ -144,11 +153,23 @@ fn host(root: &Below, other_root: bool) -> Host {
 }
 
 /// The files below a root; what was seen of a directory is remembered.
-struct Below {
+pub struct Below {
     root: Root,
     directories: RefCell<BTreeMap<String, Vec<String>>>,
     links: RefCell<BTreeMap<String, Option<String>>>,
     names: RefCell<Option<Rc<NameMap>>>,
+}
+
+impl Below {
+    /// The files below a folder.
+    pub fn open(root: &Path) -> Result<Below> {
+        Ok(Below {
+            root: Root::open(root)?,
+            directories: RefCell::default(),
+            links: RefCell::default(),
+            names: RefCell::default(),
+        })
+    }
 }
 
 impl Files for Below {

@@ -43,14 +43,14 @@ impl Graph for Cold<'_> {
 
     fn refuses_start(&self, unit: UnitId) -> Option<(Fault, String)> {
         let unit = self.unit(unit)?;
-        let fault = match &unit.load {
+        let (fault, words) = match &unit.load {
             LoadState::Loaded => return None,
-            LoadState::NotFound => Fault::NotFound,
-            LoadState::BadSetting(_) => Fault::BadSetting,
-            LoadState::Error(_) => Fault::Unreadable,
-            LoadState::Masked => Fault::Masked,
+            LoadState::NotFound => (Fault::NotFound, "not found."),
+            LoadState::BadSetting(_) => (Fault::BadSetting, "has a bad unit file setting."),
+            LoadState::Error(_) => (Fault::Unreadable, "failed to load properly."),
+            LoadState::Masked => (Fault::Masked, "is masked."),
         };
-        Some((fault, format!("unit {} is {}", unit.name, unit.load.as_str())))
+        Some((fault, format!("Unit {} {words}", unit.name)))
     }
 
     fn applies(&self, unit: UnitId, kind: JobKind) -> bool {
@@ -102,6 +102,25 @@ pub fn plan(arguments: impl Iterator<Item = String>, unit_path: Option<&str>) ->
 
 /// The jobs that starting a unit queues: their units and their kinds.
 fn jobs(units: &Units, name: &UnitName) -> Result<Vec<(String, &'static str)>> {
+    let planned = start(units, name)?;
+    for note in &planned.notes {
+        eprintln!("{note}");
+    }
+    let mut jobs = planned.jobs;
+    jobs.sort();
+    Ok(jobs)
+}
+
+/// What starting a unit from nothing needs.
+pub struct Planned {
+    /// The jobs: their units and their kinds.
+    pub jobs: Vec<(String, &'static str)>,
+    /// A line for each thing that was dropped to make the jobs fit.
+    pub notes: Vec<String>,
+}
+
+/// Plans the start of a unit.
+pub fn start(units: &Units, name: &UnitName) -> Result<Planned> {
     let mut indices: Vec<Index> = units.iter().filter_map(|node| units.index(&node.unit.name)).collect();
     indices.sort_unstable();
     let ids = indices.iter().enumerate().map(|(number, index)| (*index, UnitId(number))).collect();
@@ -109,10 +128,6 @@ fn jobs(units: &Units, name: &UnitName) -> Result<Vec<(String, &'static str)>> {
     let index = units.index(name).ok_or_else(|| anyhow!("unit {name} cannot be loaded"))?;
     let id = cold.ids.get(&index).copied().ok_or_else(|| anyhow!("unit {name} cannot be loaded"))?;
     let planned = plan_jobs(&cold, id, JobKind::Start, Mode::Replace)?;
-    for note in &planned.notes {
-        eprintln!("{note}");
-    }
-    let mut jobs: Vec<_> = planned.jobs.into_iter().map(|(unit, kind)| (cold.name(unit), kind.as_str())).collect();
-    jobs.sort();
-    Ok(jobs)
+    let jobs = planned.jobs.into_iter().map(|(unit, kind)| (cold.name(unit), kind.as_str())).collect();
+    Ok(Planned { jobs, notes: planned.notes })
 }

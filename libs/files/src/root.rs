@@ -43,6 +43,16 @@ pub struct Entry {
     pub owner: (u32, u32),
 }
 
+fn entry_of(stat: &rustix::fs::Stat) -> Entry {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => EntryKind::Folder,
+        FileType::RegularFile => EntryKind::File,
+        FileType::Symlink => EntryKind::Link,
+        _ => EntryKind::Other,
+    };
+    Entry { kind, mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) }
+}
+
 /// An open folder that stands for `/`.
 #[derive(Debug)]
 pub struct Root {
@@ -99,13 +109,18 @@ impl Root {
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             Err(error) => return Err(fail(error)),
         };
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => EntryKind::Folder,
-            FileType::RegularFile => EntryKind::File,
-            FileType::Symlink => EntryKind::Link,
-            _ => EntryKind::Other,
+        Ok(Some(entry_of(&stat)))
+    }
+
+    /// What is at `path` after all links, or nothing.
+    pub fn target(&self, path: &str) -> Result<Option<Entry>, FileError> {
+        let fail = |error: rustix::io::Errno| FileError::new("looking at", Path::new(path), error);
+        let stat = match self.resolve(path, OFlags::PATH) {
+            Ok(file) => rustix::fs::fstat(&file).map_err(fail)?,
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(fail(error)),
         };
-        Ok(Some(Entry { kind, mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) }))
+        Ok(Some(entry_of(&stat)))
     }
 
     /// Where the symbolic link at `path` leads, as it is written; `None` when there is none.

@@ -88,9 +88,15 @@ pub fn suggestion(section: &str, name: &str) -> Option<String> {
     if let Some(first) = elsewhere.first() {
         return Some(format!("[{first}]"));
     }
-    let (distance, nearest) = names_of(section).into_iter().map(|known| (distance(name, &known), known)).min()?;
+    let names = names_of(section);
+    nearest(name, names.iter().map(String::as_str)).map(|nearest| format!("{nearest}="))
+}
+
+/// The name that was meant by one that is none of them, if one is near.
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, nearest) = names.map(|known| (distance(name, known), known)).min()?;
     // A third of the letters may be wrong.
-    (distance * 3 <= name.len().max(3)).then(|| format!("{nearest}="))
+    (distance * 3 <= name.len().max(3)).then_some(nearest)
 }
 
 fn state(section: &str, name: &str) -> State {

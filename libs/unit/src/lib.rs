@@ -46,6 +46,7 @@ pub mod timespan;
 pub mod timestamp;
 pub mod unit;
 pub mod value;
+pub mod version;
 pub mod words;
 pub mod zone;
 

@@ -105,6 +105,11 @@ impl NameMap {
         None
     }
 
+    /// All names that lead somewhere.
+    pub fn names(&self) -> impl Iterator<Item = &UnitName> {
+        self.places.keys()
+    }
+
     /// The directories of the search path, by number, that have this folder.
     pub(crate) fn folders(&self, folder: &str) -> impl Iterator<Item = usize> {
         self.folders.get(folder).into_iter().flatten().copied()

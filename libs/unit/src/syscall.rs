@@ -121,18 +121,25 @@ pub fn group(name: &str) -> Option<Vec<&'static str>> {
     if name == "@known" {
         return Some(NUMBERS.iter().map(|(name, _)| *name).filter(|n| !UNKNOWN_TO_KERNELS.contains(n)).collect());
     }
-    let members = |name: &str| GROUPS.iter().find(|(have, _)| *have == name).map(|(_, members)| *members);
     let mut calls = Vec::new();
-    let mut open = vec![members(name)?];
-    while let Some(list) = open.pop() {
-        for word in list.split(' ') {
-            match members(word) {
-                Some(inner) => open.push(inner),
-                None => calls.extend(known(word)),
-            }
+    let mut open: Vec<&str> = group_members(name)?.into_iter().rev().collect();
+    while let Some(word) = open.pop() {
+        match group_members(word) {
+            Some(inner) => open.extend(inner.into_iter().rev()),
+            None => calls.extend(known(word)),
         }
     }
     Some(calls)
+}
+
+/// The names of the groups.
+pub fn group_names() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().map(|(name, _)| *name)
+}
+
+/// What a group names itself: calls and other groups.
+pub fn group_members(name: &str) -> Option<Vec<&'static str>> {
+    GROUPS.iter().find(|(have, _)| *have == name).map(|(_, members)| members.split_ascii_whitespace().collect())
 }
 
 #[cfg(test)]

@@ -242,6 +242,11 @@ const EXIT_NAMES: [(&str, u8); 68] = [
     ("EXCEPTION", 255),
 ];
 
+/// All exit codes that have a name, in their order.
+pub fn exit_names() -> impl Iterator<Item = (&'static str, u8)> {
+    EXIT_NAMES.into_iter()
+}
+
 /// The name of an exit code, as `systemctl status` prints it.
 pub fn exit_name(code: u8) -> Option<&'static str> {
     EXIT_NAMES.iter().find(|(_, number)| *number == code).map(|(name, _)| *name)

@@ -3,8 +3,20 @@
 //! What needs no PID 1 works on any machine.
 
 mod calendar;
+mod capability;
+mod cat_config;
+mod compare_versions;
+mod condition;
+mod exit_status;
+mod loading;
+mod security;
+mod syscall_filter;
+mod table;
 mod timespan;
 mod timestamp;
+mod unit_files;
+mod unit_paths;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -26,23 +38,53 @@ Commands:
   calendar SPEC...           Validate repetitive calendar time events
   timestamp TIMESTAMP...     Validate a timestamp
   timespan SPAN...           Validate a time span
+  verify FILE...             Check unit files for correctness
+  condition CONDITION...     Evaluate conditions and asserts
+  security [UNIT...]         Assess how much services may do
+  cat-config NAME|PATH...    Show configuration file and drop-ins
+  unit-paths                 List load directories for units
+  unit-files [PATTERN...]    List files and symlinks for units
+  exit-status [STATUS...]    List exit status definitions
+  capability [CAP...]        List capability definitions
+  syscall-filter [NAME...]   List syscalls in seccomp filters
+  compare-versions VERSION1 [OP] VERSION2
+                             Compare two version strings
 
 Options:
      --iterations=N          Show the specified number of iterations
      --base-time=TIMESTAMP   Calculate calendar times relative to this time
+     --root=PATH             Operate on an alternate filesystem root
+     --recursive-errors=MODE Whose ignored settings count: yes, no, one
+     --man[=BOOL]            Check that manual pages exist
+     --instance=NAME         Instance of templates (test_instance)
+     --unit=UNIT             Evaluate the conditions of this unit
+     --tldr                  Skip comments and empty lines
+     --offline=BOOL          Assess unit files, not loaded units
+     --threshold=N           Exit with 1 when the exposure, in tenths,
+                             is above N
+     --json=pretty|short|off Show the assessment as JSON
      --no-pager              Accepted: there is no pager
   -q --quiet                 Do not emit hints
   -h --help                  Show this help
      --version               Show package version
 ";
 
-const FLAGS: [Flag; 6] = [
+const FLAGS: [Flag; 15] = [
     ('h', "help", Takes::Nothing),
     (' ', "version", Takes::Nothing),
     ('q', "quiet", Takes::Nothing),
     (' ', "iterations", Takes::Value),
     (' ', "base-time", Takes::Value),
     (' ', "no-pager", Takes::Nothing),
+    (' ', "root", Takes::Value),
+    (' ', "recursive-errors", Takes::Value),
+    (' ', "man", Takes::Maybe),
+    (' ', "instance", Takes::Value),
+    (' ', "unit", Takes::Value),
+    (' ', "tldr", Takes::Nothing),
+    (' ', "offline", Takes::Value),
+    (' ', "threshold", Takes::Value),
+    (' ', "json", Takes::Value),
 ];
 
 /// What every verb gets.
@@ -79,6 +121,16 @@ fn run(caller: &Caller, words: &[String]) -> Result<u8> {
         "calendar" => calendar::run(&call),
         "timestamp" => timestamp::run(&call),
         "timespan" => timespan::run(&call),
+        "verify" => verify::run(&call),
+        "condition" => condition::run(&call),
+        "security" => security::run(&call),
+        "cat-config" => cat_config::run(&call),
+        "unit-paths" => unit_paths::run(&call),
+        "unit-files" => unit_files::run(&call),
+        "exit-status" => exit_status::run(&call),
+        "capability" => capability::run(&call),
+        "syscall-filter" => syscall_filter::run(&call),
+        "compare-versions" => compare_versions::run(&call),
         other => bail!("Unknown command verb '{other}'."),
     }
 }

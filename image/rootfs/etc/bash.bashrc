@@ -25,3 +25,15 @@ case $TERM in
         ;;
 esac
 alias ll='ls -l'
+
+# Completion of a command is loaded when it is completed for the first time.
+_ferrite_load_completion() {
+    local file=${FERRITE_COMPLETIONS:-/usr/share/bash-completion/completions}/${1##*/}
+    [[ -r $file ]] && . "$file" && complete -p -- "${1##*/}" >/dev/null 2>&1 && return 124
+    return 1
+}
+if [[ -r /usr/share/bash-completion/bash_completion ]]; then
+    . /usr/share/bash-completion/bash_completion
+else
+    complete -D -o bashdefault -o default -F _ferrite_load_completion
+fi

@@ -12,9 +12,11 @@ use ferrite_unit::command::{Command, Privilege};
 use ferrite_unit::environment::Environment;
 use ferrite_unit::exec::{Exec, Limit, Resource};
 use ferrite_unit::sandbox::PrivateTmp;
+use ferrite_unit::service::OpenFile;
 use nix::sys::resource::{Resource as NixResource, setrlimit};
 
 use crate::accounts::{Accounts, User};
+use crate::child_environment::{self, Known};
 use crate::descriptors::Descriptors;
 use crate::sandbox;
 use crate::sandbox::apply::Identity;
@@ -60,13 +62,49 @@ pub struct Invocation<'a> {
     pub descriptors: Descriptors<'a>,
     /// Standard streams that whoever made the unit gave it, in place of what it says.
     pub streams: Option<&'a [OwnedFd; 3]>,
+    /// What else the manager adds.
+    pub surroundings: Surroundings,
 }
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
+/// What the manager adds to a process beside the settings of its context.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// Variables of PID 1 (`PassEnvironment=`).
+    pub passed: Vec<(String, String)>,
+    /// Files that the process opens (`OpenFile=`).
+    pub open_files: Vec<OpenFile>,
+    /// The folder of its group, if that is handed over to its user (`Delegate=`).
+    pub delegated: Option<String>,
+    /// What it is told of the pressure on its memory.
+    pub pressure: Pressure,
+    /// Are its credentials made, if they are not there?
+    pub makes_credentials: bool,
+}
+
+/// What a process is told of the pressure on its memory.
+#[derive(Debug, Default)]
+pub enum Pressure {
+    /// Nothing.
+    #[default]
+    Untold,
+    /// That it is not to watch.
+    Off,
+    /// Where to watch.
+    Watch {
+        /// The file of its group.
+        file: String,
+        /// How long everything may stall.
+        threshold_us: u64,
+    },
+}
+
+/// Where programs are searched, unless the unit says otherwise.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
 
 /// Runs in the child. Returns the exit status if the program could not be executed.
 pub fn run(invocation: &Invocation<'_>, report: OwnedFd) -> i32 {
-    let report = crate::descriptors::keep_clear(&invocation.descriptors, report);
+    let files = invocation.descriptors.files.len() + invocation.surroundings.open_files.len();
+    let report = crate::descriptors::keep_clear(files, report);
     let fault = match prepare(invocation) {
         Ok(()) => return 0,
         Err(fault) => fault,
@@ -93,7 +131,8 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
     if let Some(gate) = &invocation.idle {
         wait_for_idle(gate);
     }
-    crate::streams::open(invocation)?;
+    let journal = crate::streams::open(invocation)?;
+    refuse(exec)?;
     if let Some(nice) = exec.nice {
         rustix::process::setpriority_process(None, nice).map_err(Fault::of(201, "setting Nice="))?;
     }
@@ -103,36 +142,27 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
     let accounts = Accounts::read();
     let account = account(exec, invocation.unit, &accounts)?;
     let identity = &account.identity;
-    let facts = facts(invocation, identity)?;
+    let credentials = crate::credentials::of(invocation, identity.user.unwrap_or(0))?;
+    let facts = facts(invocation, identity, credentials.as_deref())?;
     for step in sandbox::plan::schedule(exec, &facts) {
         sandbox::apply::apply(&step, identity)?;
     }
-    let mut environment = Environment::new();
-    base_environment(&mut environment, exec, account.user.as_ref());
     let owner = (identity.user.unwrap_or(0), identity.group.unwrap_or(0));
-    crate::directories::make(exec, owner.0, owner.1, &mut environment)?;
-    let own_pid = std::process::id().to_string();
-    environment.set("SYSTEMD_EXEC_PID", &own_pid);
-    for (name, value) in &invocation.variables {
-        environment.set(name, value);
-        if name == "WATCHDOG_USEC" {
-            environment.set("WATCHDOG_PID", &own_pid);
-        }
+    if let Some(folder) = &invocation.surroundings.delegated
+        && account.user.is_some()
+    {
+        delegate(folder, owner);
     }
-    for (name, value) in exec.environment.iter() {
-        environment.set(name, value);
-    }
-    for (name, value) in &invocation.file_variables {
-        environment.set(name, value);
-    }
-    for name in &exec.unset_environment {
-        environment.unset(name);
-    }
+    let known =
+        Known { accounts: &accounts, user: account.user.as_ref(), owner, journal, credentials: credentials.as_deref() };
+    let mut environment = child_environment::make(invocation, &known)?;
     if !exec.limits.iter().any(|(resource, _)| *resource == Resource::Nofile) {
         // As late as can be: until now this process holds all the files of PID 1.
         crate::boot::lower_files();
     }
-    invocation.descriptors.hand_over(&mut environment)?;
+    let opened = crate::open_files::open(&invocation.surroundings.open_files)?;
+    invocation.descriptors.with(&opened).hand_over(&mut environment)?;
+    child_environment::unset(&mut environment, exec);
     // Whatever may need memory is done before the first filter could forbid it.
     let program = Program::new(invocation.command, &environment)?;
     for step in sandbox::plan::plan(exec, &facts) {
@@ -184,7 +214,11 @@ fn account(exec: &Exec, unit: &str, accounts: &Accounts) -> Result<Account, Faul
 }
 
 /// What the plan of the sandbox depends on.
-fn facts<'a>(invocation: &'a Invocation<'_>, identity: &Identity) -> Result<Facts<'a>, Fault> {
+fn facts<'a>(
+    invocation: &'a Invocation<'_>,
+    identity: &Identity,
+    credentials: Option<&'a str>,
+) -> Result<Facts<'a>, Fault> {
     let sandbox = &invocation.exec.sandbox;
     let privilege = invocation.command.privilege;
     let changes_user = invocation.as_user && privilege == Privilege::Unit;
@@ -210,7 +244,7 @@ fn facts<'a>(invocation: &'a Invocation<'_>, identity: &Identity) -> Result<Fact
         changes_user,
         temporary,
         notify_socket: variable("NOTIFY_SOCKET").map(|(_, path)| path.as_str()),
-        credentials: None,
+        credentials,
         shown: shown.collect(),
         shared: sandbox::shared::folder(invocation.unit),
         persona: ferrite_sys::prctl::personality(0xffff_ffff).unwrap_or(0) & 0xff,
@@ -219,19 +253,38 @@ fn facts<'a>(invocation: &'a Invocation<'_>, identity: &Identity) -> Result<Fact
     })
 }
 
-fn base_environment(environment: &mut Environment, exec: &Exec, user: Option<&User>) {
-    environment.set("LANG", "C.UTF-8");
-    environment.set("PATH", PATH);
-    environment.set("USER", "root");
-    if let Some(user) = user {
-        environment.set("USER", &user.name);
-        environment.set("LOGNAME", &user.name);
-        environment.set("HOME", &user.home);
-        environment.set("SHELL", &user.shell);
+/// What is not done at all, and without which a process would be less protected than its unit says.
+fn refuse(exec: &Exec) -> Result<(), Fault> {
+    let mounts = &exec.sandbox.mounts;
+    let refused = [
+        ("RootImage=", mounts.root_image.is_some()),
+        ("RootEphemeral=", mounts.root_ephemeral && mounts.root_directory.is_some()),
+        ("MountImages=", !mounts.mount_images.is_empty()),
+        ("ExtensionImages=", !mounts.extension_images.is_empty()),
+        ("ExtensionDirectories=", !mounts.extension_directories.is_empty()),
+    ];
+    match refused.iter().find(|(_, written)| *written) {
+        Some((setting, _)) => {
+            let text =
+                format!("{setting} is not supported here, and nothing is run without it; take it out of the unit");
+            Err(Fault { code: 226, text })
+        }
+        None => Ok(()),
     }
-    if crate::streams::uses_terminal(exec) {
-        let serial = crate::streams::terminal_path(exec).starts_with("/dev/ttyS");
-        environment.set("TERM", if serial { "vt220" } else { "linux" });
+}
+
+/// Gives a group to the user of the unit: it may move its processes in it, and make groups below.
+fn delegate(folder: &str, owner: (u32, u32)) {
+    const FILES: [&str; 6] =
+        ["", "/cgroup.procs", "/cgroup.threads", "/cgroup.subtree_control", "/memory.oom.group", "/memory.reclaim"];
+    let below = fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let below = below.map(|entry| entry.path().to_string_lossy().into_owned());
+    for group in std::iter::once(folder.to_owned()).chain(below) {
+        for file in FILES {
+            // Which files a group has depends on the kernel and its controllers.
+            let _ = std::os::unix::fs::chown(format!("{group}{file}"), Some(owner.0), Some(owner.1));
+        }
     }
 }
 

@@ -50,6 +50,7 @@ impl Engine {
                     idle: None,
                     descriptors: self.command_descriptors(id),
                     streams: None,
+                    surroundings: self.surroundings(id, None),
                 };
                 let child = ferrite_sys::process::fork_into(place.group(), || {
                     place.enter();

@@ -22,9 +22,21 @@ pub struct Descriptors<'a> {
 }
 
 /// systemd's exit code of a child that could not set up its files.
-const FILES: i32 = 202;
+pub const FILES: i32 = 202;
 
 impl Descriptors<'_> {
+    /// The same and further files, behind them.
+    pub fn with<'b>(&'b self, more: &'b [(OwnedFd, String)]) -> Descriptors<'b> {
+        let own = self.files.iter().map(|(file, name)| (*file, name.clone()));
+        let files = own.chain(more.iter().map(|(file, name)| (file.as_fd(), name.clone()))).collect();
+        Descriptors { files, sockets: self.sockets, non_blocking: self.non_blocking }
+    }
+
+    /// The file of a name, for `StandardInput=fd:` and its like.
+    pub fn named(&self, wanted: &str) -> Option<BorrowedFd<'_>> {
+        self.files.iter().find(|(_, name)| name == wanted).map(|(file, _)| *file)
+    }
+
     /// The one socket that `StandardInput=socket` means.
     pub fn stream(&self) -> Result<BorrowedFd<'_>, String> {
         match (self.files.first(), self.sockets) {
@@ -54,8 +66,8 @@ impl Descriptors<'_> {
 }
 
 /// Moves the pipe of the report away from the places of the files.
-pub fn keep_clear(descriptors: &Descriptors<'_>, report: OwnedFd) -> OwnedFd {
-    let lowest = i32::try_from(descriptors.files.len()).unwrap_or(i32::MAX - 3) + 3;
+pub fn keep_clear(files: usize, report: OwnedFd) -> OwnedFd {
+    let lowest = i32::try_from(files).unwrap_or(i32::MAX - 3) + 3;
     // One that cannot be moved may be lost; the exit status tells as much.
     ferrite_sys::socket::move_above(&report, lowest).unwrap_or(report)
 }
@@ -64,8 +76,9 @@ impl Engine {
     /// The files that a process of a service gets; `main`: it is to take them, others only as their standard streams.
     pub fn descriptors(&self, id: UnitId, main: bool) -> Descriptors<'_> {
         let Some(runtime) = self.units.get(id) else { return Descriptors::default() };
+        let handed = |stream: &Stream| matches!(stream, Stream::Socket | Stream::Named(_));
         let streams = runtime.unit.exec().is_some_and(|exec| {
-            exec.input == Stream::Socket || exec.output == Some(Stream::Socket) || exec.error == Some(Stream::Socket)
+            handed(&exec.input) || exec.output.as_ref().is_some_and(handed) || exec.error.as_ref().is_some_and(handed)
         });
         if !main && !streams {
             return Descriptors::default();

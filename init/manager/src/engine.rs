@@ -53,6 +53,8 @@ pub struct Settings {
     pub generator_path: Option<String>,
     /// May clients inject faults? For tests.
     pub test_faults: bool,
+    /// The variables of PID 1, for units that name some (`PassEnvironment=`).
+    pub environment: Vec<(String, String)>,
 }
 
 /// A job in the queue.

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use ferrite_sys::bpf::{self, Counters, Instruction, Place};
 use ferrite_unit::UnitName;
 use rustix::fs::inotify;
 use rustix::fs::{Mode, OFlags};
 
 use crate::jobs::UnitId;
+use crate::sandbox::network::{self, Rules};
 
 /// Process ids of one group that are looked at.
 const PROCESSES_MAX: usize = 10_000;
@@ -22,6 +24,15 @@ const SUBGROUPS_MAX: usize = 1_000;
 /// Groups of units that are looked at.
 const UNIT_GROUPS_MAX: usize = 20_000;
 
+/// Units whose groups changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// A first process came, or the last one ended.
+    pub population: Vec<UnitId>,
+    /// Memory ran short.
+    pub memory: Vec<UnitId>,
+}
+
 /// The hierarchy below our root.
 #[derive(Debug)]
 pub struct Groups {
@@ -29,10 +40,15 @@ pub struct Groups {
     inotify: Option<OwnedFd>,
     watches: BTreeMap<i32, UnitId>,
     paths: BTreeMap<UnitId, i32>,
+    /// The same for what the kernel tells of their memory.
+    memory: BTreeMap<i32, UnitId>,
+    memory_paths: BTreeMap<UnitId, i32>,
     /// Groups whose controllers were handed down to the groups below them.
     prepared: BTreeSet<String>,
     /// Groups whose devices are limited.
     guarded: BTreeSet<String>,
+    /// The rules of groups for packets and ports.
+    networks: BTreeMap<String, Rules>,
     /// Files that no group has here, and of which it was told.
     missing: BTreeSet<String>,
 }
@@ -47,8 +63,11 @@ impl Groups {
             inotify,
             watches: BTreeMap::new(),
             paths: BTreeMap::new(),
+            memory: BTreeMap::new(),
+            memory_paths: BTreeMap::new(),
             prepared: BTreeSet::new(),
             guarded: BTreeSet::new(),
+            networks: BTreeMap::new(),
             missing: BTreeSet::new(),
         }
     }
@@ -103,7 +122,28 @@ impl Groups {
             self.watches.insert(watch, id);
             self.paths.insert(id, watch);
         }
+        self.watch_memory(id, group);
         Ok(())
+    }
+
+    /// Watches what the kernel tells of a group's memory; that of slices is told by the groups in them.
+    fn watch_memory(&mut self, id: UnitId, group: &str) {
+        if group.ends_with(".slice") || self.memory_paths.contains_key(&id) {
+            return;
+        }
+        let Some((place, inotify)) = self.absolute(group).zip(self.inotify.as_ref()) else { return };
+        // Without the controller of memory there is no such file, and nobody is killed for the sake of a group.
+        if let Ok(watch) = inotify::add_watch(inotify, format!("{place}/memory.events"), inotify::WatchFlags::MODIFY) {
+            self.memory.insert(watch, id);
+            self.memory_paths.insert(id, watch);
+        }
+    }
+
+    /// How many processes of a group the kernel has killed for want of memory; `None`: it does not count them.
+    pub fn memory_kills(&self, id: UnitId, group: &str) -> Option<u64> {
+        self.memory_paths.get(&id)?;
+        let text = self.text(group, "memory.events")?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
     }
 
     /// The directory of a group, to start processes in.
@@ -119,22 +159,24 @@ impl Groups {
     }
 
     /// Takes the units whose groups changed.
-    pub fn changed(&mut self) -> Vec<UnitId> {
-        let Some(inotify) = &self.inotify else { return Vec::new() };
+    pub fn changed(&mut self) -> Changes {
+        let mut changes = Changes::default();
+        let Some(inotify) = &self.inotify else { return changes };
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(inotify, &mut space);
-        let mut units = Vec::new();
         while let Ok(event) = reader.next() {
             if event.events().contains(inotify::ReadFlags::IGNORED) {
                 continue;
             }
-            if let Some(id) = self.watches.get(&event.wd())
-                && !units.contains(id)
-            {
-                units.push(*id);
+            for (watches, units) in [(&self.watches, &mut changes.population), (&self.memory, &mut changes.memory)] {
+                if let Some(id) = watches.get(&event.wd())
+                    && !units.contains(id)
+                {
+                    units.push(*id);
+                }
             }
         }
-        units
+        changes
     }
 
     /// The processes of a group and of those below it, with the group of each relative to it.
@@ -210,16 +252,55 @@ impl Groups {
     }
 
     /// Attaches a program that limits devices to a group, once.
-    pub fn guard(&mut self, group: &str, program: &[ferrite_sys::bpf::Instruction]) -> io::Result<()> {
+    pub fn guard(&mut self, group: &str, program: &[Instruction]) -> io::Result<()> {
         if self.guarded.contains(group) {
             return Ok(());
         }
-        let path = self.absolute(group).ok_or_else(|| io::Error::other("there are no control groups"))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty())?;
-        ferrite_sys::bpf::guard_devices(std::os::fd::AsFd::as_fd(&file), program)?;
+        bpf::guard(self.folder(group)?.as_fd(), Place::Device, program)?;
         self.guarded.insert(group.to_owned());
         Ok(())
+    }
+
+    fn folder(&self, group: &str) -> io::Result<OwnedFd> {
+        let path = self.absolute(group).ok_or_else(|| io::Error::other("there are no control groups"))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(path, flags, Mode::empty())?)
+    }
+
+    /// Attaches the programs that look at packets and ports to a group, unless those of the same rules are there.
+    pub fn guard_network(&mut self, group: &str, rules: Rules) -> io::Result<()> {
+        if self.networks.get(group).unwrap_or(&Rules::default()) == &rules {
+            return Ok(());
+        }
+        let folder = self.folder(group)?;
+        let counters = match Counters::of(folder.as_fd(), Place::Egress).filter(|_| rules.count) {
+            None if rules.count => Some(Counters::new(network::COUNTERS)?),
+            there => there,
+        };
+        for place in [Place::Ingress, Place::Egress] {
+            if rules.concern_packets() {
+                let program = network::packets(&rules, place, counters.as_ref().map(Counters::number));
+                bpf::guard(folder.as_fd(), place, &program)?;
+            } else {
+                bpf::unguard(folder.as_fd(), place)?;
+            }
+        }
+        for place in [Place::Bind4, Place::Bind6] {
+            if rules.concern_ports() {
+                bpf::guard(folder.as_fd(), place, &network::ports(&rules, place))?;
+            } else {
+                bpf::unguard(folder.as_fd(), place)?;
+            }
+        }
+        self.networks.insert(group.to_owned(), rules);
+        Ok(())
+    }
+
+    /// Bytes and packets that came to a group, then those that it sent, if they are counted.
+    pub fn traffic(&self, group: &str) -> Option<[u64; 4]> {
+        let counters = Counters::of(self.folder(group).ok()?.as_fd(), Place::Egress)?;
+        let one = |key| counters.read(key).ok();
+        Some([one(0)?, one(1)?, one(2)?, one(3)?])
     }
 
     /// Was it not told yet that no group has such a file?
@@ -230,6 +311,7 @@ impl Groups {
     /// Removes an empty group and the empty ones below it.
     pub fn remove(&mut self, id: UnitId, group: &str) {
         self.guarded.remove(group);
+        self.networks.remove(group);
         let Some(path) = self.absolute(group) else { return };
         let mut below: Vec<String> = vec![path];
         let mut all = Vec::new();
@@ -245,8 +327,10 @@ impl Groups {
         for directory in all.iter().rev() {
             let _ = fs::remove_dir(directory);
         }
-        if let Some(watch) = self.paths.remove(&id) {
+        let watches = [self.paths.remove(&id), self.memory_paths.remove(&id)];
+        for watch in watches.into_iter().flatten() {
             self.watches.remove(&watch);
+            self.memory.remove(&watch);
             if let Some(inotify) = &self.inotify {
                 // The kernel has removed the watch together with the file.
                 let _ = inotify::remove_watch(inotify, watch);
@@ -284,5 +368,23 @@ mod tests {
         let unit = UnitName::parse("getty@tty1.service").unwrap();
         assert_eq!(Groups::path(Some(&slice), &unit), "/system.slice/system-getty.slice/getty@tty1.service");
         assert_eq!(Groups::path(None, &unit), "/getty@tty1.service");
+    }
+
+    #[test]
+    fn what_the_kernel_tells_of_memory_reaches_the_unit() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("a.service");
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join("cgroup.events"), "populated 1\n").unwrap();
+        let events = place.join("memory.events");
+        fs::write(&events, "low 0\noom 0\noom_kill 0\n").unwrap();
+        let mut groups = Groups::new(Some(directory.path().to_str().unwrap().to_owned()));
+        groups.watch(UnitId(3), "/a.service").unwrap();
+        assert_eq!((groups.changed(), groups.memory_kills(UnitId(3), "/a.service")), (Changes::default(), Some(0)));
+        fs::write(&events, "low 0\noom 2\noom_kill 2\n").unwrap();
+        assert_eq!(groups.changed(), Changes { population: Vec::new(), memory: vec![UnitId(3)] });
+        assert_eq!(groups.memory_kills(UnitId(3), "/a.service"), Some(2));
+        groups.remove(UnitId(3), "/a.service");
+        assert_eq!(groups.memory_kills(UnitId(3), "/a.service"), None);
     }
 }

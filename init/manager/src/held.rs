@@ -76,6 +76,10 @@ impl Engine {
         if self.units.get(id).is_some_and(|runtime| runtime.transient) {
             put(saved, "transient", &true);
         }
+        let kills = self.units.get(id).map_or(0, |runtime| runtime.memory_kills);
+        if kills > 0 {
+            put(saved, "memory-kills", &kills);
+        }
         if let Some(data) = self.kinds.paths.get(&id) {
             put(saved, "paths-seen", &data.seen);
         }
@@ -111,6 +115,7 @@ impl Engine {
         }
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.transient = get(saved, "transient").unwrap_or(false);
+            runtime.memory_kills = get(saved, "memory-kills").unwrap_or(0);
         }
         if let Some(seen) = get(saved, "paths-seen") {
             self.kinds.paths.entry(id).or_default().seen = seen;

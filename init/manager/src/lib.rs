@@ -76,7 +76,9 @@ mod transient;
 
 mod accounts;
 mod child;
+mod child_environment;
 mod clock;
+mod credentials;
 mod directories;
 mod disk;
 mod facts;
@@ -84,8 +86,11 @@ mod groups;
 mod host;
 mod log;
 mod mounting;
+mod open_files;
 mod sandbox;
 mod streams;
+mod surroundings;
+mod terminals;
 mod totals;
 
 mod answers;

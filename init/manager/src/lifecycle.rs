@@ -6,7 +6,9 @@ use ferrite_unit::service::{Service, ServiceType};
 
 use crate::engine::{Engine, UnitEvent};
 use crate::jobs::{Active, JobKind, JobResult, Mode, UnitId};
+use crate::kinds::{KindEvent, KindState};
 use crate::machine::{self, ControlKind, Effect, Event, State, View};
+use crate::scope_machine::ScopeEvent;
 use crate::timers::TimerKey;
 use crate::transaction::Relation;
 use crate::units::Kind;
@@ -191,6 +193,9 @@ impl Engine {
                 }
             }
         }
+        if crate::credentials::has(exec) {
+            crate::credentials::remove(runtime.unit.name.as_str());
+        }
         self.release_shared(id, restarts);
         self.drop_group(id);
     }
@@ -229,7 +234,11 @@ impl Engine {
 
     /// The control groups that changed: a service may have lost its last process.
     pub fn take_group_changes(&mut self) {
-        for id in self.groups.changed() {
+        let changes = self.groups.changed();
+        for id in changes.memory {
+            self.count_memory_kills(id);
+        }
+        for id in changes.population {
             let Some(runtime) = self.units.get(id) else { continue };
             let Some(group) = runtime.group.clone() else { continue };
             if self.groups.populated(&group) {
@@ -240,9 +249,28 @@ impl Engine {
             } else if matches!(runtime.kind, Kind::Service(_)) {
                 self.events.push_back((id, UnitEvent::Service(Event::GroupEmpty)));
             } else if matches!(runtime.kind, Kind::Other(_)) {
-                self.kind_happened(id, crate::kinds::KindEvent::GroupEmpty);
+                self.kind_happened(id, KindEvent::GroupEmpty);
             }
         }
+    }
+
+    /// Did the kernel kill a process of the unit for want of memory? Then `OOMPolicy=` says what follows.
+    pub fn count_memory_kills(&mut self, id: UnitId) {
+        let Some(group) = self.units.get(id).and_then(|runtime| runtime.group.as_deref()) else { return };
+        let Some(count) = self.groups.memory_kills(id, group) else { return };
+        let Some(runtime) = self.units.get_mut(id) else { return };
+        let known = std::mem::replace(&mut runtime.memory_kills, count);
+        if count <= known {
+            return;
+        }
+        let event = match runtime.kind {
+            Kind::Service(_) => UnitEvent::Service(Event::OomKilled),
+            Kind::Other(KindState::Scope(_)) => UnitEvent::Other(KindEvent::Scope(ScopeEvent::OutOfMemory)),
+            Kind::Passive(_) | Kind::Other(_) | Kind::Inert => return,
+        };
+        let title = self.title(id);
+        self.log.warning(&format!("{title}: the kernel killed one of its processes for want of memory"));
+        self.events.push_back((id, event));
     }
 
     /// Targets and slices have no process: they are up or down at once.

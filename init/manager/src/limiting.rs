@@ -2,11 +2,12 @@
 
 use std::io;
 
-use ferrite_unit::UnitName;
 use ferrite_unit::resources::Resources;
+use ferrite_unit::{Config, UnitName};
 
 use crate::engine::Engine;
 use crate::jobs::UnitId;
+use crate::sandbox::network::Rules;
 use crate::sandbox::{guard, limits};
 
 impl Engine {
@@ -21,13 +22,46 @@ impl Engine {
             }
         }
         self.limit_one(id, group);
+        self.limit_network(id, group);
+    }
+
+    /// Packets and ports are looked at in the groups that hold processes, by the rules of all slices above as well: so
+    /// a unit may be allowed what its slice is not.
+    fn limit_network(&mut self, id: UnitId, group: &str) {
+        let Some(runtime) = self.units.get(id) else { return };
+        let title = runtime.unit.name.to_string();
+        if title.ends_with(".slice") {
+            return;
+        }
+        let own = &runtime.unit.resources;
+        let mut rules = Rules {
+            count: own.ip_accounting,
+            interfaces: own.interfaces.as_ref().map(|set| (set.allow, numbers_of(&set.names))),
+            bind_allow: own.bind_allow.clone(),
+            bind_deny: own.bind_deny.clone(),
+            ..Rules::default()
+        };
+        let slices = group.split('/').filter_map(|part| UnitName::parse(part).ok());
+        let above = slices.filter_map(|name| self.units.find(&name)).filter(|slice| *slice != id);
+        for unit in above.chain([id]) {
+            let Some(resources) = self.units.get(unit).map(|runtime| &runtime.unit.resources) else { continue };
+            rules.allow.extend(&resources.ip_allow);
+            rules.deny.extend(&resources.ip_deny);
+        }
+        if let Err(error) = self.groups.guard_network(group, rules) {
+            let text = "going on without IPAddressAllow=, IPAddressDeny= and what else looks at packets and ports";
+            self.log.warning(&format!("{title}: limiting the network: {error}, {text}"));
+        }
     }
 
     fn limit_one(&mut self, id: UnitId, group: &str) {
         let Some(runtime) = self.units.get(id) else { return };
         let resources = &runtime.unit.resources;
         let title = runtime.unit.name.to_string();
-        let settings = limits::settings(resources);
+        let mut settings = limits::settings(resources);
+        if kills_whole_group(&runtime.unit) {
+            settings.push(("OOMPolicy=", "memory.oom.group", "1".into()));
+        }
         let rules = guard::limits(resources).then(|| guard::rules(resources));
         let written = |setting: &str| setting != "TasksMax=" || is_own_limit(resources);
         let mut told = Vec::new();
@@ -52,6 +86,20 @@ impl Engine {
         for text in told {
             self.log.warning(&format!("{title}: {text}"));
         }
+    }
+}
+
+/// The numbers of the interfaces that are there.
+fn numbers_of(names: &[String]) -> Vec<u32> {
+    names.iter().filter_map(|name| nix::net::if_::if_nametoindex(name.as_str()).ok()).collect()
+}
+
+/// Is everything in the group killed when the kernel kills one process for want of memory?
+fn kills_whole_group(unit: &ferrite_unit::Unit) -> bool {
+    match &unit.config {
+        Config::Service(service) => service.oom_policy == ferrite_unit::service::OomPolicy::Kill,
+        Config::Scope(scope) => scope.oom_policy == ferrite_unit::scope::OomPolicy::Kill,
+        _ => false,
     }
 }
 

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         fstab: std::env::var("SYSTEMD_FSTAB").ok(),
         generator_path: std::env::var("SYSTEMD_GENERATOR_PATH").ok(),
         test_faults: std::env::var_os("FERRITE_TEST_FAULTS").is_some(),
+        environment: variables(),
         ..Options::default()
     };
     let first = std::process::id() == 1;
@@ -85,4 +86,12 @@ fn main() -> ExitCode {
         return ExitCode::from(ferrite_cli::EXIT_FAILURE);
     }
     ferrite_cli::exit_with(run(&options))
+}
+
+/// The variables whose names and values are text.
+fn variables() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }

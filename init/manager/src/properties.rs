@@ -172,5 +172,10 @@ fn process_properties(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTr
         set("MemoryPeak", number(group.memory_peak_bytes));
         set("CPUUsageNSec", number(group.cpu_us.map(|us| us.saturating_mul(1000))));
     }
+    let counted = runtime.group.as_ref().filter(|_| unit.resources.ip_accounting);
+    let traffic = counted.and_then(|group| engine.groups.traffic(group));
+    for (at, name) in ["IPIngressBytes", "IPIngressPackets", "IPEgressBytes", "IPEgressPackets"].iter().enumerate() {
+        set(name, number(traffic.and_then(|counts| counts.get(at).copied())));
+    }
     out
 }

@@ -161,6 +161,10 @@ impl Engine {
             }
             // Without it only the end of its main process is seen.
             let _ = self.groups.watch(id, &group);
+            let kills = self.groups.memory_kills(id, &group).unwrap_or(0);
+            if let Some(runtime) = self.units.get_mut(id) {
+                runtime.memory_kills = kills;
+            }
             self.adopt(id, "inactive");
             self.log.warning(&format!("{name} runs, keeping it"));
         }

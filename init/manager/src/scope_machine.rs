@@ -1,7 +1,7 @@
 //! The life of a scope as a state machine: processes that somebody else started, kept together in a group. Pure.
 
 use ferrite_unit::kill::KillMode;
-use ferrite_unit::scope::Scope;
+use ferrite_unit::scope::{OomPolicy, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::Active;
@@ -123,7 +123,11 @@ pub fn step(
         (ScopeEvent::Moved, S::Running) => (machine, vec![ArmRuntime]),
         (ScopeEvent::NotMoved, S::Running) => over(Cause::Resources),
         (ScopeEvent::Stop, S::Running) => signal(S::StopSigterm, Cause::Success),
-        (ScopeEvent::OutOfMemory, S::Running) => signal(S::StopSigterm, Cause::OomKill),
+        (ScopeEvent::OutOfMemory, S::Running) => match scope.oom_policy {
+            OomPolicy::Continue => return None,
+            OomPolicy::Stop => signal(S::StopSigterm, Cause::OomKill),
+            OomPolicy::Kill => signal(S::StopSigkill, Cause::OomKill),
+        },
         (ScopeEvent::TimedOut, S::Running) => signal(S::StopSigterm, Cause::Timeout),
         (ScopeEvent::TimedOut, S::StopSigterm) if scope.kill.send_sigkill => signal(S::StopSigkill, Cause::Timeout),
         (ScopeEvent::TimedOut, S::StopSigterm | S::StopSigkill) => over(Cause::Timeout),
@@ -155,6 +159,18 @@ mod tests {
         assert_eq!(run(&[Start, Moved, Stop, TimedOut]).sub(), "stop-sigkill");
         let late = run(&[Start, Moved, TimedOut, GroupEmpty]);
         assert_eq!((late.sub(), late.cause), ("failed", Cause::Timeout));
+    }
+
+    #[test]
+    fn what_follows_when_memory_ran_out_is_the_policy() {
+        let running = ScopeMachine { state: ScopeState::Running, ..ScopeMachine::default() };
+        let after = |oom_policy| {
+            let scope = Scope { oom_policy, ..Scope::default() };
+            step(running, ScopeEvent::OutOfMemory, &scope, true).map(|(machine, _)| (machine.sub(), machine.cause))
+        };
+        assert_eq!(after(OomPolicy::Continue), None);
+        assert_eq!(after(OomPolicy::Stop), Some(("stop-sigterm", Cause::OomKill)));
+        assert_eq!(after(OomPolicy::Kill), Some(("stop-sigkill", Cause::OomKill)));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Making the processes of units, signalling them, and what their ends mean.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ferrite_unit::service::ServiceType;
+use ferrite_unit::command::Privilege;
+use ferrite_unit::exec::Exec;
+use ferrite_unit::service::{Service, ServiceType};
 
 use crate::child::{self, Invocation};
 use crate::engine::{Engine, Process, Role, UnitEvent, keys};
@@ -77,10 +80,41 @@ impl Engine {
         self.limit_group(id, &group);
         let file = self.groups.open(&group);
         if let Some(runtime) = self.units.get_mut(id) {
-            runtime.group = Some(group);
+            if runtime.group.replace(group).is_none() {
+                runtime.memory_kills = 0;
+            }
             runtime.group_killed = false;
         }
         file.map_or(Place::Here, Place::Inside)
+    }
+
+    /// The place of one process of a service: in a group that is handed over the processes of the service itself may be
+    /// in groups below, and then the kernel allows none beside them.
+    fn subgroup(&self, id: UnitId, kind: Option<ControlKind>, place: Place) -> std::io::Result<Place> {
+        let Some(runtime) = self.units.get(id) else { return Ok(place) };
+        let resources = &runtime.unit.resources;
+        let Some((root, group)) = self.groups.root().zip(runtime.group.as_ref()).filter(|_| resources.delegate) else {
+            return Ok(place);
+        };
+        let beside = [ControlKind::StartPost, ControlKind::Reload, ControlKind::Stop, ControlKind::StopPost];
+        let below = match kind {
+            Some(kind) if beside.contains(&kind) => ".control",
+            _ => match &resources.delegate_subgroup {
+                Some(name) => name.as_str(),
+                None => return Ok(place),
+            },
+        };
+        let below = format!("{group}/{below}");
+        let folder = format!("{root}{below}");
+        match std::fs::create_dir(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        Ok(match place {
+            Place::Here => Place::Here,
+            Place::Join(_) => Place::Join(format!("{folder}/cgroup.procs")),
+            Place::Inside(_) => self.groups.open(&below).map_or(Place::Here, Place::Inside),
+        })
     }
 
     /// Makes the main process (`kind` is `None`) or a control process of a service.
@@ -102,27 +136,32 @@ impl Engine {
 
     fn try_spawn(&mut self, id: UnitId, kind: Option<ControlKind>, index: usize) -> std::io::Result<()> {
         let place = self.make_group(id);
+        let place = self.subgroup(id, kind, place)?;
         let gone = || std::io::Error::other("unit has no such command");
         let runtime = self.units.get(id).ok_or_else(gone)?;
         let service = runtime.unit.service().ok_or_else(gone)?;
         let list = kind.map_or(service.start.as_slice(), |kind| kind.commands(service));
         let command = list.get(index).ok_or_else(gone)?;
         let file_variables = crate::variables::of_files(&service.exec)?;
+        let starts = kind.is_none() || kind == Some(ControlKind::Start);
+        let exec = exec_of(service, starts);
         let invocation = Invocation {
             unit: runtime.unit.name.as_str(),
-            exec: &service.exec,
+            exec: &exec,
             command,
-            as_user: kind.is_none() || kind == Some(ControlKind::Start) || !service.permissions_start_only,
+            as_user: starts || !service.permissions_start_only,
             variables: self.variables(id, kind),
             file_variables,
             to_kernel_log: self.settings.real_boot,
             oom_score: 0,
             idle: self.idle_gate(service.kind, kind),
-            descriptors: self.descriptors(id, kind.is_none() || kind == Some(ControlKind::Start)),
+            descriptors: self.descriptors(id, starts),
             streams: self.kinds.streams.get(&id),
+            surroundings: self.surroundings(id, kind),
         };
+        let birth = self.birth(id, kind, command.privilege == Privilege::Full, &place);
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let child = ferrite_sys::process::fork_into(place.group(), || {
+        let child = ferrite_sys::process::fork(birth, || {
             place.enter();
             child::run(&invocation, writer)
         })?;
@@ -252,6 +291,8 @@ impl Engine {
             return;
         }
         let Some(id) = process.unit else { return };
+        // Why it ended counts before the end.
+        self.count_memory_kills(id);
         let title = self.title(id);
         let Some(runtime) = self.units.get_mut(id) else { return };
         if let Some(run) = runtime.commands.iter_mut().rev().find(|run| run.pid == pid) {
@@ -290,6 +331,15 @@ impl Engine {
         };
         self.events.push_back((id, event));
     }
+}
+
+/// The context of a process: of those that do not start the service, the root may be that of the machine.
+fn exec_of(service: &Service, starts: bool) -> Cow<'_, Exec> {
+    let mut exec = Cow::Borrowed(&service.exec);
+    if service.root_directory_start_only && !starts && service.exec.sandbox.mounts.root_directory.is_some() {
+        exec.to_mut().sandbox.mounts.root_directory = None;
+    }
+    exec
 }
 
 /// systemd's words for the end of a process, and the status as text.

@@ -44,6 +44,8 @@ pub struct Options {
     pub generator_path: Option<String>,
     /// May clients inject faults? For tests.
     pub test_faults: bool,
+    /// All variables of the environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Runs PID 1. Inside a namespace it returns when everything has stopped; on a machine it never does.
@@ -202,6 +204,7 @@ fn settings(options: &Options, real_boot: bool, program: String) -> Settings {
         generator_path: options.generator_path.clone(),
         fstab: options.fstab.clone().unwrap_or_else(|| "/etc/fstab".into()),
         test_faults,
+        environment: options.environment.clone(),
     }
 }
 
@@ -335,7 +338,7 @@ fn abandon(engine: &Engine) -> ! {
 /// A panic is a bug of PID 1: it becomes its next image, which goes on with what is kept ready.
 fn set_panic_hook(real_boot: bool) {
     std::panic::set_hook(Box::new(move |information| {
-        if std::process::id() != 1 {
+        if !ferrite_sys::crash::is_first() {
             // A child that has not executed its program yet must not go on as PID 1 would.
             ferrite_sys::crash::end_child(70);
         }

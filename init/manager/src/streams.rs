@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 
@@ -23,18 +23,26 @@ pub fn terminal_path(exec: &Exec) -> &str {
     exec.tty_path.as_deref().unwrap_or("/dev/console")
 }
 
-/// Opens all three streams.
-pub fn open(invocation: &Invocation<'_>) -> Result<(), Fault> {
+/// The stream to the journal, as a process can find out whether it is still what it writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Journal {
+    /// The number of its file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+/// Opens all three streams. What leads to the journal is told: of two streams that of the errors.
+pub fn open(invocation: &Invocation<'_>) -> Result<Option<Journal>, Fault> {
     let exec = invocation.exec;
-    if exec.tty_vhangup || exec.tty_reset {
-        prepare_terminal(exec);
-    }
+    crate::terminals::prepare(exec);
     if let Some(streams) = invocation.streams {
-        return take(streams);
+        return take(streams).map(|()| None);
     }
     match &exec.input_stream() {
         Stream::Tty | Stream::TtyForce | Stream::TtyFail => {
             let terminal = open_terminal(exec)?;
+            crate::terminals::set_size(exec, &terminal);
             let force = exec.input != Stream::TtyFail;
             ferrite_sys::process::take_terminal(terminal.as_fd(), force)
                 .map_err(Fault::of(208, &format!("taking terminal {}", terminal_path(exec))))?;
@@ -46,11 +54,18 @@ pub fn open(invocation: &Invocation<'_>) -> Result<(), Fault> {
         }
         Stream::Socket => place(invocation.descriptors.stream().map_err(|text| Fault { code: 208, text })?, 0)?,
         Stream::Data => place(&data(&exec.input_data)?, 0)?,
-        Stream::Named(name) => return Err(no_descriptor(208, name)),
+        Stream::Named(name) => place(named(invocation, name, "stdin").map_err(|text| Fault { code: 208, text })?, 0)?,
         _ => place(&null(208)?, 0)?,
     }
-    output(invocation, &exec.output_stream(), 1, 0)?;
-    output(invocation, &exec.error_stream(), 2, 1)
+    let journal = output(invocation, &exec.output_stream(), 1, None)?;
+    output(invocation, &exec.error_stream(), 2, journal)
+}
+
+/// A file that was handed over under a name; without one the stream's own name counts.
+fn named<'a>(invocation: &'a Invocation<'_>, name: &str, usual: &str) -> Result<BorrowedFd<'a>, String> {
+    let wanted = if name.is_empty() { usual } else { name };
+    let found = invocation.descriptors.named(wanted);
+    found.ok_or_else(|| format!("no descriptor was handed over under the name '{wanted}'"))
 }
 
 /// Takes the streams of whoever made the unit; a terminal becomes that of the session.
@@ -69,28 +84,44 @@ fn null(code: i32) -> Result<File, Fault> {
     OpenOptions::new().read(true).write(true).open("/dev/null").map_err(Fault::of(code, "opening /dev/null"))
 }
 
-fn output(invocation: &Invocation<'_>, stream: &Stream, to: i32, before: i32) -> Result<(), Fault> {
+/// Opens standard output (1) or error (2), and tells of the journal that it or the stream before it leads to.
+fn output(
+    invocation: &Invocation<'_>,
+    stream: &Stream,
+    to: i32,
+    before: Option<Journal>,
+) -> Result<Option<Journal>, Fault> {
     let file = match stream {
         Stream::Inherit => {
-            let source = if before == 0 { rustix::stdio::stdin() } else { rustix::stdio::stdout() };
-            return place(source, to);
+            let source = if to == 1 { rustix::stdio::stdin() } else { rustix::stdio::stdout() };
+            return place(source, to).map(|()| before);
         }
         Stream::Null | Stream::Data => null(209)?,
         Stream::Socket => {
             let socket = invocation.descriptors.stream().map_err(|text| Fault { code: 209, text })?;
-            return place(socket, to);
+            return place(socket, to).map(|()| before);
         }
-        Stream::Named(name) => return Err(no_descriptor(209, name)),
-        Stream::Tty | Stream::TtyForce | Stream::TtyFail => open_terminal(invocation.exec)?,
+        Stream::Named(name) => {
+            let usual = if to == 1 { "stdout" } else { "stderr" };
+            let file = named(invocation, name, usual).map_err(|text| Fault { code: 209, text })?;
+            return place(file, to).map(|()| before);
+        }
+        Stream::Tty | Stream::TtyForce | Stream::TtyFail => {
+            let terminal = open_terminal(invocation.exec)?;
+            crate::terminals::set_size(invocation.exec, &terminal);
+            terminal
+        }
         Stream::Journal | Stream::JournalConsole => {
-            if let Some(journal) = journal(invocation) {
-                return place(&journal, to);
+            if let Some(journal) = journal(invocation, *stream == Stream::JournalConsole) {
+                place(&journal, to)?;
+                let status = rustix::fs::fstat(&journal).map_err(Fault::of(209, "looking at the journal's socket"))?;
+                return Ok(Some(Journal { device: status.st_dev, inode: status.st_ino }));
             }
             match fallback(invocation) {
                 Some(file) => file,
                 // In a namespace: whatever PID 1 itself writes to, which is still descriptor 2 here.
-                None if to == 1 => return place(rustix::stdio::stderr(), 1),
-                None => return Ok(()),
+                None if to == 1 => return place(rustix::stdio::stderr(), 1).map(|()| before),
+                None => return Ok(before),
             }
         }
         Stream::Kmsg | Stream::KmsgConsole => match fallback(invocation) {
@@ -101,7 +132,7 @@ fn output(invocation: &Invocation<'_>, stream: &Stream, to: i32, before: i32) ->
         Stream::Append(path) => open_file(path, |options| options.append(true).create(true))?,
         Stream::Truncate(path) => open_file(path, |options| options.write(true).create(true).truncate(true))?,
     };
-    place(&file, to)
+    place(&file, to).map(|()| before)
 }
 
 /// A file in memory that holds what `StandardInputText=` and its like say.
@@ -111,10 +142,6 @@ fn data(bytes: &[u8]) -> Result<File, Fault> {
     let mut file = File::from(made.map_err(Fault::of(208, "making the data of standard input"))?);
     file.write_all(bytes).and_then(|()| file.rewind()).map_err(Fault::of(208, "writing the data of standard input"))?;
     Ok(file)
-}
-
-fn no_descriptor(code: i32, name: &str) -> Fault {
-    Fault { code, text: format!("no descriptor was handed over under the name '{name}'") }
 }
 
 fn open_file(path: &str, how: impl FnOnce(&mut OpenOptions) -> &mut OpenOptions) -> Result<File, Fault> {
@@ -132,20 +159,20 @@ fn fallback(invocation: &Invocation<'_>) -> Option<File> {
 }
 
 /// Connects to the journal and says who we are.
-fn journal(invocation: &Invocation<'_>) -> Option<UnixStream> {
+fn journal(invocation: &Invocation<'_>, console: bool) -> Option<UnixStream> {
     let exec = invocation.exec;
     let mut stream = UnixStream::connect(JOURNAL).ok()?;
     let name = invocation.command.path.rsplit('/').next().unwrap_or("");
     let identifier = exec.syslog_identifier.as_deref().unwrap_or(name);
     let prefix = u8::from(exec.syslog_level_prefix);
-    // Facility 3 is "daemon", as systemd's default.
-    let priority = (3 << 3) | u32::from(exec.syslog_level);
-    let header = format!("{identifier}\n{}\n{priority}\n{prefix}\n0\n0\n0\n", invocation.unit);
+    let priority = u32::from(exec.sandbox.logging.facility) << 3 | u32::from(exec.syslog_level);
+    let console = u8::from(console);
+    let header = format!("{identifier}\n{}\n{priority}\n{prefix}\n0\n0\n{console}\n", invocation.unit);
     stream.write_all(header.as_bytes()).ok()?;
     Some(stream)
 }
 
-fn open_terminal(exec: &Exec) -> Result<File, Fault> {
+pub fn open_terminal(exec: &Exec) -> Result<File, Fault> {
     let path = terminal_path(exec);
     let mut options = OpenOptions::new();
     // Non-blocking only for the opening: a serial line without carrier would hold us for ever.
@@ -154,23 +181,4 @@ fn open_terminal(exec: &Exec) -> Result<File, Fault> {
     let file = options.open(path).map_err(Fault::of(208, &format!("opening {path}")))?;
     rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::RDWR).map_err(Fault::of(208, &format!("setting up {path}")))?;
     Ok(file)
-}
-
-/// Takes the terminal from whoever had it, and makes it sane. Best effort, as in systemd: getty does the rest.
-fn prepare_terminal(exec: &Exec) {
-    if exec.tty_vhangup
-        && let Ok(terminal) = open_terminal(exec)
-    {
-        let _ = ferrite_sys::process::hang_up(terminal.as_fd());
-    }
-    if exec.tty_reset
-        && let Ok(terminal) = open_terminal(exec)
-        && let Ok(mut settings) = rustix::termios::tcgetattr(&terminal)
-    {
-        use rustix::termios::{InputModes, LocalModes, OptionalActions, OutputModes};
-        settings.input_modes |= InputModes::ICRNL | InputModes::IXON;
-        settings.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
-        settings.local_modes |= LocalModes::ISIG | LocalModes::ICANON | LocalModes::ECHO | LocalModes::ECHOE;
-        let _ = rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &settings);
-    }
 }

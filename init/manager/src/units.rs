@@ -107,6 +107,8 @@ pub struct Runtime {
     pub group: Option<String>,
     /// Was everything in the group killed at once? See `Engine::make_group`.
     pub group_killed: bool,
+    /// Processes of its group that the kernel has killed for want of memory.
+    pub memory_kills: u64,
     /// The main process.
     pub main_pid: Option<i32>,
     /// The control process.
@@ -164,6 +166,7 @@ impl Runtime {
             times: Times::default(),
             group: None,
             group_killed: false,
+            memory_kills: 0,
             main_pid: None,
             control_pid: None,
             status_text: String::new(),

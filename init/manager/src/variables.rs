@@ -70,6 +70,9 @@ impl Engine {
         if main && let Some(after) = runtime.watchdog_override.or(setting) {
             set("WATCHDOG_USEC", after.as_micros().to_string());
         }
+        if main && service.fd_store_max > 0 {
+            set("FDSTORE", service.fd_store_max.to_string());
+        }
         if kind.is_some()
             && let Some(pid) = runtime.main_pid
         {

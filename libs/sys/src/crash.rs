@@ -30,6 +30,20 @@ static LAST_FILE: AtomicI32 = AtomicI32::new(2);
 /// Is this the PID 1 of the machine, which the kernel does not let end?
 static MACHINE: AtomicBool = AtomicBool::new(false);
 
+/// Is this a child that has not executed its program yet? Its number may be 1, in a namespace of its own.
+static CHILD: AtomicBool = AtomicBool::new(false);
+
+/// From here on this is a child.
+pub(crate) fn note_child() {
+    CHILD.store(true, Ordering::Release);
+}
+
+/// Is this process PID 1 itself, and not a child of it that has not executed its program yet?
+pub fn is_first() -> bool {
+    // SAFETY: getpid cannot fail and touches no memory.
+    !CHILD.load(Ordering::Acquire) && unsafe { libc::getpid() } == 1
+}
+
 /// Chooses the next image. Each choice costs the memory of its words for good.
 pub fn choose_next(program: CString, arguments: Vec<CString>) {
     let mut words: Vec<*const c_char> = arguments.into_iter().map(|word| word.into_raw().cast_const()).collect();
@@ -66,8 +80,7 @@ pub fn arm(machine: bool) -> io::Result<()> {
 }
 
 extern "C" fn crashed(signal: c_int) {
-    // SAFETY: getpid cannot fail and touches no memory.
-    if unsafe { libc::getpid() } != 1 {
+    if !is_first() {
         // A child that has not executed its program yet dies of the signal, whose handler is the default one by now.
         // SAFETY: raise takes an integer and may be called here.
         unsafe { libc::raise(signal) };

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::libc;
 
 const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// `struct clone_args` of linux/sched.h.
@@ -36,10 +37,24 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// Where a process is born.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Birth<'a> {
+    /// The control group it is made in.
+    pub group: Option<BorrowedFd<'a>>,
+    /// Is it the first process of a namespace of its own, in which others cannot be seen?
+    pub own_pids: bool,
+}
+
 /// Makes a process that runs `work` and ends with the status it returns; `work` usually executes a program.
 ///
 /// Only for programs with one thread: the child has no other thread, so a lock held by one would never be released.
 pub fn fork_into(group: Option<BorrowedFd<'_>>, work: impl FnOnce() -> i32) -> io::Result<Child> {
+    fork(Birth { group, own_pids: false }, work)
+}
+
+/// The same, with all that can be said of its birth.
+pub fn fork(birth: Birth<'_>, work: impl FnOnce() -> i32) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
     let mut arguments = CloneArguments {
         flags: CLONE_PIDFD,
@@ -47,7 +62,10 @@ pub fn fork_into(group: Option<BorrowedFd<'_>>, work: impl FnOnce() -> i32) -> i
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArguments::default()
     };
-    if let Some(group) = group {
+    if birth.own_pids {
+        arguments.flags |= CLONE_NEWPID;
+    }
+    if let Some(group) = birth.group {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = group.as_raw_fd() as u64;
     }
@@ -59,6 +77,7 @@ pub fn fork_into(group: Option<BorrowedFd<'_>>, work: impl FnOnce() -> i32) -> i
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
+            crate::crash::note_child();
             let status = work();
             // SAFETY: _exit never returns and runs no destructors, which belong to the parent.
             unsafe { libc::_exit(status) }

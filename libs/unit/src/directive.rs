@@ -67,29 +67,32 @@ pub(crate) fn find<T>(table: Table<T>, key: &str) -> Option<Apply<T>> {
 }
 
 /// Directives that loosen or tighten what a process may do and have no effect yet. Each use is reported.
-const SANDBOX: [&str; 18] = [
+const SANDBOX: [&str; 10] = [
     "BPFProgram",
     "ExtensionImagePolicy",
-    "IPAddressAllow",
-    "IPAddressDeny",
     "IPEgressFilterPath",
     "IPIngressFilterPath",
     "MountImagePolicy",
-    "MountImages",
-    "PrivatePIDs",
     "RemoveIPC",
     "RestrictFileSystems",
-    "RestrictNetworkInterfaces",
     "RootHashSignature",
-    "RootImage",
     "RootImageOptions",
     "RootImagePolicy",
-    "SocketBindAllow",
-    "SocketBindDeny",
+];
+
+/// Directives that are not carried out, and without which nothing of the unit is run.
+const REFUSED: [&str; 7] = [
+    "ExtensionDirectories",
+    "ExtensionImages",
+    "LoadCredentialEncrypted",
+    "MountImages",
+    "RootEphemeral",
+    "RootImage",
+    "SetCredentialEncrypted",
 ];
 
 /// Directives of systemd 257 in the sections of units that have no effect yet, apart from [`SANDBOX`].
-const KNOWN: [&str; 75] = [
+const KNOWN: [&str; 52] = [
     "BlockIOAccounting",
     "BlockIODeviceWeight",
     "BusName",
@@ -98,19 +101,10 @@ const KNOWN: [&str; 75] = [
     "DefaultMemoryLow",
     "DefaultMemoryMin",
     "DefaultStartupMemoryLow",
-    "DelegateSubgroup",
     "DisableControllers",
-    "ExecSearchPath",
-    "ExtensionDirectories",
-    "ExtensionImages",
     "FailureActionExitStatus",
-    "FinalKillSignal",
-    "IPAccounting",
-    "ImportCredential",
     "JobTimeoutRebootArgument",
     "JoinsNamespaceOf",
-    "LoadCredential",
-    "LoadCredentialEncrypted",
     "LogExtraFields",
     "LogFilterPatterns",
     "LogLevelMax",
@@ -122,23 +116,13 @@ const KNOWN: [&str; 75] = [
     "ManagedOOMMemoryPressureLimit",
     "ManagedOOMPreference",
     "ManagedOOMSwap",
-    "MemoryPressureThresholdSec",
-    "MemoryPressureWatch",
     "NFTSet",
-    "OOMPolicy",
-    "OpenFile",
     "PAMName",
-    "PassEnvironment",
     "RebootArgument",
-    "RootDirectoryStartOnly",
-    "RootEphemeral",
     "RootHash",
     "RootVerity",
     "RuntimeRandomizedExtraSec",
     "SELinuxContextFromNet",
-    "SetCredential",
-    "SetCredentialEncrypted",
-    "SetLoginEnvironment",
     "SloppyOptions",
     "SmackLabel",
     "SmackLabelIPIn",
@@ -156,10 +140,6 @@ const KNOWN: [&str; 75] = [
     "StartupMemoryZSwapMax",
     "SuccessActionExitStatus",
     "SurviveFinalKillSignal",
-    "SyslogFacility",
-    "TTYColumns",
-    "TTYRows",
-    "TTYVTDisallocate",
     "TimeoutCleanSec",
     "USBFunctionDescriptors",
     "USBFunctionStrings",
@@ -172,6 +152,8 @@ const KNOWN: [&str; 75] = [
 pub enum Known {
     /// Limits what the process may do; leaving it out is a risk that is shown.
     Sandbox,
+    /// Not carried out: a process of a unit with it is not run.
+    Refused,
     /// Known, does nothing yet.
     Other,
     /// Nothing: it has its effect, or it is none of systemd's.
@@ -182,6 +164,8 @@ pub enum Known {
 pub(crate) fn known(key: &str) -> Known {
     if SANDBOX.contains(&key) {
         Known::Sandbox
+    } else if REFUSED.contains(&key) {
+        Known::Refused
     } else if KNOWN.contains(&key) {
         Known::Other
     } else {

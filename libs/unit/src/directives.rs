@@ -41,7 +41,7 @@ pub const SECTIONS: [&str; 11] =
 const OBSOLETE: [&str; 5] = ["BusPolicy", "Capabilities", "IgnoreOnSnapshot", "NetClass", "SysVStartPriority"];
 
 /// Directives of which a part is not as in systemd 257, and which part.
-const PARTLY: [(&str, &str); 21] = [
+const PARTLY: [(&str, &str); 20] = [
     ("AccuracySec", "timers are exact; elapses are not put together"),
     ("BlockIOAccounting", "always on"),
     ("CPUAccounting", "always on"),
@@ -54,7 +54,6 @@ const PARTLY: [(&str, &str); 21] = [
     ("ConditionPathIsEncrypted", "never holds: no storage of the machine is encrypted"),
     ("ConditionSecurity", "knows apparmor, ima, tpm2 and uefi-secureboot; what else is asked for does not hold"),
     ("ConditionVirtualization", "knows the hypervisors that tell their name through DMI, and containers"),
-    ("Delegate", "the group is left alone; it is not given to User=, and no controllers are enabled in it"),
     ("IOAccounting", "always on"),
     ("MemoryAccounting", "always on"),
     ("RuntimeRandomizedExtraSec", "in scopes only"),
@@ -109,7 +108,7 @@ fn state(section: &str, name: &str) -> State {
     match known(name) {
         // It says what it does where it is done.
         Known::Other if name == "RuntimeRandomizedExtraSec" && section == "Scope" => State::Done,
-        Known::Sandbox | Known::Other => State::Refused,
+        Known::Sandbox | Known::Refused | Known::Other => State::Refused,
         // A mount of any kind is one.
         Known::Unknown if name == "Type" && section == "Mount" => State::Done,
         Known::Unknown => partly.unwrap_or(State::Done),

@@ -279,7 +279,7 @@ impl Unit {
     /// Notes a directive that this version does not carry out.
     fn without_effect(&mut self, entry: &Entry) {
         let sandbox = match directive::known(&entry.key) {
-            Known::Sandbox => true,
+            Known::Sandbox | Known::Refused => true,
             Known::Other => false,
             Known::Unknown => return,
         };

@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use ferrite_sys::bpf::Instruction;
 use ferrite_unit::resources::{DeviceAllow, DevicePolicy, Resources};
 
+use super::assembler::{AND_32, IF_NOT, IF_NOT_REGISTER, LOAD_WORD, MOVE_32, SHIFT_RIGHT_32, end, instruction, rule};
+
 /// Devices that give nobody anything, which every policy but the strict one allows.
 const HARMLESS: [(&str, bool); 9] = [
     ("/dev/null", true),
@@ -48,10 +50,10 @@ pub fn rules(resources: &Resources) -> Vec<Rule> {
         write: true,
         make: *make,
     });
-    harmless.chain(resources.devices.iter().cloned()).flat_map(|device| rule(&device, &kinds)).collect()
+    harmless.chain(resources.devices.iter().cloned()).flat_map(|device| rules_of(&device, &kinds)).collect()
 }
 
-fn rule(device: &DeviceAllow, kinds: &str) -> Vec<Rule> {
+fn rules_of(device: &DeviceAllow, kinds: &str) -> Vec<Rule> {
     let bit = |has: bool, bit: i32| if has { bit } else { 0 };
     let access = bit(device.make, 1) | bit(device.read, 2) | bit(device.write, 4);
     let class = match (device.device.strip_prefix("block-"), device.device.strip_prefix("char-")) {
@@ -112,19 +114,6 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> Instruction {
-    Instruction { code, registers, offset, immediate }
-}
-
-const LOAD_WORD: u8 = 0x61;
-const MOVE: u8 = 0xb7;
-const MOVE_32: u8 = 0xbc;
-const AND_32: u8 = 0x54;
-const SHIFT_RIGHT_32: u8 = 0x74;
-const IF_NOT: u8 = 0x55;
-const IF_NOT_REGISTER: u8 = 0x5d;
-const EXIT: u8 = 0x95;
-
 /// The program: 1 allows, 0 denies.
 pub fn program(rules: &[Rule]) -> Vec<Instruction> {
     // Register 2: the kind, 3: what is wanted, 4 and 5: the numbers; 1 is what the kernel hands over, then free.
@@ -136,33 +125,26 @@ pub fn program(rules: &[Rule]) -> Vec<Instruction> {
         instruction(LOAD_WORD, 0x14, 4, 0),
         instruction(LOAD_WORD, 0x15, 8, 0),
     ];
-    for rule in rules {
-        let mut tests = vec![instruction(IF_NOT, 0x02, 0, if rule.block { 1 } else { 2 })];
-        if rule.access != 7 {
+    for wanted in rules {
+        let mut tests = vec![instruction(IF_NOT, 0x02, 0, if wanted.block { 1 } else { 2 })];
+        if wanted.access != 7 {
             tests.push(instruction(MOVE_32, 0x31, 0, 0));
-            tests.push(instruction(AND_32, 0x01, 0, rule.access));
+            tests.push(instruction(AND_32, 0x01, 0, wanted.access));
             tests.push(instruction(IF_NOT_REGISTER, 0x31, 0, 0));
         }
         let number = |register: u8, number: Option<u32>| {
             number.map(|number| instruction(IF_NOT, register, 0, i32::try_from(number).unwrap_or(-1)))
         };
-        tests.extend([number(0x04, rule.major), number(0x05, rule.minor)].into_iter().flatten());
-        let length = tests.len();
-        for (at, test) in tests.iter_mut().enumerate() {
-            if matches!(test.code, IF_NOT | IF_NOT_REGISTER) {
-                // Behind the rest of the tests and the two instructions that allow.
-                test.offset = i16::try_from(length - at + 1).unwrap_or(i16::MAX);
-            }
-        }
-        code.extend(tests);
-        code.extend([instruction(MOVE, 0x00, 0, 1), instruction(EXIT, 0, 0, 0)]);
+        tests.extend([number(0x04, wanted.major), number(0x05, wanted.minor)].into_iter().flatten());
+        rule(&mut code, tests, 1);
     }
-    code.extend([instruction(MOVE, 0x00, 0, 0), instruction(EXIT, 0, 0, 0)]);
+    end(&mut code, 0);
     code
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::assembler::{EXIT, MOVE};
     use super::*;
 
     /// Runs the program as the kernel does.

@@ -1,0 +1,151 @@
+//! The environment of a new process: what PID 1 gives, then what the unit says. Runs in the child.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+
+use ferrite_unit::environment::Environment;
+use ferrite_unit::exec::Exec;
+
+use crate::accounts::{Accounts, User};
+use crate::child::{Fault, Invocation, PATH, Pressure};
+use crate::streams::Journal;
+
+/// How long a time the kernel counts stalls in, in microseconds, for a process that watches the pressure on memory.
+const PRESSURE_WINDOW_US: u64 = 2_000_000;
+
+/// What the process is known to be when its environment is made.
+pub struct Known<'a> {
+    /// The accounts of the machine.
+    pub accounts: &'a Accounts,
+    /// Its user, if the unit names one.
+    pub user: Option<&'a User>,
+    /// User and group that own what is made for the unit.
+    pub owner: (u32, u32),
+    /// The stream to the journal.
+    pub journal: Option<Journal>,
+    /// The folder of credentials.
+    pub credentials: Option<&'a str>,
+}
+
+/// Everything but the open files, which are named when they are in their places.
+pub fn make(invocation: &Invocation<'_>, known: &Known<'_>) -> Result<Environment, Fault> {
+    let exec = invocation.exec;
+    let mut environment = Environment::new();
+    base(&mut environment, exec, known);
+    crate::directories::make(exec, known.owner.0, known.owner.1, &mut environment)?;
+    let own_pid = std::process::id().to_string();
+    environment.set("SYSTEMD_EXEC_PID", &own_pid);
+    if let Some(Journal { device, inode }) = known.journal {
+        environment.set("JOURNAL_STREAM", &format!("{device}:{inode}"));
+    }
+    if let Some(folder) = known.credentials {
+        environment.set("CREDENTIALS_DIRECTORY", folder);
+    }
+    pressure(&mut environment, &invocation.surroundings.pressure, known.owner);
+    for (name, value) in &invocation.variables {
+        environment.set(name, value);
+        if name == "WATCHDOG_USEC" {
+            environment.set("WATCHDOG_PID", &own_pid);
+        }
+    }
+    let search = &exec.sandbox.mounts.exec_search_path;
+    if !search.is_empty() {
+        environment.set("PATH", &search.join(":"));
+    }
+    for (name, value) in &invocation.surroundings.passed {
+        environment.set(name, value);
+    }
+    for (name, value) in exec.environment.iter() {
+        environment.set(name, value);
+    }
+    for (name, value) in &invocation.file_variables {
+        environment.set(name, value);
+    }
+    Ok(environment)
+}
+
+/// `UnsetEnvironment=`: names, or whole assignments.
+pub fn unset(environment: &mut Environment, exec: &Exec) {
+    for word in &exec.unset_environment {
+        match word.split_once('=') {
+            Some((name, value)) if environment.get(name) == Some(value) => environment.unset(name),
+            Some(_) => {}
+            None => environment.unset(word),
+        }
+    }
+}
+
+fn base(environment: &mut Environment, exec: &Exec, known: &Known<'_>) {
+    let user = known.user;
+    environment.set("LANG", "C.UTF-8");
+    environment.set("PATH", PATH);
+    environment.set("USER", user.map_or("root", |user| user.name.as_str()));
+    // A daemon of root has no home unless it asks for one: a getty, for instance, would keep that of root.
+    let login = exec.sandbox.set_login_environment.unwrap_or(user.is_some() || exec.sandbox.pam_name.is_some());
+    let root = if user.is_none() && login { known.accounts.user("root") } else { None };
+    if let Some(user) = user.or(root.as_ref()).filter(|_| login) {
+        environment.set("LOGNAME", &user.name);
+        environment.set("HOME", &user.home);
+        environment.set("SHELL", &user.shell);
+    }
+    if crate::streams::uses_terminal(exec) {
+        let serial = crate::streams::terminal_path(exec).starts_with("/dev/ttyS");
+        environment.set("TERM", if serial { "vt220" } else { "linux" });
+    }
+}
+
+/// Where the process may watch the pressure on its memory, if it may.
+fn pressure(environment: &mut Environment, pressure: &Pressure, owner: (u32, u32)) {
+    match pressure {
+        Pressure::Untold => {}
+        Pressure::Off => environment.set("MEMORY_PRESSURE_WATCH", "/dev/null"),
+        Pressure::Watch { file, threshold_us } => {
+            let given = std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
+                .and_then(|()| chown(file, Some(owner.0), Some(owner.1)));
+            // A kernel that counts no stalls has no such file; then there is nothing to watch.
+            if given.is_ok() {
+                environment.set("MEMORY_PRESSURE_WATCH", file);
+                let line = format!("some {threshold_us} {PRESSURE_WINDOW_US}\0");
+                environment.set("MEMORY_PRESSURE_WRITE", &base64(line.as_bytes()));
+            }
+        }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |bits: u32| LETTERS.get(usize::try_from(bits & 63).unwrap_or(0)).map_or('A', |byte| char::from(*byte));
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        text.extend([letter(bits >> 18), letter(bits >> 12)]);
+        text.push(if group.len() > 1 { letter(bits >> 6) } else { '=' });
+        text.push(if group.len() > 2 { letter(bits) } else { '=' });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_base64() {
+        for (bytes, text) in [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(bytes), text);
+        }
+        assert_eq!(base64(b"some 200000 2000000\0"), "c29tZSAyMDAwMDAgMjAwMDAwMAA=");
+    }
+
+    #[test]
+    fn an_assignment_is_unset_only_if_it_is_the_one() {
+        let mut environment = Environment::new();
+        environment.set("A", "1");
+        environment.set("B", "2");
+        environment.set("C", "3");
+        let unset_environment = vec!["A=1".to_owned(), "B=9".to_owned(), "C".to_owned()];
+        unset(&mut environment, &Exec { unset_environment, ..Exec::default() });
+        assert_eq!(environment.iter().collect::<Vec<_>>(), [("B", "2")]);
+    }
+}

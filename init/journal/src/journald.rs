@@ -9,6 +9,7 @@ mod kernel;
 mod native;
 mod origin;
 mod rate;
+mod settings;
 mod sockets;
 mod store;
 mod stream;
@@ -37,6 +38,9 @@ pub struct Options {
     /// Where the log is written.
     #[arg(long, value_name = "DIR", default_value = ferrite_control::log_files::LOG_DIRECTORY)]
     log_dir: PathBuf,
+    /// Where PID 1 leaves what units want of their messages.
+    #[arg(long, value_name = "DIR", default_value = "/run/systemd/units")]
+    units_dir: PathBuf,
     /// Size of a log file; four of them are kept.
     #[arg(long, value_name = "BYTES", default_value_t = store::FILE_BYTES)]
     file_bytes: u64,

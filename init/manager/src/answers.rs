@@ -108,7 +108,7 @@ impl Engine {
             conditions: conditions(runtime),
             condition_us: times.condition,
             condition_met: conditions_met(runtime),
-            unsupported: unit.unsupported.iter().map(|u| format!("{}:{}: {}=", u.path, u.line, u.directive)).collect(),
+            unsupported: unsupported(runtime),
             control_group: runtime.group.as_deref().map(|group| self.control_group(group)),
             ..UnitDetails::default()
         };
@@ -157,6 +157,15 @@ fn conditions_met(runtime: &Runtime) -> bool {
     let unmet = runtime.unmet.and_then(|position| runtime.unit.conditions.get(position));
     let skipped = unmet.is_some_and(|condition| condition.strength == Strength::Condition);
     runtime.times.condition != 0 && !skipped && runtime.result() != "exec-condition"
+}
+
+/// What is not done of the unit's settings, by file and line.
+fn unsupported(runtime: &crate::units::Runtime) -> Vec<String> {
+    let unit = &runtime.unit;
+    let place = |path: &str, line: u32, directive: &str| format!("{path}:{line}: {directive}=");
+    let bus = unit.bus_name_at.as_ref().filter(|_| runtime.without_bus);
+    let never = unit.unsupported.iter().map(|one| place(&one.path, one.line, &one.directive));
+    never.chain(bus.map(|(path, line)| place(path, *line, "BusName"))).collect()
 }
 
 fn commands(runtime: &Runtime) -> Vec<CommandStatus> {

@@ -183,12 +183,12 @@ impl Engine {
         } else {
             return;
         };
-        let title = self.title(id);
-        self.act(action, &format!("{title}: its end"));
+        let (title, argument) = (self.title(id), runtime.unit.reboot_argument.clone());
+        self.act(action, argument, &format!("{title}: its end"));
     }
 
-    /// Carries an action out that a unit file asks for.
-    pub fn act(&mut self, action: EmergencyAction, cause: &str) {
+    /// Carries an action out that a unit file asks for; `argument` is for the firmware, if the machine restarts.
+    pub fn act(&mut self, action: EmergencyAction, argument: Option<String>, cause: &str) {
         let (end, force) = match action {
             EmergencyAction::None => return,
             // A machine that is not a container has nowhere to exit to.
@@ -210,7 +210,11 @@ impl Engine {
             // A second wish would force the end, with units that still stop in order.
             return;
         }
-        self.log.error(&format!("{cause} asks for {end:?}"));
+        let word = argument.as_ref().filter(|_| end == End::Reboot).map(|word| format!(" with '{word}'"));
+        self.log.error(&format!("{cause} asks for {end:?}{}", word.unwrap_or_default()));
+        if argument.is_some() {
+            self.set_reboot_argument(argument);
+        }
         self.begin_shutdown(end, force);
     }
 

@@ -77,6 +77,8 @@ pub struct Surroundings {
     pub delegated: Option<String>,
     /// What it is told of the pressure on its memory.
     pub pressure: Pressure,
+    /// The unit whose /tmp and namespaces it has, if that is another one.
+    pub joined: Option<String>,
     /// Are its credentials made, if they are not there?
     pub makes_credentials: bool,
 }
@@ -220,6 +222,7 @@ fn facts<'a>(
     credentials: Option<&'a str>,
 ) -> Result<Facts<'a>, Fault> {
     let sandbox = &invocation.exec.sandbox;
+    let sharer = invocation.surroundings.joined.as_deref().unwrap_or(invocation.unit);
     let privilege = invocation.command.privilege;
     let changes_user = invocation.as_user && privilege == Privilege::Unit;
     let user = identity.user.filter(|user| changes_user && *user != 0);
@@ -228,7 +231,7 @@ fn facts<'a>(
         PrivateTmp::Connected if !privileged => {
             let boot =
                 fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().replace('-', "");
-            let made = sandbox::shared::temporary(invocation.unit, &boot);
+            let made = sandbox::shared::temporary(sharer, &boot);
             Some(made.map_err(Fault::of(226, "making a private /tmp"))?)
         }
         PrivateTmp::Connected | PrivateTmp::Disconnected | PrivateTmp::No => None,
@@ -246,7 +249,7 @@ fn facts<'a>(
         notify_socket: variable("NOTIFY_SOCKET").map(|(_, path)| path.as_str()),
         credentials,
         shown: shown.collect(),
-        shared: sandbox::shared::folder(invocation.unit),
+        shared: sandbox::shared::folder(sharer),
         persona: ferrite_sys::prctl::personality(0xffff_ffff).unwrap_or(0) & 0xff,
         modules: sandbox::apply::modules(),
         nodes: if by_node { sandbox::apply::nodes() } else { Vec::new() },

@@ -33,6 +33,7 @@ impl Engine {
 
     fn try_spawn_task(&mut self, id: UnitId, task: Task<'_>) -> std::io::Result<()> {
         let place = self.make_group(id);
+        self.export_log_settings(id);
         let gone = || std::io::Error::other("unit has no processes");
         let runtime = self.units.get(id).ok_or_else(gone)?;
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;

@@ -11,6 +11,7 @@ use ferrite_sys::reboot::End;
 use ferrite_unit::LoadPath;
 use ferrite_unit::specifier::Host;
 
+use crate::bus_names::Bus;
 use crate::clock;
 use crate::completion::Completion;
 use crate::corruption::RootWatch;
@@ -132,6 +133,8 @@ pub mod keys {
     pub const CONTROL: u64 = 3;
     /// The kernel's word on the device below the root.
     pub const ROOT: u64 = 4;
+    /// The message bus.
+    pub const BUS: u64 = 5;
     /// From here on: clients, by number.
     pub const CLIENTS: u64 = 1 << 32;
     /// From here on: reports of children before execution, by process id.
@@ -214,6 +217,8 @@ pub struct Engine {
     pub recorder: Recorder,
     /// Reloads under way and wished.
     pub reloads: Reloads,
+    /// The message bus, and who waits for a name there.
+    pub bus: Bus,
 }
 
 /// Clients are served for so long before timers and processes have their turn.
@@ -276,6 +281,9 @@ impl Engine {
         }
         if ready.contains(&keys::GROUPS) {
             self.take_group_changes();
+        }
+        if ready.contains(&keys::BUS) {
+            self.hear_bus();
         }
         for key in ready.iter().filter(|key| (keys::WATCHED..keys::STORED).contains(key)) {
             self.watched_ready(*key);

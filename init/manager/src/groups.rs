@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use ferrite_sys::bpf::{self, Counters, Instruction, Place};
 use ferrite_unit::UnitName;
+use ferrite_unit::resources::Controllers;
 use rustix::fs::inotify;
 use rustix::fs::{Mode, OFlags};
 
@@ -92,16 +93,21 @@ impl Groups {
     }
 
     /// Makes the group of a unit and watches it.
-    pub fn make(&mut self, id: UnitId, group: &str) -> io::Result<()> {
+    ///
+    /// `disabled` says which controllers a unit keeps from the groups below it (`DisableControllers=`).
+    pub fn make(&mut self, id: UnitId, group: &str, disabled: impl Fn(&str) -> Controllers) -> io::Result<()> {
         let Some(root) = self.root.clone() else { return Ok(()) };
         let mut place = root;
+        let mut kept = Controllers::default();
         for part in group.split('/').filter(|part| !part.is_empty()) {
             // Which controllers exist differs between machines: each is wished for by itself.
             if self.prepared.insert(place.clone()) {
-                for controller in ["+memory", "+pids", "+cpu", "+io", "+cpuset"] {
-                    let _ = fs::write(format!("{place}/cgroup.subtree_control"), controller);
+                for controller in ["memory", "pids", "cpu", "io", "cpuset"] {
+                    let sign = if kept.names().any(|name| name == controller) { '-' } else { '+' };
+                    let _ = fs::write(format!("{place}/cgroup.subtree_control"), format!("{sign}{controller}"));
                 }
             }
+            kept = Controllers(kept.0 | disabled(part).0);
             place = format!("{place}/{part}");
             match fs::create_dir(&place) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -368,6 +374,21 @@ mod tests {
         let unit = UnitName::parse("getty@tty1.service").unwrap();
         assert_eq!(Groups::path(Some(&slice), &unit), "/system.slice/system-getty.slice/getty@tty1.service");
         assert_eq!(Groups::path(None, &unit), "/getty@tty1.service");
+    }
+
+    #[test]
+    fn controllers_are_kept_from_the_groups_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        fs::create_dir_all(place("a.slice/a-b.slice/x.service")).unwrap();
+        fs::write(place("a.slice/a-b.slice/x.service/cgroup.events"), "").unwrap();
+        let mut groups = Groups::new(Some(directory.path().to_str().unwrap().to_owned()));
+        let disabled =
+            |part: &str| if part == "a.slice" { Controllers::named("cpuset").unwrap() } else { Controllers::default() };
+        groups.make(UnitId(1), "/a.slice/a-b.slice/x.service", disabled).unwrap();
+        // In a plain folder the last wish is what the file holds.
+        let wish = |name: &str| fs::read_to_string(place(name).join("cgroup.subtree_control")).unwrap();
+        assert_eq!([wish(""), wish("a.slice"), wish("a.slice/a-b.slice")], ["+cpuset", "-cpuset", "-cpuset"]);
     }
 
     #[test]

@@ -76,6 +76,9 @@ impl Engine {
         if self.units.get(id).is_some_and(|runtime| runtime.transient) {
             put(saved, "transient", &true);
         }
+        if let Some(joined) = self.units.get(id).and_then(|runtime| runtime.joined.as_ref()) {
+            put(saved, "joined", joined);
+        }
         let kills = self.units.get(id).map_or(0, |runtime| runtime.memory_kills);
         if kills > 0 {
             put(saved, "memory-kills", &kills);
@@ -115,6 +118,7 @@ impl Engine {
         }
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.transient = get(saved, "transient").unwrap_or(false);
+            runtime.joined = get(saved, "joined");
             runtime.memory_kills = get(saved, "memory-kills").unwrap_or(0);
         }
         if let Some(seen) = get(saved, "paths-seen") {

@@ -39,6 +39,7 @@ mod fstab;
 mod generators;
 mod keeping;
 mod kinds;
+mod leftovers;
 mod lifecycle;
 mod limiting;
 mod loading;
@@ -106,6 +107,8 @@ mod dump;
 mod plan;
 
 mod boot;
+mod bus;
+mod bus_names;
 mod rescue_shell;
 
 mod closing;

@@ -1,6 +1,6 @@
 //! Carries out what the state machines decide, and what the change of one unit means for its job and for other units.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrite_unit::service::{Service, ServiceType};
 
@@ -28,7 +28,9 @@ impl Engine {
         let populated = runtime.group.as_ref().is_some_and(|group| self.groups.populated(group));
         let stop_queued = runtime.job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind == JobKind::Stop);
         let pinned = self.keeps_files(id);
-        let stepped = machine::step(before, event, View { service, populated, stop_queued, pinned });
+        let bus_tells = self.bus.watches(id);
+        let view = View { service, populated, stop_queued, pinned, bus_tells };
+        let stepped = machine::step(before, event, view);
         let Some((after, effects)) = stepped else {
             let quiet = [Event::GroupEmpty, Event::MainExecuted, Event::MainNotExecuted, Event::MainMade];
             if !quiet.contains(&event) && event != Event::ResetFailed {
@@ -40,7 +42,12 @@ impl Engine {
         };
         let old = runtime.active();
         if event == Event::Start {
+            let joined = self.joined_unit(id);
             self.begin_start(id);
+            if let Some(runtime) = self.units.get_mut(id) {
+                runtime.joined = joined;
+            }
+            self.watch_bus_name(id);
         }
         let forks = service_forks(&after, self.units.get(id).and_then(|runtime| runtime.unit.service()));
         if let Some(runtime) = self.units.get_mut(id) {
@@ -126,7 +133,10 @@ impl Engine {
                     runtime.reload_began_us = crate::clock::boot_us();
                 }
             }
-            Effect::ArmTimer(after) => self.timers.arm(TimerKey::Unit(id), now, after),
+            Effect::ArmTimer(after) => {
+                let after = after.saturating_add(self.random_extra(id));
+                self.timers.arm(TimerKey::Unit(id), now, after);
+            }
             Effect::DisarmTimer => self.timers.disarm(TimerKey::Unit(id)),
             Effect::FindMain { wait } => self.find_main(id, wait),
             Effect::ArmWatchdog => self.arm_watchdog(id),
@@ -136,6 +146,15 @@ impl Engine {
             Effect::RequestRestart => self.request_restart(id),
             Effect::Release => self.release(id),
         }
+    }
+
+    /// `RuntimeRandomizedExtraSec=`, for a service that is to end after a while.
+    fn random_extra(&self, id: UnitId) -> Duration {
+        let Some(runtime) = self.units.get(id) else { return Duration::ZERO };
+        let runs = runtime.machine().is_some_and(|machine| machine.state == State::Running);
+        let extra = runtime.unit.service().filter(|_| runs).and_then(|service| service.runtime_random_extra.finite());
+        let micros = extra.and_then(|extra| u64::try_from(extra.as_micros()).ok()).unwrap_or(0);
+        Duration::from_micros(crate::timer_unit::random_number().checked_rem(micros).unwrap_or(0))
     }
 
     /// Queues the job of an automatic restart, now or because the time has come.
@@ -164,6 +183,7 @@ impl Engine {
     /// The service is over: its directories and its group go.
     pub fn release(&mut self, id: UnitId) {
         self.release_files(id);
+        self.forget_bus_name(id);
         self.timers.disarm(TimerKey::Watchdog(id));
         self.timers.disarm(TimerKey::PidFile(id));
         let Some(runtime) = self.units.get(id) else { return };
@@ -196,6 +216,8 @@ impl Engine {
         if crate::credentials::has(exec) {
             crate::credentials::remove(runtime.unit.name.as_str());
         }
+        self.release_messages(id);
+        self.release_log_settings(id);
         self.release_shared(id, restarts);
         self.drop_group(id);
     }
@@ -208,7 +230,8 @@ impl Engine {
         };
         let unit = runtime.unit.name.as_str();
         let user = exec.user.as_deref().filter(|_| exec.sandbox.dynamic_user);
-        let aside = crate::sandbox::shared::put_aside(unit);
+        let sharer = self.sharer(runtime);
+        let aside = if self.is_shared(id, sharer) { None } else { crate::sandbox::shared::put_aside(sharer) };
         if aside.is_none() && user.is_none() {
             return;
         }
@@ -228,6 +251,9 @@ impl Engine {
         self.groups.remove(id, &group);
         if let Some(runtime) = self.units.get_mut(id) {
             runtime.group = None;
+            if runtime.unit.exec().is_some_and(crate::credentials::has) {
+                crate::credentials::remove(runtime.unit.name.as_str());
+            }
         }
         self.idle_units.insert(id);
     }

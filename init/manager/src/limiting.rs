@@ -5,8 +5,9 @@ use std::io;
 use ferrite_unit::resources::Resources;
 use ferrite_unit::{Config, UnitName};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Phase};
 use crate::jobs::UnitId;
+use crate::sandbox::limits::When;
 use crate::sandbox::network::Rules;
 use crate::sandbox::{guard, limits};
 
@@ -54,11 +55,40 @@ impl Engine {
         }
     }
 
+    /// The settings of a unit, with the protection of memory that its slices have for all that is in them.
+    fn with_defaults(&self, id: UnitId, group: &str) -> Resources {
+        let mut resources = self.units.get(id).map(|runtime| runtime.unit.resources.clone()).unwrap_or_default();
+        let parts: Vec<&str> = group.split('/').filter(|part| !part.is_empty()).collect();
+        let above = parts.iter().rev().skip(1).filter_map(|part| self.units.find(&UnitName::parse(part).ok()?));
+        let above: Vec<&Resources> = above.filter_map(|id| Some(&self.units.get(id)?.unit.resources)).collect();
+        // The nearest slice that says something counts.
+        let memory = &mut resources.memory;
+        memory.min = memory.min.or_else(|| above.iter().find_map(|slice| slice.default_memory_min));
+        memory.low = memory.low.or_else(|| above.iter().find_map(|slice| slice.default_memory_low));
+        let startup = above.iter().find_map(|slice| slice.default_startup_memory_low);
+        resources.startup_memory.low = resources.startup_memory.low.or(startup);
+        resources
+    }
+
+    /// The machine is up, or begins to end: other limits hold for units that say so.
+    pub fn limit_anew(&mut self) {
+        let concerned = |(id, runtime): (UnitId, &crate::units::Runtime)| {
+            let resources = &runtime.unit.resources;
+            let says = limits::has_startup(resources) || resources.default_startup_memory_low.is_some();
+            runtime.group.clone().filter(|_| says).map(|group| (id, group))
+        };
+        let units: Vec<(UnitId, String)> = self.units.iter().filter_map(concerned).collect();
+        for (id, group) in units {
+            self.limit_one(id, &group);
+        }
+    }
+
     fn limit_one(&mut self, id: UnitId, group: &str) {
         let Some(runtime) = self.units.get(id) else { return };
         let resources = &runtime.unit.resources;
         let title = runtime.unit.name.to_string();
-        let mut settings = limits::settings(resources);
+        let when = if self.phase == Phase::Running { When::Running } else { When::Startup };
+        let mut settings = limits::settings(&self.with_defaults(id, group), when);
         if kills_whole_group(&runtime.unit) {
             settings.push(("OOMPolicy=", "memory.oom.group", "1".into()));
         }

@@ -220,6 +220,8 @@ pub struct Machine {
     pub restarts: u32,
     /// The next start is not one of them.
     pub restarts_over: bool,
+    /// Did it lose its name on the message bus?
+    pub name_lost: bool,
 }
 
 /// What happened.
@@ -267,6 +269,8 @@ pub enum Event {
     MainUnknown,
     /// The bus name was taken.
     NameTaken,
+    /// Nobody owns the bus name, or nobody does any more.
+    NameLost,
     /// The last process of the control group ended.
     GroupEmpty,
     /// The timer ran out.
@@ -339,6 +343,8 @@ pub struct View<'a> {
     pub stop_queued: bool,
     /// Are files kept for it while it is down?
     pub pinned: bool,
+    /// Will the message bus tell when its name is taken?
+    pub bus_tells: bool,
 }
 
 /// Takes one step. `None`: the event means nothing in this state.

@@ -55,6 +55,7 @@ impl Engine {
             self.finished = Some(end);
             return;
         }
+        self.limit_anew();
         self.release_idle();
         self.timers.disarm(TimerKey::BootDeadline);
         self.timers.disarm(TimerKey::Emergency);

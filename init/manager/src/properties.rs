@@ -172,10 +172,16 @@ fn process_properties(engine: &Engine, id: UnitId, details: &UnitDetails) -> BTr
         set("MemoryPeak", number(group.memory_peak_bytes));
         set("CPUUsageNSec", number(group.cpu_us.map(|us| us.saturating_mul(1000))));
     }
-    let counted = runtime.group.as_ref().filter(|_| unit.resources.ip_accounting);
-    let traffic = counted.and_then(|group| engine.groups.traffic(group));
-    for (at, name) in ["IPIngressBytes", "IPIngressPackets", "IPEgressBytes", "IPEgressPackets"].iter().enumerate() {
-        set(name, number(traffic.and_then(|counts| counts.get(at).copied())));
-    }
+    out.extend(traffic(engine, runtime));
     out
+}
+
+/// What `IPAccounting=` counted.
+fn traffic(engine: &Engine, runtime: &crate::units::Runtime) -> impl Iterator<Item = (String, String)> {
+    const NAMES: [&str; 4] = ["IPIngressBytes", "IPIngressPackets", "IPEgressBytes", "IPEgressPackets"];
+    let counted = runtime.group.as_ref().filter(|_| runtime.unit.resources.ip_accounting);
+    let traffic = counted.and_then(|group| engine.groups.traffic(group));
+    let one =
+        move |(at, name): (usize, &str)| (name.to_owned(), number(traffic.and_then(|counts| counts.get(at).copied())));
+    NAMES.into_iter().enumerate().map(one)
 }

@@ -280,8 +280,9 @@ impl Engine {
             _ => UnitEvent::Service(Event::StartLimitHit),
         };
         self.events.push_back((unit, event));
-        if let Some(action) = self.units.get(unit).map(|runtime| runtime.unit.start_limit_action) {
-            self.act(action, &format!("{title}: its start limit"));
+        if let Some(unit) = self.units.get(unit).map(|runtime| &runtime.unit) {
+            let (action, argument) = (unit.start_limit_action, unit.reboot_argument.clone());
+            self.act(action, argument, &format!("{title}: its start limit"));
         }
     }
 
@@ -387,11 +388,12 @@ impl Engine {
     /// A job takes too long.
     pub fn job_timed_out(&mut self, id: JobId) {
         let Some(unit) = self.jobs.get(&id).map(|job| job.unit) else { return };
-        let action = self.units.get(unit).map(|runtime| runtime.unit.job_timeout_action);
+        let unit_file = self.units.get(unit).map(|runtime| &runtime.unit);
+        let action = unit_file.map(|unit| (unit.job_timeout_action, unit.job_timeout_reboot_argument.clone()));
         let title = self.title(unit);
         self.finish_job(id, JobResult::Timeout);
-        if let Some(action) = action {
-            self.act(action, &format!("{title}: its job took too long, which"));
+        if let Some((action, argument)) = action {
+            self.act(action, argument, &format!("{title}: its job took too long, which"));
         }
     }
 

@@ -35,6 +35,7 @@ impl Engine {
         }
         self.look_at_groups();
         self.resume_kinds();
+        self.resume_bus();
         self.ready.extend(self.jobs.keys().copied());
         let text = format!("took over {} units and {} jobs", saved.units.len(), self.jobs.len());
         self.log.info(&text);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use ferrite_unit::UnitName;
 use ferrite_unit::command::Privilege;
 use ferrite_unit::exec::Exec;
 use ferrite_unit::service::{Service, ServiceType};
@@ -73,7 +74,12 @@ impl Engine {
         if runtime.group_killed {
             self.groups.remove(id, &group);
         }
-        if let Err(error) = self.groups.make(id, &group) {
+        let units = &self.units;
+        let disabled = |part: &str| {
+            let slice = UnitName::parse(part).ok().and_then(|name| units.get(units.find(&name)?));
+            slice.map(|slice| slice.unit.resources.disabled).unwrap_or_default()
+        };
+        if let Err(error) = self.groups.make(id, &group, disabled) {
             self.log.warning(&format!("making control group {group}: {error}, going on without it"));
             return Place::Here;
         }
@@ -137,6 +143,7 @@ impl Engine {
     fn try_spawn(&mut self, id: UnitId, kind: Option<ControlKind>, index: usize) -> std::io::Result<()> {
         let place = self.make_group(id);
         let place = self.subgroup(id, kind, place)?;
+        self.export_log_settings(id);
         let gone = || std::io::Error::other("unit has no such command");
         let runtime = self.units.get(id).ok_or_else(gone)?;
         let service = runtime.unit.service().ok_or_else(gone)?;

@@ -260,6 +260,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         reexec: None,
         recorder: Recorder::default(),
         reloads: Reloads::default(),
+        bus: crate::bus_names::Bus::default(),
     })
 }
 

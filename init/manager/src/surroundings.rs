@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::jobs::UnitId;
 use crate::machine::ControlKind;
 use crate::spawn::Place;
+use crate::transaction::Relation;
 
 impl Engine {
     /// What a process of a unit gets; `kind` is `None` for the main process.
@@ -26,8 +27,34 @@ impl Engine {
             open_files: open_files.unwrap_or_default(),
             delegated: folder.clone().filter(|_| runtime.unit.resources.delegate),
             pressure: self.pressure(id, folder),
+            joined: runtime.joined.clone(),
             makes_credentials: kind.is_none_or(|kind| early.contains(&kind)),
         }
+    }
+
+    /// The unit whose /tmp and namespaces a starting one finds there (`JoinsNamespaceOf=`): one that is up and has some.
+    pub fn joined_unit(&self, id: UnitId) -> Option<String> {
+        use crate::sandbox::shared::shares;
+        let shares = |id: UnitId| self.units.get(id).and_then(|runtime| runtime.unit.exec()).is_some_and(shares);
+        if !shares(id) {
+            return None;
+        }
+        let others = self.units.related(id, Relation::JoinsNamespaceOf).into_iter().filter(|other| shares(*other));
+        let mut up = others.filter_map(|other| self.units.get(other)).filter(|other| !other.active().is_down());
+        up.next().map(|other| self.sharer(other).to_owned())
+    }
+
+    /// The unit whose /tmp and namespaces a unit has.
+    pub fn sharer<'a>(&self, runtime: &'a crate::units::Runtime) -> &'a str {
+        runtime.joined.as_deref().unwrap_or(runtime.unit.name.as_str())
+    }
+
+    /// Does another unit that is up have the /tmp and the namespaces of this one?
+    pub fn is_shared(&self, id: UnitId, sharer: &str) -> bool {
+        let mut others = self.units.related(id, Relation::JoinsNamespaceOf).into_iter();
+        let mut all = self.units.iter().filter(|(other, runtime)| *other != id && !runtime.active().is_down());
+        // Without the relation nobody can: the usual case costs nothing.
+        others.next().is_some() && all.any(|(_, runtime)| self.sharer(runtime) == sharer)
     }
 
     fn pressure(&self, id: UnitId, folder: Option<String>) -> Pressure {

@@ -1,5 +1,5 @@
-//! The terminal of a unit, before its process gets it: hung up, sane, empty, and of the size that the unit says. Runs in
-//! the child; best effort, as in systemd: a getty does the rest.
+//! The terminal of a unit, before its process gets it: hung up, sane, empty, and of the size that the unit says.
+//! Runs in the child; best effort, as in systemd: a getty does the rest.
 
 use std::fs::File;
 use std::io::Write;
@@ -46,7 +46,8 @@ fn reset(terminal: &File) {
     }
 }
 
-/// Nothing of the last session is left on the screen: a virtual console is given back to the kernel, others are cleared.
+/// Nothing of the last session is left on the screen: a virtual console is given back to the kernel, others are
+/// cleared.
 fn clear(exec: &Exec) {
     let number = terminal_path(exec).strip_prefix("/dev/tty").and_then(|rest| rest.parse::<u8>().ok());
     if let Some(number) = number.filter(|number| *number > 0)

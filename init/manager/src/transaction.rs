@@ -37,6 +37,8 @@ pub enum Relation {
     StopPropagatedFrom,
     Triggers,
     TriggeredBy,
+    /// The same on both sides.
+    JoinsNamespaceOf,
 }
 
 impl Relation {

@@ -46,10 +46,8 @@ impl Turn<'_> {
             Event::Stopping => self.stopping(),
             Event::MainFound => self.main_found(),
             Event::MainUnknown => self.search_over(),
-            Event::NameTaken => match (self.machine.state, self.service().kind) {
-                (State::Start(_), ServiceType::Dbus) => self.enter_start_post(),
-                _ => None,
-            },
+            Event::NameTaken => self.name_changed(false),
+            Event::NameLost => self.name_changed(true),
             Event::GroupEmpty => self.group_empty(),
             Event::TimedOut => self.timed_out(),
             Event::WatchdogExpired => match self.machine.state {
@@ -280,6 +278,9 @@ impl Turn<'_> {
 
     /// Does the service live on?
     fn is_good(&self) -> bool {
+        if self.service().kind == ServiceType::Dbus && self.machine.name_lost {
+            return false;
+        }
         match (self.machine.main, self.service().exit_type) {
             (MainProcess::Alive, _) => true,
             (MainProcess::Ended(_), ExitType::Main) => false,
@@ -410,9 +411,20 @@ impl Turn<'_> {
         Some(())
     }
 
+    /// Its name on the message bus was taken, or nobody owns it.
+    fn name_changed(&mut self, lost: bool) -> Option<()> {
+        self.machine.name_lost = lost;
+        match (self.machine.state, self.service().kind) {
+            (State::Start(_), ServiceType::Dbus) if !lost => self.enter_start_post(),
+            (State::Running, ServiceType::Dbus) => self.enter_running(Outcome::Success),
+            _ => Some(()),
+        }
+    }
+
     fn main_executed(&mut self) -> Option<()> {
         match (self.machine.state, self.service().kind) {
-            (State::Start(_), ServiceType::Exec | ServiceType::Dbus) => self.enter_start_post(),
+            (State::Start(_), ServiceType::Exec) => self.enter_start_post(),
+            (State::Start(_), ServiceType::Dbus) if !self.view.bus_tells => self.enter_start_post(),
             _ => self.main_reported(),
         }
     }

@@ -145,6 +145,12 @@ pub struct Runtime {
     pub sources: Sources,
     /// Were the warnings about its files written?
     pub warned: bool,
+    /// The unit whose /tmp and namespaces it shares, if that is another one (`JoinsNamespaceOf=`).
+    pub joined: Option<String>,
+    /// Was something of it written for whoever keeps the log?
+    pub log_exported: bool,
+    /// Is it of `Type=dbus`, and was there no bus to ask?
+    pub without_bus: bool,
     /// Does its file go with it?
     pub transient: bool,
     /// Is it among the units that were changed?
@@ -185,6 +191,9 @@ impl Runtime {
             assert_failed: true,
             sources: Sources::default(),
             warned: false,
+            joined: None,
+            log_exported: false,
+            without_bus: false,
             transient: false,
             changed: false,
         }
@@ -498,6 +507,7 @@ pub fn relation(dependency: Dependency) -> Option<Relation> {
         Dependency::StopPropagatedFrom => Relation::StopPropagatedFrom,
         Dependency::Triggers => Relation::Triggers,
         Dependency::TriggeredBy => Relation::TriggeredBy,
-        Dependency::JoinsNamespaceOf | Dependency::InSlice | Dependency::SliceOf => return None,
+        Dependency::JoinsNamespaceOf => Relation::JoinsNamespaceOf,
+        Dependency::InSlice | Dependency::SliceOf => return None,
     })
 }

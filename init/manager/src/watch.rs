@@ -215,6 +215,7 @@ impl Engine {
 
     fn boot_over(&mut self) {
         self.phase = Phase::Running;
+        self.limit_anew();
         let now = crate::clock::boot_us();
         self.booted_us = Some(now);
         let failed = self.failed_units();

@@ -182,7 +182,8 @@ fn credentials_are_read_by_the_user_only_and_go_with_the_unit() {
                     LoadCredential=stored\nLoadCredential=default:/run/none\nLoadCredential=absent\n\
                     SetCredential=default:given\nSetCredential=file:unused\nImportCredential=group.*:g.\n\
                     Environment=FOLDER=%d";
-    let show = "echo $CREDENTIALS_DIRECTORY $FOLDER; cd $CREDENTIALS_DIRECTORY; for f in *; do echo $f $(cat $f); done; \
+    let show = "echo $CREDENTIALS_DIRECTORY $FOLDER; cd $CREDENTIALS_DIRECTORY; \
+                for f in *; do echo $f $(cat $f); done; \
                 stat -c \"%%a %%U\" . file; touch new 2>/dev/null || echo closed";
     let unit = format!("{}RemainAfterExit=yes\n", script(settings, "x", show).replace("StandardError", "#"));
     let machine = Machine::boot(&[

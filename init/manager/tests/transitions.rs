@@ -73,9 +73,11 @@ fn table() -> String {
             let machine = Machine { state, main, control, ..Machine::default() };
             for event in EVENTS {
                 let populated = main == MainProcess::Alive || control;
-                let Some((next, effects)) =
-                    step(machine, event, View { service: &service, populated, stop_queued: false, pinned: false })
-                else {
+                let Some((next, effects)) = step(
+                    machine,
+                    event,
+                    View { service: &service, populated, stop_queued: false, pinned: false, bus_tells: false },
+                ) else {
                     continue;
                 };
                 let (from, to) = (format!("{state:?}"), format!("{:?} {}", next.state, next.result.as_str()));
@@ -101,7 +103,7 @@ fn the_table_of_transitions_is_the_reviewed_one() {
 
 fn end_of(service: &Service, exit: Exit) -> Machine {
     let machine = Machine { state: State::Running, main: MainProcess::Alive, ..Machine::default() };
-    let view = View { service, populated: false, stop_queued: false, pinned: false };
+    let view = View { service, populated: false, stop_queued: false, pinned: false, bus_tells: false };
     let (mut machine, _) = step(machine, Event::MainExited(exit), view).unwrap();
     while let Some((next, _)) = step(machine, Event::ControlExited(Exit::Code(0)), view) {
         machine = next;
@@ -140,7 +142,7 @@ fn a_status_that_prevents_the_restart_is_heeded() {
 #[test]
 fn a_stop_that_times_out_is_killed() {
     let service = Service { stop: vec![], ..service(ServiceType::Simple) };
-    let view = View { service: &service, populated: true, stop_queued: false, pinned: false };
+    let view = View { service: &service, populated: true, stop_queued: false, pinned: false, bus_tells: false };
     let running = Machine { state: State::Running, main: MainProcess::Alive, ..Machine::default() };
     let (stopping, _) = step(running, Event::Stop, view).unwrap();
     assert_eq!(stopping.state, State::StopSigterm);
@@ -153,7 +155,7 @@ fn a_stop_that_times_out_is_killed() {
 fn with_kill_mode_process_the_rest_of_the_group_is_left_alone() {
     let mut service = Service { stop: vec![], stop_post: vec![], ..service(ServiceType::Simple) };
     service.kill.mode = KillMode::Process;
-    let view = View { service: &service, populated: true, stop_queued: false, pinned: false };
+    let view = View { service: &service, populated: true, stop_queued: false, pinned: false, bus_tells: false };
     let running = Machine { state: State::Running, main: MainProcess::Alive, ..Machine::default() };
     let (stopping, _) = step(running, Event::Stop, view).unwrap();
     let (ended, _) = step(stopping, Event::MainExited(Exit::Signal(15)), view).unwrap();
@@ -170,7 +172,13 @@ fn no_sequence_of_events_breaks_the_machine() {
         for _ in 0..20_000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let event = EVENTS[usize::try_from(seed >> 33).unwrap() % EVENTS.len()];
-            let view = View { service: &service, populated: seed & 1 << 20 != 0, stop_queued: false, pinned: false };
+            let view = View {
+                service: &service,
+                populated: seed & 1 << 20 != 0,
+                stop_queued: false,
+                pinned: false,
+                bus_tells: false,
+            };
             if let Some((next, _)) = step(machine, event, view) {
                 machine = next;
             }

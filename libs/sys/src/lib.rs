@@ -12,6 +12,7 @@ pub mod detach;
 pub mod dm;
 pub mod epoll;
 pub mod inherit;
+pub mod ipc;
 pub mod keyring;
 pub mod kmsg;
 pub mod mapper_events;

@@ -67,13 +67,12 @@ pub(crate) fn find<T>(table: Table<T>, key: &str) -> Option<Apply<T>> {
 }
 
 /// Directives that loosen or tighten what a process may do and have no effect yet. Each use is reported.
-const SANDBOX: [&str; 10] = [
+const SANDBOX: [&str; 9] = [
     "BPFProgram",
     "ExtensionImagePolicy",
     "IPEgressFilterPath",
     "IPIngressFilterPath",
     "MountImagePolicy",
-    "RemoveIPC",
     "RestrictFileSystems",
     "RootHashSignature",
     "RootImageOptions",
@@ -92,25 +91,13 @@ const REFUSED: [&str; 7] = [
 ];
 
 /// Directives of systemd 257 in the sections of units that have no effect yet, apart from [`SANDBOX`].
-const KNOWN: [&str; 52] = [
-    "BlockIOAccounting",
-    "BlockIODeviceWeight",
-    "BusName",
+const KNOWN: [&str; 27] = [
     "Capabilities",
     "CoredumpReceive",
-    "DefaultMemoryLow",
-    "DefaultMemoryMin",
-    "DefaultStartupMemoryLow",
-    "DisableControllers",
     "FailureActionExitStatus",
-    "JobTimeoutRebootArgument",
-    "JoinsNamespaceOf",
     "LogExtraFields",
     "LogFilterPatterns",
-    "LogLevelMax",
     "LogNamespace",
-    "LogRateLimitBurst",
-    "LogRateLimitIntervalSec",
     "ManagedOOMMemoryPressure",
     "ManagedOOMMemoryPressureDurationSec",
     "ManagedOOMMemoryPressureLimit",
@@ -118,26 +105,13 @@ const KNOWN: [&str; 52] = [
     "ManagedOOMSwap",
     "NFTSet",
     "PAMName",
-    "RebootArgument",
     "RootHash",
     "RootVerity",
-    "RuntimeRandomizedExtraSec",
     "SELinuxContextFromNet",
     "SloppyOptions",
     "SmackLabel",
     "SmackLabelIPIn",
     "SmackLabelIPOut",
-    "StartupAllowedCPUs",
-    "StartupAllowedMemoryNodes",
-    "StartupBlockIOWeight",
-    "StartupCPUShares",
-    "StartupCPUWeight",
-    "StartupIOWeight",
-    "StartupMemoryHigh",
-    "StartupMemoryLow",
-    "StartupMemoryMax",
-    "StartupMemorySwapMax",
-    "StartupMemoryZSwapMax",
     "SuccessActionExitStatus",
     "SurviveFinalKillSignal",
     "TimeoutCleanSec",

@@ -41,7 +41,7 @@ pub const SECTIONS: [&str; 11] =
 const OBSOLETE: [&str; 5] = ["BusPolicy", "Capabilities", "IgnoreOnSnapshot", "NetClass", "SysVStartPriority"];
 
 /// Directives of which a part is not as in systemd 257, and which part.
-const PARTLY: [(&str, &str); 20] = [
+const PARTLY: [(&str, &str); 19] = [
     ("AccuracySec", "timers are exact; elapses are not put together"),
     ("BlockIOAccounting", "always on"),
     ("CPUAccounting", "always on"),
@@ -56,12 +56,11 @@ const PARTLY: [(&str, &str); 20] = [
     ("ConditionVirtualization", "knows the hypervisors that tell their name through DMI, and containers"),
     ("IOAccounting", "always on"),
     ("MemoryAccounting", "always on"),
-    ("RuntimeRandomizedExtraSec", "in scopes only"),
     ("SourcePath", "shown; a change of the file is not told of"),
     ("StandardError", "journal+console and kmsg+console write nothing to the console themselves"),
     ("StandardOutput", "journal+console and kmsg+console write nothing to the console themselves"),
     ("TasksAccounting", "always on"),
-    ("Type", "dbus counts as started once it is executed: there is no bus"),
+    ("Type", "dbus: on a machine without a message bus the service counts as started once it is executed"),
 ];
 
 /// The directives of a section, by name, each once.
@@ -106,8 +105,6 @@ fn state(section: &str, name: &str) -> State {
     let asked = asked.as_deref().unwrap_or(name);
     let partly = PARTLY.iter().find(|(known, _)| *known == asked).map(|(_, note)| State::Partly(note));
     match known(name) {
-        // It says what it does where it is done.
-        Known::Other if name == "RuntimeRandomizedExtraSec" && section == "Scope" => State::Done,
         Known::Sandbox | Known::Refused | Known::Other => State::Refused,
         // A mount of any kind is one.
         Known::Unknown if name == "Type" && section == "Mount" => State::Done,

@@ -50,7 +50,12 @@ impl Unit {
             _ => return Ok(()),
         };
         match outcome.or_else(|| self.apply_resources(entry, &value)) {
-            Some(Ok(())) => self.without_effect(entry),
+            Some(Ok(())) => {
+                if entry.key == "BusName" {
+                    self.bus_name_at = Some((entry.path.clone(), entry.line));
+                }
+                self.without_effect(entry);
+            }
             Some(Err(error)) if is_fatal(&entry.key, &entry.value) => {
                 let message = format!("{}=: {error}, refusing the unit", entry.key);
                 return Err(Problem { path: entry.path.clone(), line: entry.line, message });

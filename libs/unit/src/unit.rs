@@ -178,6 +178,8 @@ pub struct Unit {
     pub resources: Resources,
     /// The part of its kind.
     pub config: Config,
+    /// File and line of the last `BusName=`.
+    pub bus_name_at: Option<(std::rc::Rc<str>, u32)>,
     /// Directives that this version does not carry out.
     pub unsupported: Vec<Unsupported>,
     /// Faults of its files.
@@ -241,6 +243,7 @@ impl Unit {
             install: Install::default(),
             resources: Resources::default(),
             config,
+            bus_name_at: None,
             unsupported: Vec::new(),
             problems: Vec::new(),
         }

@@ -19,6 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::clock::{Moment, boot_id};
 use super::origin::{comm_of, unit_of};
 use super::rate::{RateLimit, Verdict};
+use super::settings::Settings;
 use super::sockets::{READ_BYTES, Received, Sockets, notify, receive};
 use super::store::{Store, own_entry};
 use super::stream::{Line, StreamParser};
@@ -83,6 +84,7 @@ struct Daemon {
     next_stream: u64,
     store: Store,
     rate: RateLimit,
+    settings: Settings,
     buffer: Vec<u8>,
 }
 
@@ -123,6 +125,7 @@ impl Daemon {
             next_stream: FIRST_STREAM,
             store: Store::new(&options.log_dir, options.file_bytes, boot_id()),
             rate: RateLimit::new(options.rate_burst),
+            settings: Settings::new(&options.units_dir),
             buffer: vec![0; READ_BYTES],
         })
     }
@@ -321,7 +324,11 @@ impl Daemon {
     /// Gives an entry the time and writes it, unless its unit floods the log.
     fn keep(&mut self, mut entry: LogEntry) {
         let now = Moment::now();
-        match self.rate.count(&entry.unit, now.monotonic_us) {
+        let wishes = self.settings.of(&entry.unit, now.monotonic_us);
+        if wishes.level_max.is_some_and(|max| entry.priority > max) {
+            return;
+        }
+        match self.rate.count(&entry.unit, now.monotonic_us, &wishes) {
             Verdict::Drop => return,
             Verdict::KeepAfter(count) => {
                 let message = format!("Suppressed {count} messages from {}", entry.unit);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::settings::Wishes;
+
 /// Messages of one unit in one window.
 pub const BURST: u32 = 10_000;
 const WINDOW_US: u64 = 30_000_000;
@@ -39,19 +41,20 @@ impl RateLimit {
         Self { burst, windows: BTreeMap::new() }
     }
 
-    /// Counts a message of a unit at a monotonic time.
-    pub fn count(&mut self, unit: &str, now_us: u64) -> Verdict {
+    /// Counts a message of a unit at a monotonic time; the unit may want other limits than usual.
+    pub fn count(&mut self, unit: &str, now_us: u64, wishes: &Wishes) -> Verdict {
+        let (burst, length_us) = (wishes.burst.unwrap_or(self.burst), wishes.window_us.unwrap_or(WINDOW_US));
         if self.windows.len() >= UNITS_MAX && !self.windows.contains_key(unit) {
             self.windows.retain(|_, window| window.suppressed > 0 || now_us < window.start_us + WINDOW_US);
         }
         let key = if self.windows.len() >= UNITS_MAX && !self.windows.contains_key(unit) { "" } else { unit };
         let window = self.windows.entry(key.to_owned()).or_default();
-        if window.count == 0 || now_us >= window.start_us + WINDOW_US {
+        if window.count == 0 || now_us >= window.start_us.saturating_add(length_us) {
             let suppressed = window.suppressed;
             *window = Window { start_us: now_us, count: 1, suppressed: 0 };
             return if suppressed > 0 { Verdict::KeepAfter(suppressed) } else { Verdict::Keep };
         }
-        if window.count >= self.burst {
+        if window.count >= burst {
             window.suppressed += 1;
             return Verdict::Drop;
         }
@@ -67,18 +70,27 @@ mod tests {
     #[test]
     fn a_flood_is_cut_and_told_of_later() {
         let mut limit = RateLimit::new(3);
-        let verdicts: Vec<Verdict> = (0..5).map(|second| limit.count("a.service", second)).collect();
+        let verdicts: Vec<Verdict> =
+            (0..5).map(|second| limit.count("a.service", second, &Wishes::default())).collect();
         assert_eq!(verdicts, [Verdict::Keep, Verdict::Keep, Verdict::Keep, Verdict::Drop, Verdict::Drop]);
-        assert_eq!(limit.count("b.service", 5), Verdict::Keep);
-        assert_eq!(limit.count("a.service", WINDOW_US), Verdict::KeepAfter(2));
-        assert_eq!(limit.count("a.service", WINDOW_US), Verdict::Keep);
+        assert_eq!(limit.count("b.service", 5, &Wishes::default()), Verdict::Keep);
+        assert_eq!(limit.count("a.service", WINDOW_US, &Wishes::default()), Verdict::KeepAfter(2));
+        assert_eq!(limit.count("a.service", WINDOW_US, &Wishes::default()), Verdict::Keep);
+    }
+
+    #[test]
+    fn a_unit_may_want_other_limits() {
+        let mut limit = RateLimit::new(3);
+        let wishes = Wishes { burst: Some(1), window_us: Some(10), ..Wishes::default() };
+        let verdicts: Vec<Verdict> = [0, 9, 10].map(|now| limit.count("a.service", now, &wishes)).into();
+        assert_eq!(verdicts, [Verdict::Keep, Verdict::Drop, Verdict::KeepAfter(1)]);
     }
 
     #[test]
     fn the_number_of_counted_units_is_bounded() {
         let mut limit = RateLimit::new(3);
         for unit in 0..3 * UNITS_MAX {
-            limit.count(&unit.to_string(), 1);
+            limit.count(&unit.to_string(), 1, &Wishes::default());
         }
         assert!(limit.windows.len() <= UNITS_MAX + 1);
     }

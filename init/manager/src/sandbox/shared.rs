@@ -112,6 +112,11 @@ pub fn dynamic_user(exec: &Exec, unit: &str, accounts: &Accounts) -> io::Result<
     Ok(user)
 }
 
+/// The number of a user that exists only as long as its units.
+pub fn dynamic_number(name: &str) -> Option<u32> {
+    fs::read_to_string(format!("{USERS}/{name}")).ok()?.lines().next()?.parse().ok()
+}
+
 /// The account files of the machine with one user more.
 pub fn published(name: &str) -> [(String, String); 2] {
     [

@@ -1,0 +1,148 @@
+//! What a unit leaves to others: messages, semaphores and shared memory of its user, and what it wants of the log.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+use ferrite_sys::ipc::{self, Kind};
+use ferrite_unit::sandbox::Logging;
+use ferrite_unit::value::Span;
+
+use crate::accounts::Accounts;
+use crate::engine::Engine;
+use crate::jobs::UnitId;
+
+/// Objects that are looked at when a unit is over.
+const OBJECTS_MAX: usize = 20_000;
+/// Where the objects of POSIX are.
+const FOLDERS: [&str; 2] = ["/dev/shm", "/dev/mqueue"];
+/// Where whoever keeps the log reads what units want of it, as links with the value as their target.
+const SETTINGS: &str = "/run/systemd/units";
+
+impl Engine {
+    /// `RemoveIPC=`: what the user of a unit left goes, unless another unit that is up has the same user.
+    pub fn release_messages(&self, id: UnitId) {
+        let Some(exec) = self.units.get(id).and_then(|runtime| runtime.unit.exec()) else { return };
+        let Some(name) = exec.user.as_deref().filter(|_| exec.sandbox.remove_ipc) else { return };
+        let same = |runtime: &crate::units::Runtime| {
+            let user = runtime.unit.exec().and_then(|exec| exec.user.as_deref());
+            user == Some(name) && !runtime.active().is_down()
+        };
+        if self.units.iter().any(|(other, runtime)| other != id && same(runtime)) {
+            return;
+        }
+        let user = match crate::sandbox::shared::dynamic_number(name).filter(|_| exec.sandbox.dynamic_user) {
+            Some(number) => Some(number),
+            None => Accounts::read().user(name).map(|user| user.uid),
+        };
+        if let Some(user) = user.filter(|user| *user != 0) {
+            remove_of(user);
+        }
+    }
+
+    /// Tells whoever keeps the log what a unit wants of it.
+    pub fn export_log_settings(&mut self, id: UnitId) {
+        let Some(runtime) = self.units.get(id) else { return };
+        let Some(logging) = runtime.unit.exec().map(|exec| &exec.sandbox.logging) else { return };
+        let settings = settings(logging);
+        if settings.is_empty() && !runtime.log_exported {
+            return;
+        }
+        let unit = runtime.unit.name.to_string();
+        remove_settings(&unit);
+        let made = fs::create_dir_all(SETTINGS).and_then(|()| {
+            settings.iter().try_for_each(|(name, value)| symlink(value, format!("{SETTINGS}/{name}:{unit}")))
+        });
+        if let Err(error) = made {
+            self.log.warning(&format!("{unit}: telling the log what it wants: {error}, going on without"));
+        }
+        if let Some(runtime) = self.units.get_mut(id) {
+            runtime.log_exported = !settings.is_empty();
+        }
+    }
+
+    /// The unit is over: it wants nothing any more.
+    pub fn release_log_settings(&mut self, id: UnitId) {
+        if let Some(runtime) = self.units.get_mut(id).filter(|runtime| runtime.log_exported) {
+            runtime.log_exported = false;
+            remove_settings(runtime.unit.name.as_str());
+        }
+    }
+}
+
+const NAMES: [&str; 3] = ["log-level-max", "log-rate-limit-interval", "log-rate-limit-burst"];
+
+fn settings(logging: &Logging) -> Vec<(&'static str, String)> {
+    let [level, interval, burst] = NAMES;
+    let mut all = Vec::new();
+    all.extend(logging.level_max.map(|max| (level, max.to_string())));
+    if let Span::Finite(length) = logging.rate_interval
+        && !length.is_zero()
+    {
+        all.push((interval, length.as_micros().to_string()));
+    }
+    if logging.rate_burst > 0 {
+        all.push((burst, logging.rate_burst.to_string()));
+    }
+    all
+}
+
+fn remove_settings(unit: &str) {
+    for name in NAMES {
+        // Most units have none.
+        let _ = fs::remove_file(format!("{SETTINGS}/{name}:{unit}"));
+    }
+}
+
+/// Removes all objects of a user.
+fn remove_of(user: u32) {
+    for kind in [Kind::Memory, Kind::Semaphores, Kind::Messages] {
+        let text = fs::read_to_string(format!("/proc/sysvipc/{}", kind.name())).unwrap_or_default();
+        for number in owned(&text, user).into_iter().take(OBJECTS_MAX) {
+            // One that went by itself is what we want.
+            let _ = ipc::remove(kind, number);
+        }
+    }
+    for folder in FOLDERS {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten().take(OBJECTS_MAX) {
+            let Ok(status) = fs::symlink_metadata(entry.path()) else { continue };
+            if status.uid() == user && !status.is_dir() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// The numbers of the objects in a table of the kernel that belong to a user.
+fn owned(text: &str, user: u32) -> Vec<i32> {
+    let mut lines = text.lines();
+    let head: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+    let column = |wanted: &[&str]| head.iter().position(|name| wanted.contains(name));
+    let Some((number, owner)) = column(&["shmid", "semid", "msqid"]).zip(column(&["uid"])) else { return Vec::new() };
+    let of_line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let mine = words.get(owner)?.parse::<u32>().ok()? == user;
+        words.get(number)?.parse().ok().filter(|_| mine)
+    };
+    lines.filter_map(of_line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_told_by_their_owner() {
+        let text = "       key      shmid perms   size  cpid  lpid nattch   uid   gid\n\
+                    0          7  1600  524288  1 2 2   33    33\n         5         12   600  10  1 2 0  0  33\n";
+        assert_eq!((owned(text, 33), owned(text, 0), owned(text, 5)), (vec![7], vec![12], vec![]));
+        assert_eq!(owned("", 0), Vec::<i32>::new());
+    }
+
+    #[test]
+    fn only_what_is_written_is_told_to_the_log() {
+        assert_eq!(settings(&Logging::default()), []);
+        let logging = Logging { level_max: Some(4), rate_interval: Span::seconds(2), ..Logging::default() };
+        let want = [("log-level-max", "4".to_owned()), ("log-rate-limit-interval", "2000000".to_owned())];
+        assert_eq!(settings(&logging), want);
+    }
+}

@@ -1,0 +1,120 @@
+//! What units share with others and what they leave behind: namespaces, messages, the log, the end of the machine.
+
+use std::fs;
+
+use ferrite_control::{JobOutcome, JobVerb};
+
+#[allow(dead_code)]
+#[path = "support/machine.rs"]
+mod machine;
+use machine::{Machine, lines};
+
+#[test]
+fn units_join_the_tmp_and_the_network_of_another_one() {
+    let service = |more: &str, script: &str| {
+        format!(
+            "[Unit]\n{more}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nPrivateTmp=yes\nPrivateNetwork=yes\n\
+             ExecStart=/bin/sh -c '{script}'\n"
+        )
+    };
+    let see = |name: &str| format!("readlink /proc/self/ns/net > /run/{name}; ls /tmp >> /run/{name}");
+    let machine = Machine::boot(&[
+        ("a.service", &service("", &format!("touch /tmp/mark; {}", see("a")))),
+        ("b.service", &service("JoinsNamespaceOf=a.service", &see("b"))),
+        ("c.service", &service("", &see("c"))),
+    ]);
+    for unit in ["a.service", "b.service", "c.service"] {
+        assert_eq!(machine.job(JobVerb::Start, unit), JobOutcome::Done, "{}", machine.log());
+    }
+    let said = |name: &str| lines(&machine.output(&format!("run/{name}")));
+    assert_eq!(said("b"), said("a"));
+    assert_eq!(said("a")[1..], ["mark"]);
+    assert!(said("c").len() == 1 && said("c")[0] != said("a")[0]);
+    // What is shared stays as long as anybody has it, whoever made it.
+    assert_eq!(machine.job(JobVerb::Stop, "a.service"), JobOutcome::Done);
+    assert!(machine.output("run/ferrite/shared/a.service").exists());
+    machine.ask(&ferrite_control::Request::DaemonReexec);
+    assert_eq!(machine.job(JobVerb::Restart, "a.service"), JobOutcome::Done);
+    assert_eq!(said("a"), said("b"));
+    assert_eq!(machine.job(JobVerb::Stop, "a.service"), JobOutcome::Done);
+    assert_eq!(machine.job(JobVerb::Stop, "b.service"), JobOutcome::Done);
+    assert!(!machine.output("run/ferrite/shared/a.service").exists());
+}
+
+#[test]
+fn messages_of_the_user_go_with_its_last_unit() {
+    const USER: &str = "54321";
+    let make = "ipcmk -M 4096 >/dev/null; ipcmk -S 2 >/dev/null; ipcmk -Q >/dev/null; touch /dev/shm/of-54321";
+    let unit = |remove: &str, script: &str| {
+        format!(
+            "[Service]\nType=oneshot\nRemainAfterExit=yes\nUser={USER}\nRemoveIPC={remove}\n\
+             ExecStart=/bin/sh -c '{script}'\n"
+        )
+    };
+    let machine = Machine::boot(&[
+        ("a.service", &unit("yes", make)),
+        ("b.service", &unit("yes", "true")),
+        ("keeps.service", &unit("no", "true")),
+    ]);
+    let left = || {
+        let of_kind = |kind: &str| {
+            let text = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap();
+            text.lines().filter(|line| line.split_whitespace().any(|word| word == USER)).count()
+        };
+        [of_kind("shm"), of_kind("sem"), of_kind("msg"), usize::from(fs::exists("/dev/shm/of-54321").unwrap())]
+    };
+    for unit in ["a.service", "b.service", "keeps.service"] {
+        assert_eq!(machine.job(JobVerb::Start, unit), JobOutcome::Done, "{}", machine.log());
+    }
+    assert_eq!(left(), [1, 1, 1, 1]);
+    for unit in ["a.service", "keeps.service"] {
+        assert_eq!(machine.job(JobVerb::Stop, unit), JobOutcome::Done);
+        assert_eq!(left(), [1, 1, 1, 1]);
+    }
+    assert_eq!(machine.job(JobVerb::Stop, "b.service"), JobOutcome::Done);
+    assert_eq!(left(), [0, 0, 0, 0]);
+}
+
+#[test]
+fn whoever_keeps_the_log_is_told_what_a_unit_wants() {
+    let unit = "[Service]\nLogLevelMax=warning\nLogRateLimitIntervalSec=5s\nLogRateLimitBurst=7\n\
+                ExecStart=/bin/sleep 1000\n";
+    let machine = Machine::boot(&[("x.service", unit), ("y.service", "[Service]\nExecStart=/bin/sleep 1000\n")]);
+    let wish = |name: &str| fs::read_link(machine.output(&format!("run/systemd/units/{name}:x.service"))).ok();
+    let wishes = || ["log-level-max", "log-rate-limit-interval", "log-rate-limit-burst"].map(wish);
+    assert_eq!(machine.job(JobVerb::Start, "x.service"), JobOutcome::Done);
+    assert_eq!(machine.job(JobVerb::Start, "y.service"), JobOutcome::Done);
+    assert_eq!(wishes(), ["4", "5000000", "7"].map(|text| Some(text.into())));
+    assert_eq!(fs::read_dir(machine.output("run/systemd/units")).unwrap().count(), 3);
+    assert_eq!(machine.job(JobVerb::Stop, "x.service"), JobOutcome::Done);
+    assert_eq!(wishes(), [None, None, None]);
+}
+
+#[test]
+fn a_random_part_of_the_run_time_is_added() {
+    let machine = Machine::boot(&[
+        ("plain.service", "[Service]\nExecStart=/bin/sleep 1000\nRuntimeMaxSec=1ms\n"),
+        (
+            "longer.service",
+            "[Service]\nExecStart=/bin/sleep 1000\nRuntimeMaxSec=1ms\nRuntimeRandomizedExtraSec=10000h\n",
+        ),
+    ]);
+    assert_eq!(machine.job(JobVerb::Start, "longer.service"), JobOutcome::Done);
+    assert_eq!(machine.job(JobVerb::Start, "plain.service"), JobOutcome::Done);
+    machine.wait_for("its end", |machine| machine.state("plain.service") == "failed failed");
+    assert_eq!(machine.show("plain.service").result, "timeout");
+    assert_eq!(machine.state("longer.service"), "active running");
+}
+
+#[test]
+fn the_end_that_a_failure_asks_for_has_a_word_for_the_firmware() {
+    let mut machine = Machine::boot(&[
+        ("reboot.target", "[Unit]\nDefaultDependencies=no\n"),
+        ("x.service", "[Unit]\nFailureAction=reboot\nRebootArgument=to-setup\n[Service]\nExecStart=/bin/false\n"),
+    ]);
+    let _ = machine.send(&machine::start("x.service"));
+    machine.wait_for("the end", |_| true);
+    let ended = machine.child.wait().unwrap();
+    assert!(ended.success(), "{}", machine.log());
+    assert!(machine.log().contains("asks for Reboot with 'to-setup'"), "{}", machine.log());
+}

@@ -1,4 +1,4 @@
-//! Services of `Type=dbus`: they have started once their name is taken on the message bus of the machine, if it has one.
+//! Services of `Type=dbus`: they have started once their name is taken on the message bus, if the machine has one.
 //!
 //! PID 1 asks nothing else of the bus, and never waits for it: where there is none, or where it goes away, such a
 //! service counts as started once it is executed.

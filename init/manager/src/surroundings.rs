@@ -32,7 +32,7 @@ impl Engine {
         }
     }
 
-    /// The unit whose /tmp and namespaces a starting one finds there (`JoinsNamespaceOf=`): one that is up and has some.
+    /// The unit whose /tmp and namespaces a starting one finds there (`JoinsNamespaceOf=`): one that is up.
     pub fn joined_unit(&self, id: UnitId) -> Option<String> {
         use crate::sandbox::shared::shares;
         let shares = |id: UnitId| self.units.get(id).and_then(|runtime| runtime.unit.exec()).is_some_and(shares);

@@ -424,7 +424,10 @@ impl Turn<'_> {
     fn main_executed(&mut self) -> Option<()> {
         match (self.machine.state, self.service().kind) {
             (State::Start(_), ServiceType::Exec) => self.enter_start_post(),
-            (State::Start(_), ServiceType::Dbus) if !self.view.bus_tells => self.enter_start_post(),
+            (State::Start(_), ServiceType::Dbus) if !self.view.bus_tells => {
+                self.machine.name_lost = false;
+                self.enter_start_post()
+            }
             _ => self.main_reported(),
         }
     }

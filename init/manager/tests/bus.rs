@@ -53,7 +53,8 @@ call('ReleaseName', 's', text(NAME))
 signal.pause()
 ";
 
-const SERVICE: &str = "[Service]\nType=dbus\nBusName=org.example.Test\nExecStart=/usr/bin/env python3 /run/owner.py\nTimeoutStartSec=60\n";
+const SERVICE: &str = "[Service]\nType=dbus\nBusName=org.example.Test\nTimeoutStartSec=60\n\
+                       ExecStart=/usr/bin/env python3 /run/owner.py\n";
 
 fn with_bus() -> Machine {
     Machine::boot_with(
@@ -126,5 +127,5 @@ fn without_a_bus_it_has_started_once_it_is_executed_and_says_so() {
     assert!(told.len() == 1 && told[0].ends_with("/x.service:5: BusName="), "{told:?}");
     assert!(machine.log().contains("/x.service:5: "), "{}", machine.log());
     machine.job(JobVerb::Restart, "x.service");
-    assert_eq!(machine.log().matches("no message bus at").count(), 2, "once a line of two logs\n{}", machine.log());
+    assert_eq!(machine.log().matches("no message bus at").count(), 1, "{}", machine.log());
 }

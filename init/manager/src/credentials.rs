@@ -205,7 +205,7 @@ fn load_folder(store: &mut Store<'_>, name: &str, folder: &str) -> io::Result<()
             }
             let file = entry.file_name().to_string_lossy().into_owned();
             let (path, name) = (format!("{place}/{file}"), format!("{name}_{file}"));
-            if name.len() > NAME_MAX || file.starts_with('.') || file.contains(|c: char| c.is_control() || c == ':') {
+            if name.len() > NAME_MAX || !is_name(&file) {
                 continue;
             }
             if fs::metadata(&path)?.is_dir() {
@@ -242,6 +242,11 @@ fn read_socket(path: &str, unit: &str, name: &str, most: usize) -> io::Result<Ve
     read_all(UnixStream::from(socket), most)
 }
 
+/// May a file be a credential?
+fn is_name(name: &str) -> bool {
+    !name.starts_with('.') && !name.contains(|c: char| c.is_control() || c == ':')
+}
+
 fn import(store: &mut Store<'_>, wanted: &ImportCredential) -> io::Result<()> {
     for folder in STORES {
         let mut names: Vec<String> = fs::read_dir(folder)
@@ -251,7 +256,7 @@ fn import(store: &mut Store<'_>, wanted: &ImportCredential) -> io::Result<()> {
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
             .collect();
         names.sort();
-        for name in names {
+        for name in names.into_iter().filter(|name| is_name(name)) {
             let Some(new) = imported_name(wanted, &name).filter(|new| new.len() <= NAME_MAX) else { continue };
             if !store.has(&new) {
                 let data = read_file(&format!("{folder}/{name}"), store.left)?;

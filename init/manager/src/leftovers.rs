@@ -1,15 +1,23 @@
-//! What a unit leaves to others: messages, semaphores and shared memory of its user, and what it wants of the log.
+//! What a unit leaves to others: messages, semaphores and shared memory of its user, what it wants of the log, and when
+//! it is to end.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::time::{Duration, Instant};
 
-use ferrite_sys::ipc::{self, Kind};
+use ferrite_sys::ipc::{self, Kind as Object};
+use ferrite_unit::Config;
 use ferrite_unit::sandbox::Logging;
 use ferrite_unit::value::Span;
 
 use crate::accounts::Accounts;
 use crate::engine::Engine;
 use crate::jobs::UnitId;
+use crate::kinds::KindState;
+use crate::machine::State;
+use crate::scope_machine::ScopeState;
+use crate::timers::TimerKey;
+use crate::units::Kind;
 
 /// Objects that are looked at when a unit is over.
 const OBJECTS_MAX: usize = 20_000;
@@ -95,7 +103,7 @@ fn remove_settings(unit: &str) {
 
 /// Removes all objects of a user.
 fn remove_of(user: u32) {
-    for kind in [Kind::Memory, Kind::Semaphores, Kind::Messages] {
+    for kind in [Object::Memory, Object::Semaphores, Object::Messages] {
         let text = fs::read_to_string(format!("/proc/sysvipc/{}", kind.name())).unwrap_or_default();
         for number in owned(&text, user).into_iter().take(OBJECTS_MAX) {
             // One that went by itself is what we want.
@@ -124,6 +132,30 @@ fn owned(text: &str, user: u32) -> Vec<i32> {
         words.get(number)?.parse().ok().filter(|_| mine)
     };
     lines.filter_map(of_line).collect()
+}
+
+impl Engine {
+    /// `RuntimeMaxSec=` was perhaps changed while the unit runs: it counts from when the unit came up.
+    pub fn bound_run_time(&mut self, id: UnitId) {
+        let Some(runtime) = self.units.get(id) else { return };
+        let limit = match (&runtime.unit.config, &runtime.kind) {
+            (Config::Service(service), Kind::Service(machine)) if machine.state == State::Running => {
+                service.runtime_max
+            }
+            (Config::Scope(scope), Kind::Other(KindState::Scope(machine))) if machine.state == ScopeState::Running => {
+                scope.runtime_max
+            }
+            _ => return,
+        };
+        let ran_us = crate::clock::boot_us().saturating_sub(runtime.times.active_enter.1);
+        match limit.finite() {
+            Some(limit) => {
+                let left = limit.saturating_sub(Duration::from_micros(ran_us));
+                self.timers.arm(TimerKey::Unit(id), Instant::now(), left);
+            }
+            None => self.timers.disarm(TimerKey::Unit(id)),
+        }
+    }
 }
 
 #[cfg(test)]

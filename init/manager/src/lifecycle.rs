@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ferrite_unit::service::{Service, ServiceType};
+use ferrite_unit::service::{RestartMode, Service, ServiceType};
 
 use crate::engine::{Engine, UnitEvent};
 use crate::jobs::{Active, JobKind, JobResult, Mode, UnitId};
@@ -159,7 +159,13 @@ impl Engine {
 
     /// Queues the job of an automatic restart, now or because the time has come.
     pub fn request_restart(&mut self, id: UnitId) {
-        let event = match self.enqueue(id, JobKind::Start, Mode::RestartDependencies) {
+        let service = self.units.get(id).and_then(|runtime| runtime.unit.service());
+        let mode = match service.map(|service| service.restart_mode) {
+            // Units that need it are not to notice.
+            Some(RestartMode::Direct) => Mode::Replace,
+            _ => Mode::RestartDependencies,
+        };
+        let event = match self.enqueue(id, JobKind::Start, mode) {
             Ok(_) => Event::RestartQueued,
             Err(error) => {
                 let name = self.title(id);

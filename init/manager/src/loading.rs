@@ -172,5 +172,7 @@ impl Engine {
     }
 
     /// The settings of a unit that was known before were read anew: kinds that derive something from them do so again.
-    fn settings_changed(&mut self, _id: UnitId) {}
+    fn settings_changed(&mut self, id: UnitId) {
+        self.bound_run_time(id);
+    }
 }

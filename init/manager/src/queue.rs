@@ -133,6 +133,7 @@ impl Engine {
     /// Puts one job into the queue, together with or in place of the unit's older one.
     fn install(&mut self, unit: UnitId, kind: JobKind, mode: Mode) -> JobId {
         let irreversible = mode == Mode::ReplaceIrreversibly;
+        let ignore_order = mode == Mode::IgnoreDependencies;
         if let Some(old) = self.units.get(unit).and_then(|runtime| runtime.job) {
             let active = self.active(unit);
             match self.jobs.get_mut(&old) {
@@ -142,6 +143,7 @@ impl Engine {
                     job.running &= kind.joins_late() && merged == job.kind;
                     job.kind = merged.collapse(active);
                     job.irreversible |= irreversible;
+                    job.ignore_order |= ignore_order;
                     self.ready.insert(old);
                     return old;
                 }
@@ -150,7 +152,6 @@ impl Engine {
         }
         let id = self.next_job;
         self.next_job = self.next_job.wrapping_add(1).max(1);
-        let ignore_order = mode == Mode::IgnoreDependencies;
         let job = Job { unit, kind, running: false, irreversible, ignore_order, waiters: Vec::new() };
         self.jobs.insert(id, job);
         let timeout = self.units.get_mut(unit).and_then(|runtime| {

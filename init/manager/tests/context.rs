@@ -192,6 +192,7 @@ fn credentials_are_read_by_the_user_only_and_go_with_the_unit() {
         ("run/tree/b/c", "2"),
         ("run/credstore/stored", "from the store"),
         ("run/credstore/group.x", "3"),
+        ("run/credstore/group.y:z", "5"),
         ("run/credstore/other", "4"),
         ("x.service", &unit),
         ("wrong.service", "[Service]\nLoadCredential=a:/run/none\nType=oneshot\nExecStart=/bin/true\n"),

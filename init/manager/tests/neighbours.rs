@@ -118,3 +118,90 @@ fn the_end_that_a_failure_asks_for_has_a_word_for_the_firmware() {
     assert!(ended.success(), "{}", machine.log());
     assert!(machine.log().contains("asks for Reboot with 'to-setup'"), "{}", machine.log());
 }
+
+#[test]
+fn a_unit_that_runs_too_long_for_its_new_settings_ends() {
+    let service = "[Service]\nExecStart=/bin/sleep 1000\n";
+    let machine = Machine::boot(&[("x.service", &format!("{service}RuntimeMaxSec=1000h\n")), ("y.service", service)]);
+    for unit in ["x.service", "y.service"] {
+        assert_eq!(machine.job(JobVerb::Start, unit), JobOutcome::Done);
+    }
+    machine.write_unit("x.service", service);
+    machine.write_unit("y.service", &format!("{service}RuntimeMaxSec=1ms\n"));
+    machine.ask(&ferrite_control::Request::DaemonReload);
+    machine.wait_for("its end", |machine| machine.state("y.service") == "failed failed");
+    assert_eq!(machine.show("y.service").result, "timeout");
+    assert_eq!(machine.state("x.service"), "active running");
+}
+
+#[test]
+fn what_is_bound_to_a_service_that_restarts_directly_does_not_notice() {
+    let service = |mode: &str| format!("[Service]\nExecStart=/bin/sleep 1000\nRestart=always\nRestartMode={mode}\n");
+    let bound = |to: &str| {
+        format!("[Unit]\nBindsTo={to}\nAfter={to}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n")
+    };
+    let machine = Machine::boot(&[
+        ("direct.service", &service("direct")),
+        ("normal.service", &service("normal")),
+        ("a.service", &bound("direct.service")),
+        ("b.service", &bound("normal.service")),
+    ]);
+    for unit in ["a.service", "b.service"] {
+        assert_eq!(machine.job(JobVerb::Start, unit), JobOutcome::Done);
+    }
+    let first = machine.show("a.service").invocation_id;
+    for unit in ["direct.service", "normal.service"] {
+        let pid = machine.show(unit).main_pid.unwrap();
+        nix::sys::signal::kill(in_machine(&machine, pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+        machine.wait_for("its restart", |machine| {
+            let details = machine.show(unit);
+            details.restarts == 1 && details.summary.sub == "running" && details.main_pid != Some(pid)
+        });
+    }
+    machine.wait_for("the stop", |machine| machine.state("b.service") == "inactive dead");
+    assert_eq!(
+        (machine.state("a.service").as_str(), machine.show("a.service").invocation_id),
+        ("active exited", first)
+    );
+}
+
+/// The number that a process of a machine has out here.
+fn in_machine(machine: &Machine, pid: i32) -> nix::unistd::Pid {
+    let inside = |path: &std::path::Path| {
+        let text = fs::read_to_string(path.join("status")).ok()?;
+        let numbers: Vec<i32> = text
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))?
+            .split_whitespace()
+            .flat_map(str::parse)
+            .collect();
+        let namespace = fs::read_link(path.join("ns/pid")).ok()?;
+        let own = fs::read_link(format!("/proc/{}/ns/pid", machine.pid)).ok()?;
+        (namespace == own && numbers.last() == Some(&pid)).then(|| numbers[0])
+    };
+    let found = fs::read_dir("/proc").unwrap().flatten().find_map(|entry| inside(&entry.path()));
+    nix::unistd::Pid::from_raw(found.expect("the process is there"))
+}
+
+#[test]
+fn a_job_that_is_asked_for_without_its_order_does_not_wait_any_longer() {
+    let machine = Machine::boot_with(
+        &[
+            ("slow.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'read x < /run/gate'\n"),
+            (
+                "x.service",
+                "[Unit]\nAfter=slow.service\nWants=slow.service\n[Service]\nType=oneshot\nExecStart=/bin/true\n",
+            ),
+        ],
+        &[],
+        "mkfifo /run/gate",
+    );
+    let waiting = machine.send(&machine::start("x.service"));
+    machine.wait_for("the first", |machine| machine.state("slow.service") == "activating start");
+    let units = vec!["x.service".to_owned()];
+    let mode = ferrite_control::JobMode::IgnoreDependencies;
+    let wish = ferrite_control::Request::Job { verb: JobVerb::Start, units, mode, wait: true };
+    assert_eq!(machine::outcome(machine.ask(&wish).remove(0)), JobOutcome::Done);
+    assert_eq!(machine::outcome(machine.answer(waiting)), JobOutcome::Done);
+    assert_eq!(machine.state("slow.service"), "activating start");
+}

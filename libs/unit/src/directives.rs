@@ -41,7 +41,7 @@ pub const SECTIONS: [&str; 11] =
 const OBSOLETE: [&str; 5] = ["BusPolicy", "Capabilities", "IgnoreOnSnapshot", "NetClass", "SysVStartPriority"];
 
 /// Directives of which a part is not as in systemd 257, and which part.
-const PARTLY: [(&str, &str); 19] = [
+const PARTLY: [(&str, &str); 22] = [
     ("AccuracySec", "timers are exact; elapses are not put together"),
     ("BlockIOAccounting", "always on"),
     ("CPUAccounting", "always on"),
@@ -55,7 +55,10 @@ const PARTLY: [(&str, &str); 19] = [
     ("ConditionSecurity", "knows apparmor, ima, tpm2 and uefi-secureboot; what else is asked for does not hold"),
     ("ConditionVirtualization", "knows the hypervisors that tell their name through DMI, and containers"),
     ("IOAccounting", "always on"),
+    ("ImportCredential", "not for the programs that mount and unmount"),
+    ("LoadCredential", "not for the programs that mount and unmount"),
     ("MemoryAccounting", "always on"),
+    ("SetCredential", "not for the programs that mount and unmount"),
     ("SourcePath", "shown; a change of the file is not told of"),
     ("StandardError", "journal+console and kmsg+console write nothing to the console themselves"),
     ("StandardOutput", "journal+console and kmsg+console write nothing to the console themselves"),

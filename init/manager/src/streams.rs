@@ -2,8 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 
 use ferrite_unit::exec::{Exec, Stream};
@@ -49,7 +49,8 @@ pub fn open(invocation: &Invocation<'_>) -> Result<Option<Journal>, Fault> {
             place(&terminal, 0)?;
         }
         Stream::File(path) => {
-            let file = File::open(path).map_err(Fault::of(208, &format!("opening {path}")))?;
+            let writes = goes_both_ways(exec, &exec.output_stream());
+            let file = open_file(208, path, |options| options.read(true).write(writes))?;
             place(&file, 0)?;
         }
         Stream::Socket => place(invocation.descriptors.stream().map_err(|text| Fault { code: 208, text })?, 0)?,
@@ -57,8 +58,20 @@ pub fn open(invocation: &Invocation<'_>) -> Result<Option<Journal>, Fault> {
         Stream::Named(name) => place(named(invocation, name, "stdin").map_err(|text| Fault { code: 208, text })?, 0)?,
         _ => place(&null(208)?, 0)?,
     }
-    let journal = output(invocation, &exec.output_stream(), 1, None)?;
-    output(invocation, &exec.error_stream(), 2, journal)
+    let out = exec.output_stream();
+    // Where two streams lead to the same place they share its position, and one does not write over the other.
+    let error = if exec.error_stream() == out { Stream::Inherit } else { exec.error_stream() };
+    let out = if goes_both_ways(exec, &out) { Stream::Inherit } else { out };
+    let journal = output(invocation, &out, 1, None)?;
+    output(invocation, &error, 2, journal)
+}
+
+/// Is it the file that standard input comes from?
+fn goes_both_ways(exec: &Exec, stream: &Stream) -> bool {
+    match (&exec.input, stream) {
+        (Stream::File(from), Stream::File(to) | Stream::Append(to) | Stream::Truncate(to)) => from == to,
+        _ => false,
+    }
 }
 
 /// A file that was handed over under a name; without one the stream's own name counts.
@@ -128,9 +141,9 @@ fn output(
             Some(file) => file,
             None => null(209)?,
         },
-        Stream::File(path) => open_file(path, |options| options.write(true).create(true))?,
-        Stream::Append(path) => open_file(path, |options| options.append(true).create(true))?,
-        Stream::Truncate(path) => open_file(path, |options| options.write(true).create(true).truncate(true))?,
+        Stream::File(path) => open_file(209, path, |options| options.write(true).create(true))?,
+        Stream::Append(path) => open_file(209, path, |options| options.append(true).create(true))?,
+        Stream::Truncate(path) => open_file(209, path, |options| options.write(true).create(true).truncate(true))?,
     };
     place(&file, to).map(|()| before)
 }
@@ -144,10 +157,15 @@ fn data(bytes: &[u8]) -> Result<File, Fault> {
     Ok(file)
 }
 
-fn open_file(path: &str, how: impl FnOnce(&mut OpenOptions) -> &mut OpenOptions) -> Result<File, Fault> {
+/// Opens a file, or connects to the socket that is there; `UMask=` counts for a new one.
+fn open_file(code: i32, path: &str, how: impl FnOnce(&mut OpenOptions) -> &mut OpenOptions) -> Result<File, Fault> {
+    if std::fs::metadata(path).is_ok_and(|status| status.file_type().is_socket()) {
+        let socket = UnixStream::connect(path).map_err(Fault::of(code, &format!("connecting to {path}")))?;
+        return Ok(File::from(OwnedFd::from(socket)));
+    }
     let mut options = OpenOptions::new();
-    options.mode(0o644);
-    how(&mut options).open(path).map_err(Fault::of(209, &format!("opening {path}")))
+    options.mode(0o666).custom_flags(nix::libc::O_NOCTTY);
+    how(&mut options).open(path).map_err(Fault::of(code, &format!("opening {path}")))
 }
 
 /// The kernel log takes lines before the journal listens.

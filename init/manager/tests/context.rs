@@ -141,6 +141,41 @@ fn streams_are_what_was_handed_over_under_a_name() {
 }
 
 #[test]
+fn streams_that_lead_to_one_file_share_it() {
+    let unit = |settings: &str, script: &str| {
+        format!("[Service]\nType=oneshot\n{settings}\nExecStart=/bin/sh -c '{script}'\n")
+    };
+    let to = |kind: &str| format!("StandardOutput={kind}:/run/{kind}\nStandardError={kind}:/run/{kind}\nUMask=0027");
+    let both = "echo out; echo err >&2; echo more";
+    let machine = Machine::boot(&[
+        ("run/append", "old\n"),
+        ("run/truncate", "old and long\n"),
+        ("run/both", "line\n"),
+        ("file.service", &unit(&to("file"), both)),
+        ("append.service", &unit(&to("append"), both)),
+        ("truncate.service", &unit(&to("truncate"), both)),
+        ("both.service", &unit("StandardInput=file:/run/both\nStandardOutput=file:/run/both", "read x; echo $x$x")),
+    ]);
+    for name in ["file", "append", "truncate", "both"] {
+        let outcome = machine.job(JobVerb::Start, &format!("{name}.service"));
+        assert_eq!(outcome, JobOutcome::Done, "{name}\n{}", machine.log());
+    }
+    let told = |name: &str| lines(&machine.output(&format!("run/{name}"))).join("|");
+    assert_eq!(told("file"), "out|err|more");
+    assert_eq!(told("append"), "old|out|err|more");
+    assert_eq!(told("truncate"), "out|err|more");
+    assert_eq!(told("both"), "line|lineline");
+    assert_eq!(fs::metadata(machine.output("run/file")).unwrap().mode() & 0o777, 0o640);
+    let socket = machine.output("run/sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    machine.write_unit("sock.service", &unit("StandardOutput=file:/run/sock", "echo hello"));
+    let waiting = machine.send(&machine::start("sock.service"));
+    let (stream, _) = listener.accept().unwrap();
+    assert_eq!(BufReader::new(stream).lines().next().unwrap().unwrap(), "hello");
+    assert_eq!(machine::outcome(machine.answer(waiting)), JobOutcome::Done);
+}
+
+#[test]
 fn a_terminal_gets_the_size_that_the_unit_says() {
     let pair = nix::pty::openpty(None, None).unwrap();
     let name = nix::unistd::ttyname(&pair.slave).unwrap().to_str().unwrap().to_owned();

@@ -89,6 +89,20 @@ pub fn mount_apis(log: &mut Vec<String>) {
     }
 }
 
+/// The names of a process's own streams, which shells and scripts open below /dev.
+pub fn link_streams(log: &mut Vec<String>) {
+    let links = [("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout")];
+    for (target, name) in links.into_iter().chain([("/proc/self/fd/2", "stderr"), ("/proc/kcore", "core")]) {
+        let place = Path::new("/dev").join(name);
+        match std::os::unix::fs::symlink(target, &place) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                log.push(format!("linking {} to {target}: {error}, going on without", place.display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
 /// The name of the machine: /etc/hostname, else one made from the machine id, so that two machines do not share it.
 pub fn set_host_name(log: &Log) {
     let text = fs::read_to_string("/etc/hostname").unwrap_or_default();

@@ -62,6 +62,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if real_boot && before.is_nothing() {
         boot::close_streams();
         boot::mount_apis(&mut faults);
+        boot::link_streams(&mut faults);
         boot::close_streams();
     }
     let log = if real_boot { Log::kernel() } else { Log::plain() };

@@ -11,6 +11,9 @@ fn a_fresh_machine_runs_and_lets_its_user_in() -> anyhow::Result<()> {
     assert_eq!(machine.ssh("id -un")?.trim(), "core");
     assert_eq!(machine.sudo("id -u")?.trim(), "0");
     assert_eq!(machine.booted_slot()?, Slot::A);
+    // A shell opens the streams of its own by their names.
+    assert_eq!(machine.ssh("cat <(echo one) - < /dev/null > /dev/stdout")?.trim(), "one");
+    assert_eq!(machine.ssh("cat /proc/sys/vm/stat_interval")?.trim(), "10");
     // Nothing but ssh listens.
     let listening = machine.ssh("ss -Hltn")?;
     assert!(listening.lines().all(|line| line.contains(":22 ")), "more than ssh listens:\n{listening}");

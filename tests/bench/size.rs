@@ -1,4 +1,4 @@
-//! Sizes on disk and compressed (zstd, level 15), of both candidates.
+//! Sizes on disk and compressed (zstd, level 19), of both candidates.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::only_image;
 use crate::peer::Peer;
 
-const LEVEL: i32 = 15;
+const LEVEL: i32 = 19;
 
 /// Bytes, allocated and compressed.
 pub(crate) struct Sizes {

@@ -42,7 +42,10 @@ impl Facts for MachineFacts<'_> {
             Subject::KernelCommandLine => command_line_says(self.command_line, argument),
             Subject::Virtualization => virtualization(argument)?,
             Subject::Architecture => argument == crate::host::architecture() || argument == "native",
-            Subject::Host => argument == self.host_name || argument.replace('-', "") == self.machine_id,
+            Subject::Host => {
+                let (pattern, name) = (argument.to_ascii_lowercase(), self.host_name.to_ascii_lowercase());
+                matches(pattern.as_bytes(), name.as_bytes()) || argument.replace('-', "") == self.machine_id
+            }
             Subject::FirstBoot => equals_boolean(argument, first_boot())?,
             Subject::AcPower => equals_boolean(argument, on_ac_power())?,
             Subject::User => matches!(argument, "root" | "0" | "@system"),
@@ -190,21 +193,7 @@ fn virtualization(argument: &str) -> Option<bool> {
 }
 
 fn has_capability(name: &str) -> Option<bool> {
-    const NAMES: [(&str, u32); 12] = [
-        ("CAP_CHOWN", 0),
-        ("CAP_NET_ADMIN", 12),
-        ("CAP_NET_RAW", 13),
-        ("CAP_SYS_MODULE", 16),
-        ("CAP_SYS_RAWIO", 17),
-        ("CAP_SYS_PTRACE", 19),
-        ("CAP_SYS_ADMIN", 21),
-        ("CAP_SYS_BOOT", 22),
-        ("CAP_SYS_NICE", 23),
-        ("CAP_SYS_TIME", 25),
-        ("CAP_MKNOD", 27),
-        ("CAP_AUDIT_CONTROL", 30),
-    ];
-    let (_, bit) = NAMES.iter().find(|(have, _)| have.eq_ignore_ascii_case(name))?;
+    let bit = ferrite_unit::capability::number(name)?;
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let mask = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?.trim();
     Some(u64::from_str_radix(mask, 16).ok()? >> bit & 1 == 1)
@@ -249,13 +238,10 @@ fn compare_number(fact: u64, argument: &str) -> Option<bool> {
 
 fn version(release: &str, argument: &str) -> Option<bool> {
     let (operator, text) = operator(argument);
-    let numbers = |text: &str| -> Vec<u64> {
-        text.split(|c: char| !c.is_ascii_digit()).filter(|p| !p.is_empty()).filter_map(|p| p.parse().ok()).collect()
-    };
     if operator.is_empty() {
         return Some(matches(text.as_bytes(), release.as_bytes()));
     }
-    Some(accepts(operator, numbers(release).cmp(&numbers(text))))
+    Some(accepts(operator, ferrite_unit::version::compare(release, text)))
 }
 
 fn has_feature(cpuinfo: &str, feature: &str) -> bool {
@@ -325,6 +311,8 @@ mod tests {
         assert_eq!(version("6.12.1", ">=6.2"), Some(true));
         assert_eq!(version("6.12.1", "<6.2"), Some(false));
         assert_eq!(version("6.12.1", "6.*"), Some(true));
+        assert_eq!(version("6.12.0-rc1-amd64", "<6.12"), Some(false));
+        assert_eq!(version("6.12~rc1", "<6.12"), Some(true));
     }
 
     #[test]

@@ -41,15 +41,14 @@ pub const SECTIONS: [&str; 11] =
 const OBSOLETE: [&str; 5] = ["BusPolicy", "Capabilities", "IgnoreOnSnapshot", "NetClass", "SysVStartPriority"];
 
 /// Directives of which a part is not as in systemd 257, and which part.
-const PARTLY: [(&str, &str); 22] = [
+const PARTLY: [(&str, &str); 21] = [
     ("AccuracySec", "timers are exact; elapses are not put together"),
     ("BlockIOAccounting", "always on"),
     ("CPUAccounting", "always on"),
-    ("ConditionCapability", "knows the capabilities that unit files of packages ask for"),
     ("ConditionCredential", "there are no credentials: never holds"),
     ("ConditionEnvironment", "PID 1 keeps no environment: never holds"),
     ("ConditionFirmware", "knows uefi and device-tree, no fields of SMBIOS"),
-    ("ConditionHost", "without patterns"),
+    ("ConditionHost", "patterns know * and ? only"),
     ("ConditionNeedsUpdate", "never holds: /usr changes with the image only"),
     ("ConditionPathIsEncrypted", "never holds: no storage of the machine is encrypted"),
     ("ConditionSecurity", "knows apparmor, ima, tpm2 and uefi-secureboot; what else is asked for does not hold"),

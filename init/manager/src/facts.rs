@@ -42,10 +42,7 @@ impl Facts for MachineFacts<'_> {
             Subject::KernelCommandLine => command_line_says(self.command_line, argument),
             Subject::Virtualization => virtualization(argument)?,
             Subject::Architecture => argument == crate::host::architecture() || argument == "native",
-            Subject::Host => {
-                let (pattern, name) = (argument.to_ascii_lowercase(), self.host_name.to_ascii_lowercase());
-                matches(pattern.as_bytes(), name.as_bytes()) || argument.replace('-', "") == self.machine_id
-            }
+            Subject::Host => self.is_host(argument),
             Subject::FirstBoot => equals_boolean(argument, first_boot())?,
             Subject::AcPower => equals_boolean(argument, on_ac_power())?,
             Subject::User => matches!(argument, "root" | "0" | "@system"),
@@ -94,6 +91,14 @@ impl Facts for MachineFacts<'_> {
             }
             Subject::Environment => return None,
         })
+    }
+}
+
+impl MachineFacts<'_> {
+    /// Is this the machine's id, or a pattern of its name?
+    fn is_host(&self, argument: &str) -> bool {
+        let (pattern, name) = (argument.to_ascii_lowercase(), self.host_name.to_ascii_lowercase());
+        matches(pattern.as_bytes(), name.as_bytes()) || argument.replace('-', "") == self.machine_id
     }
 }
 
@@ -278,6 +283,17 @@ fn os_release(pairs: &[(String, String)], argument: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_named_by_its_id_or_a_pattern() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let facts = MachineFacts { command_line: "", host_name: "Web-1", machine_id: id, kernel_release: "" };
+        for (argument, holds) in [("web-*", true), ("WEB-?", true), ("web", false), (id, true)] {
+            assert_eq!(facts.holds(Subject::Host, argument), Some(holds), "{argument}");
+        }
+        assert_eq!(facts.holds(Subject::Capability, "CAP_NOPE"), None);
+        assert!(facts.holds(Subject::Capability, "cap_setfcap").is_some());
+    }
 
     #[test]
     fn patterns_match_names() {

@@ -6,7 +6,7 @@ use ferrite_sys::reboot::End;
 use ferrite_unit::UnitName;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{Pid, WaitOptions, wait, waitpid};
 
 use crate::engine::{Engine, Phase};
 use crate::jobs::{JobKind, Mode};
@@ -47,10 +47,13 @@ impl Engine {
     /// Takes the ends of all processes: several ends may come with one signal.
     pub fn reap(&mut self) {
         for _ in 0..REAP_MAX {
-            if !self.unborn.is_empty() {
-                self.look_at_next();
-            }
-            let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else { return };
+            let next = if self.unborn.is_empty() { None } else { self.look_at_next() };
+            // The one that was looked at, and no other that ended since: that would be gone before anybody looked.
+            let ended = match next {
+                Some(pid) => waitpid(Some(pid), WaitOptions::NOHANG),
+                None => wait(WaitOptions::NOHANG),
+            };
+            let Ok(Some((pid, status))) = ended else { return };
             let Some(exit) = exit_of(status.exit_status(), status.terminating_signal(), status.as_raw() & 0x80 != 0)
             else {
                 continue;
@@ -62,18 +65,19 @@ impl Engine {
         self.reap_later();
     }
 
-    /// Looks at the process that will be reaped next, while its group can still be read.
-    fn look_at_next(&mut self) {
+    /// Looks at a process that ended, while its group can still be read. It is the one to be reaped next.
+    fn look_at_next(&mut self) -> Option<Pid> {
         let options = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let (pid, exit) = match waitid(Id::All, options) {
             Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), exit_of(Some(code), None, false)),
             Ok(WaitStatus::Signaled(pid, signal, dumped)) => (pid.as_raw(), exit_of(None, Some(signal as i32), dumped)),
             // An end by a real-time signal cannot be told this way; the service is looked at without it.
-            _ => return,
+            _ => return None,
         };
         if let Some(exit) = exit.filter(|_| !self.processes.contains_key(&pid)) {
             self.note_early_end(pid, exit);
         }
+        Pid::from_raw(pid)
     }
 
     fn reap_later(&mut self) {

@@ -106,7 +106,7 @@ impl Engine {
             what: unit.mount().map(|mount| mount.what.clone()),
             where_path: unit.mount().map(|mount| mount.where_.clone()),
             conditions: conditions(runtime),
-            condition_us: times.condition,
+            condition_us: times.condition.0,
             condition_met: conditions_met(runtime),
             unsupported: unsupported(runtime),
             control_group: runtime.group.as_deref().map(|group| self.control_group(group)),
@@ -156,7 +156,7 @@ impl Engine {
 fn conditions_met(runtime: &Runtime) -> bool {
     let unmet = runtime.unmet.and_then(|position| runtime.unit.conditions.get(position));
     let skipped = unmet.is_some_and(|condition| condition.strength == Strength::Condition);
-    runtime.times.condition != 0 && !skipped && runtime.result() != "exec-condition"
+    runtime.times.condition.0 != 0 && !skipped && runtime.result() != "exec-condition"
 }
 
 /// What is not done of the unit's settings, by file and line.

@@ -21,6 +21,7 @@ use crate::jobs::{JobId, JobKind, UnitId};
 use crate::kinds::{KindEvent, Kinds};
 use crate::log::Log;
 use crate::machine::Event;
+use crate::manager_state::ManagerState;
 use crate::recorder::Recorder;
 use crate::reexec::Reexec;
 use crate::reload::Reloads;
@@ -219,6 +220,8 @@ pub struct Engine {
     pub reloads: Reloads,
     /// The message bus, and who waits for a name there.
     pub bus: Bus,
+    /// What was chosen for the manager itself.
+    pub manager: ManagerState,
 }
 
 /// Clients are served for so long before timers and processes have their turn.

@@ -174,11 +174,20 @@ fn on_ac_power() -> bool {
     mains.is_empty() || mains.iter().any(|path| read(path, "online") == "1")
 }
 
-fn virtualization(argument: &str) -> Option<bool> {
-    let container = std::path::Path::new("/run/.containerenv").exists() || Path::new("/run/systemd/container").exists();
+fn in_container() -> bool {
+    Path::new("/run/.containerenv").exists() || Path::new("/run/systemd/container").exists()
+}
+
+/// What the machine runs in, in systemd's words.
+pub fn detected_virtualization() -> Option<&'static str> {
+    if in_container() { Some("container-other") } else { machine_kind() }
+}
+
+/// What plays the hardware.
+fn machine_kind() -> Option<&'static str> {
     let vendor = fs::read_to_string("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
     let product = fs::read_to_string("/sys/class/dmi/id/product_name").unwrap_or_default();
-    let kind = match (vendor.trim(), product.trim()) {
+    match (vendor.trim(), product.trim()) {
         ("QEMU", _) => Some("qemu"),
         (_, "KVM") => Some("kvm"),
         ("VMware, Inc.", _) => Some("vmware"),
@@ -186,7 +195,11 @@ fn virtualization(argument: &str) -> Option<bool> {
         ("Microsoft Corporation", "Virtual Machine") => Some("microsoft"),
         ("Amazon EC2", _) => Some("amazon"),
         _ => None,
-    };
+    }
+}
+
+fn virtualization(argument: &str) -> Option<bool> {
+    let (container, kind) = (in_container(), machine_kind());
     Some(match argument {
         "container" => container,
         "vm" => kind.is_some() && !container,

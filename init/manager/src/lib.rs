@@ -55,6 +55,7 @@ mod restoring;
 mod signals;
 mod spawn;
 mod units;
+mod usage;
 mod variables;
 mod watch;
 
@@ -96,7 +97,8 @@ mod totals;
 
 mod answers;
 mod commands;
-mod kind_properties;
+mod manager_properties;
+mod manager_state;
 mod pressure;
 mod properties;
 mod requests;

@@ -201,7 +201,7 @@ impl Engine {
         let Some(runtime) = self.units.get(id) else { return };
         let setting = runtime.unit.service().and_then(|service| service.watchdog).and_then(Span::finite);
         match runtime.watchdog_override.or(setting) {
-            Some(interval) if !interval.is_zero() => {
+            Some(interval) if !interval.is_zero() && self.manager.service_watchdogs => {
                 self.timers.arm(TimerKey::Watchdog(id), Instant::now(), interval);
             }
             _ => self.timers.disarm(TimerKey::Watchdog(id)),

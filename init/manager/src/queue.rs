@@ -298,7 +298,7 @@ impl Engine {
     }
 
     fn check_conditions(&mut self, unit: UnitId) -> Result<(), JobResult> {
-        let now = self.now_us().0;
+        let now = self.now_us();
         let facts = MachineFacts {
             command_line: &self.settings.command_line,
             host_name: &self.host.host_name,
@@ -306,10 +306,13 @@ impl Engine {
             kernel_release: &self.host.kernel_release,
         };
         let Some(runtime) = self.units.get_mut(unit) else { return Err(JobResult::Invalid) };
-        runtime.times.condition = now;
         runtime.unmet = None;
         let conditions = &runtime.unit.conditions;
         for (strength, result) in [(Strength::Condition, JobResult::Skipped), (Strength::Assert, JobResult::Assert)] {
+            match strength {
+                Strength::Condition => runtime.times.condition = now,
+                Strength::Assert => runtime.times.assertion = now,
+            }
             if let Err(unmet) = check(conditions, strength, &facts) {
                 runtime.unmet = conditions.iter().position(|condition| condition == unmet);
                 runtime.assert_failed |= strength == Strength::Assert;
@@ -412,6 +415,9 @@ impl Engine {
             self.timers.disarm(TimerKey::Job(id));
             if let Some(runtime) = self.units.get_mut(job.unit) {
                 runtime.job = None;
+            }
+            if !matches!(result, JobResult::Done | JobResult::Skipped | JobResult::Canceled) {
+                self.manager.failed_jobs = self.manager.failed_jobs.saturating_add(1);
             }
             self.report(&job, result);
             self.tell_triggering(job.unit);

@@ -179,6 +179,8 @@ impl Engine {
                 .chain(self.reloads.clients())
                 .map(|client| client.0)
                 .collect(),
+            parts: [(crate::manager_state::PART.to_owned(), serde_json::to_value(&self.manager).unwrap_or_default())]
+                .into(),
             ..SavedManager::default()
         }
     }
@@ -191,7 +193,7 @@ impl Engine {
             active: runtime.active().as_str().to_owned(),
             job: runtime.job.and_then(|job| self.save_job(job)),
             times: runtime.times.list().to_vec(),
-            condition_us: runtime.times.condition,
+            condition_us: runtime.times.condition.0,
             group: runtime.group.clone(),
             group_killed: runtime.group_killed,
             main_pid: runtime.main_pid,

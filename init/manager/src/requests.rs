@@ -1,7 +1,5 @@
 //! Carries out what clients ask.
 
-use std::collections::BTreeMap;
-
 use ferrite_control::{
     ErrorKind, InjectedFault, JobEntry, JobMode, JobOutcome, JobReport, JobVerb, KillWhom, MAX_UNITS_PER_REQUEST,
     Reply, Request, ShutdownAction,
@@ -61,6 +59,11 @@ impl Engine {
                     return None;
                 }
                 Reply::SystemState(state.into())
+            }
+            Request::SetEnvironment { set, unset } => self.set_environment(&unset, &set),
+            Request::SetServiceWatchdogs(on) => {
+                self.manager.service_watchdogs = on;
+                Reply::Done
             }
             Request::GetDefault => Reply::Text(self.default_target()),
             Request::Shutdown { action, force, argument } => {
@@ -339,23 +342,5 @@ impl Engine {
             }
         }
         Reply::Done
-    }
-
-    fn manager_properties(&self) -> BTreeMap<String, String> {
-        let pairs = [
-            ("Version", format!("Ferrite {}", env!("CARGO_PKG_VERSION"))),
-            ("SystemState", self.system_state().to_owned()),
-            ("NFailedUnits", self.failed_units().to_string()),
-            ("NJobs", self.jobs.len().to_string()),
-            ("NNames", self.units.ids().len().to_string()),
-            ("UnitPath", self.settings.load_path.0.join(" ")),
-            ("UserspaceTimestampMonotonic", self.began_us.to_string()),
-            ("FinishTimestampMonotonic", self.booted_us.unwrap_or(0).to_string()),
-            ("ControlGroup", self.groups.root().unwrap_or("").to_owned()),
-            ("Architecture", crate::host::architecture().to_owned()),
-            ("DefaultTimeoutStartUSec", "1min 30s".to_owned()),
-            ("DefaultTimeoutStopUSec", "1min 30s".to_owned()),
-        ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

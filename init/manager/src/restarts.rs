@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrite_unit::service::{Restart, ServiceType};
+use ferrite_unit::service::{Restart, Service, ServiceType};
 use ferrite_unit::value::{ExitSet, Span};
 
 use crate::endings::listed;
@@ -42,22 +42,26 @@ impl Turn<'_> {
         }
     }
 
-    /// `RestartSec=`, growing to `RestartMaxDelaySec=` in `RestartSteps=` equal ratios.
+    /// The delay before the next start.
     pub(crate) fn restart_delay(&self) -> Span {
-        let service = self.service();
-        let (Span::Finite(first), Span::Finite(last)) = (service.restart_delay, service.restart_max_delay) else {
-            return service.restart_delay;
-        };
-        let next = if self.machine.restarts_over { 1 } else { self.machine.restarts.saturating_add(1) };
-        if next <= 1 || service.restart_steps == 0 || first.is_zero() || first >= last {
-            return service.restart_delay;
-        }
-        if next > service.restart_steps {
-            return service.restart_max_delay;
-        }
-        let ratio = last.as_secs_f64() / first.as_secs_f64();
-        let exponent = f64::from(next - 1) / f64::from(service.restart_steps);
-        let seconds = first.as_secs_f64() * ratio.powf(exponent);
-        Duration::try_from_secs_f64(seconds).map_or(service.restart_max_delay, Span::Finite)
+        delay(self.service(), if self.machine.restarts_over { 0 } else { self.machine.restarts })
     }
+}
+
+/// `RestartSec=`, growing to `RestartMaxDelaySec=` in `RestartSteps=` equal ratios, after so many restarts.
+pub(crate) fn delay(service: &Service, restarts: u32) -> Span {
+    let (Span::Finite(first), Span::Finite(last)) = (service.restart_delay, service.restart_max_delay) else {
+        return service.restart_delay;
+    };
+    let next = restarts.saturating_add(1);
+    if next <= 1 || service.restart_steps == 0 || first.is_zero() || first >= last {
+        return service.restart_delay;
+    }
+    if next > service.restart_steps {
+        return service.restart_max_delay;
+    }
+    let ratio = last.as_secs_f64() / first.as_secs_f64();
+    let exponent = f64::from(next - 1) / f64::from(service.restart_steps);
+    let seconds = first.as_secs_f64() * ratio.powf(exponent);
+    Duration::try_from_secs_f64(seconds).map_or(service.restart_max_delay, Span::Finite)
 }

@@ -51,6 +51,8 @@ impl Engine {
         let next_client = all.clients.keys().max().map_or(0, |last| last + 1).max(saved.next_client);
         self.began_us = saved.began_us;
         self.booted_us = saved.booted_us;
+        let part = saved.parts.get(crate::manager_state::PART).cloned();
+        self.manager = part.and_then(|part| serde_json::from_value(part).ok()).unwrap_or_default();
         self.restore_manager_timers(&saved.timers);
         let mut files = Bag::new(inherited, &saved.files);
         match files.take("notify") {

@@ -16,6 +16,7 @@ use crate::disk::Disk;
 use crate::engine::{Engine, Phase, Settings, keys};
 use crate::groups::{Groups, find_root};
 use crate::log::Log;
+use crate::manager_state::ManagerState;
 use crate::recorder::Recorder;
 use crate::recovery::{self, Before};
 use crate::reload::Reloads;
@@ -262,6 +263,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         recorder: Recorder::default(),
         reloads: Reloads::default(),
         bus: crate::bus_names::Bus::default(),
+        manager: ManagerState::default(),
     })
 }
 

@@ -24,7 +24,7 @@ use ferrite_unit::specifier::Host;
 pub use add::Manner;
 pub use change::{Outcome, Verb};
 pub use preset::Mode;
-pub use state::{list, state, state_and_preset};
+pub use state::{list, preset_of, state, state_and_preset};
 
 /// Links that are followed from one name to its file.
 pub(crate) const LINKS_MAX: usize = 64;

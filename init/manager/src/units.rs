@@ -61,16 +61,20 @@ pub struct Times {
     pub active_exit: (u64, u64),
     pub inactive_exit: (u64, u64),
     pub inactive_enter: (u64, u64),
-    pub condition: u64,
+    /// When the conditions were looked at.
+    pub condition: (u64, u64),
+    /// When the assertions were looked at.
+    pub assertion: (u64, u64),
 }
 
 impl Times {
-    /// All but the last, in a fixed order.
-    pub fn list(&self) -> [(u64, u64); 5] {
-        [self.change, self.active_enter, self.active_exit, self.inactive_exit, self.inactive_enter]
+    /// All of them, in a fixed order.
+    pub fn list(&self) -> [(u64, u64); 7] {
+        let Times { change, active_enter, active_exit, inactive_exit, inactive_enter, condition, assertion } = *self;
+        [change, active_enter, active_exit, inactive_exit, inactive_enter, condition, assertion]
     }
 
-    /// The opposite; what is missing never happened.
+    /// The opposite; what is missing never happened. An older image kept only the wall clock of the conditions.
     pub fn of_list(list: &[(u64, u64)], condition: u64) -> Times {
         let at = |place: usize| list.get(place).copied().unwrap_or_default();
         Times {
@@ -79,7 +83,8 @@ impl Times {
             active_exit: at(2),
             inactive_exit: at(3),
             inactive_enter: at(4),
-            condition,
+            condition: list.get(5).copied().unwrap_or((condition, 0)),
+            assertion: at(6),
         }
     }
 }

@@ -53,7 +53,8 @@ impl Engine {
     /// The variables of one process of a unit.
     pub fn variables(&self, id: UnitId, kind: Option<ControlKind>) -> Vec<(String, String)> {
         let Some(runtime) = self.units.get(id) else { return Vec::new() };
-        let mut out = vec![("INVOCATION_ID".to_owned(), runtime.invocation.clone())];
+        let mut out = self.chosen_variables(runtime.unit.exec());
+        out.push(("INVOCATION_ID".to_owned(), runtime.invocation.clone()));
         let mut set = |name: &str, value: String| out.push((name.to_owned(), value));
         let Some(service) = runtime.unit.service() else { return out };
         let access = runtime.notify_access.unwrap_or(service.notify_access);
@@ -94,6 +95,14 @@ impl Engine {
             Some(ControlKind::Condition | ControlKind::StartPost | ControlKind::Reload) => {}
         }
         out
+    }
+
+    /// What was chosen for all services; a user of its own has its own home.
+    fn chosen_variables(&self, exec: Option<&Exec>) -> Vec<(String, String)> {
+        let own = |name: &str| matches!(name, "HOME" | "LOGNAME" | "SHELL" | "USER");
+        let has_user = exec.is_some_and(|exec| exec.user.is_some());
+        let chosen = self.manager.environment.iter().filter(|(name, _)| !(has_user && own(name)));
+        chosen.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// How a service ended.

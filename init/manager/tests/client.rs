@@ -101,6 +101,8 @@ fn questions_about_a_unit_have_their_exit_codes() {
             };
             details.summary.load = load.into();
             details.summary.active = active.into();
+            details.properties.insert("LoadState", load);
+            details.properties.insert("ActiveState", active);
             details.summary.name = unit;
             Reply::Unit(Box::new(details))
         }
@@ -127,7 +129,7 @@ fn questions_about_a_unit_have_their_exit_codes() {
     let (code, _, words) = systemctl(&manager, "status gone");
     assert_eq!((code, words.as_str()), (4, "Unit gone.service could not be found.\n"));
     let (code, _, words) = systemctl(&manager, "daemon-reload");
-    assert_eq!((code, words.as_str()), (3, "error: DaemonReload is not supported\n"));
+    assert_eq!((code, words.as_str()), (3, "DaemonReload is not supported\n"));
 }
 
 #[test]
@@ -135,10 +137,10 @@ fn without_pid_1_the_error_says_so() {
     let nowhere = Manager { _directory: tempfile::tempdir().expect("a directory"), path: "/nonexistent/socket".into() };
     let (code, _, words) = systemctl(&nowhere, "list-units");
     assert_eq!(code, 1);
-    assert!(words.starts_with("error: cannot reach PID 1 on /nonexistent/socket: No such file"), "{words}");
+    assert!(words.starts_with("cannot reach PID 1 on /nonexistent/socket: No such file"), "{words}");
     assert_eq!(systemctl(&nowhere, "is-system-running").1, "offline\n");
     let (code, _, words) = systemctl(&nowhere, "frobnicate");
-    assert_eq!((code, words.as_str()), (1, "error: verb 'frobnicate' is not supported by this version\n"));
+    assert_eq!((code, words.as_str()), (1, "Unknown command verb 'frobnicate'.\n"));
 }
 
 /// Takes a `run` request with its descriptors.

@@ -11,6 +11,7 @@ mod descriptors;
 pub mod log_files;
 pub mod log_line;
 pub mod pattern;
+mod properties;
 mod quote;
 mod reply;
 mod request;
@@ -19,6 +20,7 @@ mod unit;
 pub use client::{Client, ClientError};
 pub use codec::{CodecError, LineBuffer, decode, encode};
 pub use descriptors::{Received, receive, send_with_descriptors};
+pub use properties::Properties;
 pub use quote::quote_words;
 pub use reply::{ErrorKind, JobEntry, JobOutcome, JobReport, Reply, UnitFile};
 pub use request::{

@@ -2,10 +2,9 @@
 //!
 //! On the wire: `"done"`, `{"units":[..]}`, `{"exit":0}`, `{"error":{"kind":"no-such-unit","message":"..."}}`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use crate::properties::Properties;
 use crate::unit::{Enablement, UnitDetails, UnitSummary};
 
 /// One line from PID 1.
@@ -23,7 +22,7 @@ pub enum Reply {
     /// Answer to `Show`.
     Unit(Box<UnitDetails>),
     /// Answer to `ShowManager`.
-    Properties(BTreeMap<String, String>),
+    Properties(Properties),
     /// Answer to `Job`, one a unit, in the order of the request.
     Jobs(Vec<JobReport>),
     /// Answer to `IsSystemRunning`: initializing, starting, running, degraded, maintenance or stopping.

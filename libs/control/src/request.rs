@@ -59,6 +59,17 @@ pub enum Request {
         /// Wait until the state is neither `initializing` nor `starting`.
         wait: bool,
     },
+    /// Changes the environment of all services: first takes names out, then puts assignments in. Answer: `Reply::Done`.
+    SetEnvironment {
+        /// `NAME=value`.
+        #[serde(default)]
+        set: Vec<String>,
+        /// `NAME`, or `NAME=value` for only this value.
+        #[serde(default)]
+        unset: Vec<String>,
+    },
+    /// Whether services that do not say that they live are ended. Answer: `Reply::Done`.
+    SetServiceWatchdogs(bool),
     /// The default target. Answer: `Reply::Text`.
     GetDefault,
     /// Ends the system. Answer: `Reply::Done`, as soon as the shutdown is queued.
@@ -114,6 +125,8 @@ impl Request {
             | Request::WaitInactive { .. }
             | Request::GetDefault => true,
             Request::Job { .. }
+            | Request::SetEnvironment { .. }
+            | Request::SetServiceWatchdogs(_)
             | Request::KillUnit { .. }
             | Request::ResetFailed { .. }
             | Request::DaemonReload

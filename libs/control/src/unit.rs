@@ -3,9 +3,9 @@
 //! Times are microseconds: `*_us` of the wall clock since 1970, `*_monotonic_us` since the kernel started. Zero means
 //! never. Every field but the name has a default, so that an older reader and a newer writer understand each other.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
+
+use crate::properties::Properties;
 
 /// One line of `systemctl list-units`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +161,7 @@ pub struct UnitDetails {
     /// The control group, if it exists.
     pub control_group: Option<ControlGroup>,
     /// All properties under systemd's names, as `systemctl show` prints the values.
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
 }
 
 /// A command of a unit and how it ended.

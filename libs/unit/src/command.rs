@@ -34,6 +34,8 @@ pub struct Command {
     pub no_expansion: bool,
     /// `+`, `!`.
     pub privilege: Privilege,
+    /// `!!`: as the unit says, wherever the kernel has ambient capabilities.
+    pub ambient: bool,
 }
 
 impl Command {
@@ -97,10 +99,9 @@ fn prefixes(first: &str) -> (Command, bool, &str) {
     let mut command = Command::default();
     let mut program = first;
     let mut own_name = false;
-    // `!!`: as the unit says, since this kernel has ambient capabilities. Nothing may follow it.
-    let mut settled = false;
     while let Some(prefix) = program.chars().next() {
-        let open = command.privilege == Privilege::Unit && !settled;
+        // Neither may follow `!!`.
+        let open = command.privilege == Privilege::Unit && !command.ambient;
         match prefix {
             '-' if !command.ignore_failure => command.ignore_failure = true,
             '@' if !own_name => own_name = true,
@@ -109,7 +110,7 @@ fn prefixes(first: &str) -> (Command, bool, &str) {
             '!' if open => command.privilege = Privilege::NoSetUid,
             '!' if command.privilege == Privilege::NoSetUid => {
                 command.privilege = Privilege::Unit;
-                settled = true;
+                command.ambient = true;
             }
             _ => break,
         }

@@ -73,7 +73,8 @@ pub(crate) const PROTECT_PROC: [(&str, ProtectProc); 4] = [
 pub(crate) const PROC_SUBSET: [(&str, ProcSubset); 2] = [("all", ProcSubset::All), ("pid", ProcSubset::Pid)];
 pub(crate) const KEYRING: [(&str, KeyringMode); 3] =
     [("inherit", KeyringMode::Inherit), ("private", KeyringMode::Private), ("shared", KeyringMode::Shared)];
-const UTMP: [(&str, UtmpMode); 3] = [("init", UtmpMode::Init), ("login", UtmpMode::Login), ("user", UtmpMode::User)];
+pub(crate) const UTMP: [(&str, UtmpMode); 3] =
+    [("init", UtmpMode::Init), ("login", UtmpMode::Login), ("user", UtmpMode::User)];
 pub(crate) const IO_CLASSES: [(&str, IoClass); 4] = [
     ("none", IoClass::None),
     ("realtime", IoClass::Realtime),

@@ -83,7 +83,7 @@ pub fn properties(graph: &Graph, node: &Node) -> Properties {
 }
 
 /// Has a unit of this kind a control group?
-fn has_group(kind: UnitKind) -> bool {
+pub(crate) fn has_group(kind: UnitKind) -> bool {
     match kind {
         UnitKind::Service | UnitKind::Socket | UnitKind::Mount | UnitKind::Swap | UnitKind::Slice | UnitKind::Scope => {
             true

@@ -17,7 +17,7 @@ use crate::value::Span;
 const OOM_SCORE: i32 = 100;
 
 /// Limits that every context has, unless it says otherwise.
-const LIMITS: [(Resource, Limit); 3] = [
+pub(crate) const LIMITS: [(Resource, Limit); 3] = [
     (Resource::Core, Limit { soft: Some(0), hard: None }),
     (Resource::Nofile, Limit { soft: Some(1024), hard: Some(524_288) }),
     (Resource::Memlock, Limit { soft: Some(8 << 20), hard: Some(8 << 20) }),
@@ -46,7 +46,7 @@ const RESOURCES: [(&str, Resource); 16] = [
 const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
 /// The word of a value in a table of words.
-fn word<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> &'static str {
+pub(crate) fn word<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> &'static str {
     table.iter().find(|(_, have)| have == value).map_or("", |(name, _)| *name)
 }
 
@@ -210,7 +210,7 @@ fn scheduling(lines: &mut Lines, exec: &Exec) {
 }
 
 /// The word of a stream.
-fn stream_word(stream: &Stream) -> &'static str {
+pub(crate) fn stream_word(stream: &Stream) -> &'static str {
     match stream {
         Stream::Inherit => "inherit",
         Stream::Null => "null",
@@ -410,7 +410,7 @@ fn error_text(number: i32) -> String {
 }
 
 /// The calls of a list, each with what it gets instead of the usual answer.
-fn filter_text(filter: &SyscallFilter) -> String {
+pub(crate) fn filter_text(filter: &SyscallFilter) -> String {
     let text = |(name, answer): (&&str, &Option<Answer>)| match answer {
         None => (*name).to_owned(),
         Some(Answer::Kill) => format!("{name}:kill"),

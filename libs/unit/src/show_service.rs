@@ -65,7 +65,7 @@ pub(crate) fn command_lines(lines: &mut Lines, name: &str, commands: &[Command])
 }
 
 /// A word as a shell would read it back: in double quotes if it has to be.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let special = |c: char| c.is_ascii_control() || " \"\\`$*?['()<>|&;!".contains(c);
     if !word.is_empty() && !word.contains(special) {
         return word.to_owned();

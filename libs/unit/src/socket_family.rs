@@ -60,6 +60,12 @@ pub fn number(name: &str) -> Option<i32> {
     position.or_else(|| OTHERS.iter().find(|(have, _)| have.eq_ignore_ascii_case(short)).map(|(_, number)| *number))
 }
 
+/// The name of a family with its prefix.
+pub fn name(number: i32) -> Option<String> {
+    let place = usize::try_from(number).ok()?.checked_sub(1)?;
+    NAMES.get(place).map(|name| format!("AF_{name}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

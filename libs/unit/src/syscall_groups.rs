@@ -8,7 +8,7 @@ pub(crate) const GROUPS: [(&str, &str); 29] = [
          clock_nanosleep clock_nanosleep_time64 execve exit exit_group futex futex_time64 futex_waitv \
          get_robust_list get_thread_area getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups \
          getgroups32 getpgid getpgrp getpid getppid getrandom getresgid getresgid32 getresuid getresuid32 \
-         getrlimit getsid gettid gettimeofday getuid getuid32 membarrier mmap mmap2 mprotect mseal munmap \
+         getrlimit getsid gettid gettimeofday getuid getuid32 lsm_get_self_attr lsm_list_modules membarrier mmap mmap2 mprotect mseal munmap \
          nanosleep pause prlimit64 restart_syscall riscv_flush_icache riscv_hwprobe rseq rt_sigreturn \
          sched_getaffinity sched_yield set_robust_list set_thread_area set_tid_address set_tls sigreturn time \
          ugetrlimit uretprobe",
@@ -108,8 +108,8 @@ pub(crate) const GROUPS: [(&str, &str); 29] = [
         "@system-service",
         "@aio @basic-io @chown @default @file-system @io-event @ipc @keyring @memlock @network-io @process \
          @resources @setuid @signal @sync @timer arm_fadvise64_64 capget capset copy_file_range fadvise64 \
-         fadvise64_64 flock get_mempolicy getcpu getpriority ioctl ioprio_get kcmp lsm_get_self_attr \
-         lsm_list_modules madvise mremap name_to_handle_at oldolduname olduname personality readahead readdir \
+         fadvise64_64 flock get_mempolicy getcpu getpriority ioctl ioprio_get kcmp \
+         madvise mremap name_to_handle_at oldolduname olduname personality readahead readdir \
          remap_file_pages sched_get_priority_max sched_get_priority_min sched_getattr sched_getparam \
          sched_getscheduler sched_rr_get_interval sched_rr_get_interval_time64 sched_yield sendfile \
          sendfile64 setfsgid setfsgid32 setfsuid setfsuid32 setpgid setsid splice sysinfo tee umask uname \

@@ -84,6 +84,21 @@ pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     (whole && bits & ((1 << have) - 1) == 0).then_some(out)
 }
 
+/// Bytes in base64, padded.
+pub(crate) fn to_base64(data: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for part in data.chunks(3) {
+        let byte = |place: usize| u32::from(part.get(place).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4_usize {
+            let letter = usize::try_from(bits >> (18 - 6 * place) & 63).ok().and_then(|at| LETTERS.get(at));
+            text.push(letter.filter(|_| place <= part.len()).map_or('=', |letter| char::from(*letter)));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +115,7 @@ mod tests {
     fn base64_is_decoded_and_faults_are_found() {
         for (text, data) in [("", &b""[..]), ("YQ==", b"a"), ("YWI=", b"ab"), ("YW Jj\nZA==", b"abcd")] {
             assert_eq!(base64(text).as_deref(), Some(data), "{text}");
+            assert_eq!(to_base64(data), text.replace([' ', '\n'], ""));
         }
         for bad in ["Y", "YQ", "YQ=", "Y=Q=", "YR==", "Y-=="] {
             assert_eq!(base64(bad), None, "{bad}");

@@ -5,65 +5,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use ferrite_unit::zone::Zones;
 
-/// What `--help` prints.
-pub const HELP: &str = "\
-systemctl [OPTION...] COMMAND...
+use super::options::{self, Flag, Order, Takes};
 
-Asks PID 1 about units and tells it what to do.
-
-Units:
-  list-units [PATTERN...]             Loaded units (the default command)
-  status [UNIT...]                    State, processes and last log lines
-  show [UNIT...]                      Properties, for scripts
-  cat UNIT...                         Unit files and drop-ins
-  start|stop|restart UNIT...          Start, stop, stop and start
-  reload|try-restart UNIT...          Reload; restart only if it runs
-  reload-or-restart UNIT...           Reload if possible, else restart
-  try-reload-or-restart UNIT...       The same, only if it runs
-  isolate UNIT                        Start one unit, stop all others
-  kill UNIT...                        Send a signal
-  reset-failed [UNIT...]              Forget failures
-  is-active|is-failed UNIT...         Say so, and by the exit code
-  list-dependencies [UNIT]            What a unit needs
-
-Unit files:
-  list-unit-files [PATTERN...]        Files and whether they start at boot
-  enable|disable|reenable UNIT...     Start at boot, or not
-  mask|unmask UNIT...                 Forbid a unit, allow it again
-  is-enabled UNIT...                  Say so, and by the exit code
-  get-default, set-default TARGET     The target of the boot
-
-System:
-  list-jobs, daemon-reload, daemon-reexec, is-system-running [--wait]
-  reboot, poweroff, halt, rescue, emergency, default
-
-Options:
-  -a --all               List inactive units too; show empty properties
-  -t --type=TYPE         Only units of these types, comma separated
-     --state=STATE       Only units in these states, comma separated
-     --failed            Short for --state=failed
-  -p --property=NAME     Only these properties, comma separated
-     --value             Values without names
-  -n --lines=N           Log lines in status (10)
-  -s --signal=SIGNAL     Signal of kill (SIGTERM)
-     --kill-whom=WHOM    main, control or all
-     --job-mode=MODE     fail, replace, isolate...
-     --no-block          Do not wait for the job
-     --wait              Wait until the boot is over (is-system-running)
-     --now               enable: start too; disable, mask: stop too
-     --runtime           Links in /run, lost at the next boot
-     --root=DIR          Edit the unit files of another root
-  -f --force             Overwrite links; reboot without stopping units
-  -q --quiet             Print less
-  -l --full              Do not shorten
-     --plain             No dots, no trees
-     --no-legend         No heading, no summary
-     --no-pager          Accepted: there is no pager
-  -h --help, --version
-";
+/// `--output=`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Text for people.
+    #[default]
+    Text,
+    /// One line.
+    Json,
+    /// One line a value.
+    JsonPretty,
+}
 
 /// A parsed command line.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -102,25 +59,134 @@ pub struct Arguments {
     pub stdin: bool,
     pub drop_in: Option<String>,
     pub timestamp: Option<String>,
+    pub output: Output,
+    pub after: bool,
+    pub before: bool,
+    /// The last one of `after`, `before` and `reverse`.
+    pub direction: String,
+    pub show_transaction: bool,
+    pub dry_run: bool,
+    pub mkdir: bool,
+    pub read_only: bool,
+    pub what: Vec<String>,
+    pub reboot_argument: Option<String>,
+    pub kill_value: Option<String>,
     /// The caller's editor, from its environment.
     pub editor: Option<String>,
 }
 
-const SHORT_WITH_VALUE: &str = "tpnsP";
-const LONG_WITH_VALUE: [&str; 13] = [
-    "type",
-    "state",
-    "property",
-    "root",
-    "lines",
-    "signal",
-    "kill-whom",
-    "kill-who",
-    "job-mode",
-    "preset-mode",
-    "drop-in",
-    "timestamp",
-    "legend",
+const N: Takes = Takes::Nothing;
+const V: Takes = Takes::Value;
+
+/// All options of systemd.
+const FLAGS: [Flag; 70] = [
+    ('h', "help", N),
+    (' ', "version", N),
+    (' ', "system", N),
+    (' ', "user", N),
+    (' ', "global", N),
+    ('C', "capsule", V),
+    ('H', "host", V),
+    ('M', "machine", V),
+    ('t', "type", V),
+    (' ', "state", V),
+    (' ', "failed", N),
+    ('p', "property", V),
+    ('P', "P", V),
+    ('a', "all", N),
+    ('l', "full", N),
+    ('r', "recursive", N),
+    (' ', "reverse", N),
+    (' ', "before", N),
+    (' ', "after", N),
+    (' ', "with-dependencies", N),
+    (' ', "job-mode", V),
+    (' ', "fail", N),
+    (' ', "irreversible", N),
+    (' ', "ignore-dependencies", N),
+    ('T', "show-transaction", N),
+    (' ', "show-types", N),
+    (' ', "value", N),
+    (' ', "check-inhibitors", V),
+    ('i', "i", N),
+    (' ', "kill-whom", V),
+    (' ', "kill-who", V),
+    (' ', "kill-value", V),
+    ('s', "signal", V),
+    (' ', "what", V),
+    (' ', "now", N),
+    (' ', "dry-run", N),
+    ('q', "quiet", N),
+    ('v', "verbose", N),
+    (' ', "no-warn", N),
+    (' ', "wait", N),
+    (' ', "no-block", N),
+    (' ', "no-wall", N),
+    (' ', "message", V),
+    (' ', "no-reload", N),
+    (' ', "legend", V),
+    (' ', "no-legend", N),
+    (' ', "no-pager", N),
+    (' ', "no-ask-password", N),
+    (' ', "runtime", N),
+    ('f', "force", N),
+    (' ', "preset-mode", V),
+    (' ', "root", V),
+    (' ', "image", V),
+    (' ', "image-policy", V),
+    ('n', "lines", V),
+    ('o', "output", V),
+    (' ', "firmware-setup", N),
+    (' ', "boot-loader-menu", V),
+    (' ', "boot-loader-entry", V),
+    (' ', "reboot-argument", V),
+    (' ', "plain", N),
+    (' ', "timestamp", V),
+    (' ', "read-only", N),
+    (' ', "mkdir", N),
+    (' ', "marked", N),
+    (' ', "drop-in", V),
+    (' ', "when", V),
+    (' ', "stdin", N),
+    (' ', "no-sync", N),
+    ('d', "d", N),
+];
+
+/// Options that this version cannot follow.
+const REFUSED: [&str; 15] = [
+    "user",
+    "global",
+    "capsule",
+    "host",
+    "machine",
+    "image",
+    "image-policy",
+    "firmware-setup",
+    "boot-loader-menu",
+    "boot-loader-entry",
+    "marked",
+    "when",
+    "with-dependencies",
+    "verbose",
+    "no-sync",
+];
+
+/// Outputs of the log, which tables take for text.
+const LOG_OUTPUTS: [&str; 14] = [
+    "short",
+    "short-full",
+    "short-iso",
+    "short-iso-precise",
+    "short-precise",
+    "short-monotonic",
+    "short-delta",
+    "short-unix",
+    "verbose",
+    "export",
+    "json-sse",
+    "json-seq",
+    "cat",
+    "with-unit",
 ];
 
 /// Parses a whole command line, the program's name first: `reboot`, `poweroff`, `halt` and `shutdown` are verbs too.
@@ -130,19 +196,24 @@ pub fn parse(words: &[String]) -> Result<Arguments> {
     if matches!(name, "reboot" | "poweroff" | "halt" | "shutdown") {
         arguments.verb = name.to_owned();
     }
-    let mut rest = words.iter().skip(1);
-    let mut options_end = false;
-    while let Some(word) = rest.next() {
-        if options_end || word == "-" || !word.starts_with('-') {
-            arguments.operand(word);
-        } else if word == "--" {
-            options_end = true;
-        } else if let Some(long) = word.strip_prefix("--") {
-            arguments.long(long, &mut rest)?;
-        } else if arguments.verb == "shutdown" {
-            arguments.shutdown_option(word)?;
+    if name == "shutdown" {
+        for word in words.iter().skip(1) {
+            arguments.shutdown_word(word)?;
+        }
+        return Ok(arguments);
+    }
+    let line = options::parse(words, &FLAGS, Order::Anywhere)?;
+    for (name, value) in &line.options {
+        match value {
+            Some(value) => arguments.set(name, value)?,
+            None => arguments.flag(name)?,
+        }
+    }
+    for word in line.operands {
+        if arguments.verb.is_empty() {
+            arguments.verb = word;
         } else {
-            arguments.short(word, &mut rest)?;
+            arguments.operands.push(word);
         }
     }
     if arguments.verb.is_empty() {
@@ -157,87 +228,80 @@ impl Arguments {
         Zones::new(self.zone.as_deref(), |path| std::fs::read(path).ok())
     }
 
-    fn operand(&mut self, word: &str) {
-        if self.verb.is_empty() {
-            self.verb = word.to_owned();
-        } else {
-            self.operands.push(word.to_owned());
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        if REFUSED.contains(&name) {
+            bail!("Option --{name} is not supported by this version.");
         }
-    }
-
-    fn long<'a>(&mut self, option: &str, rest: &mut impl Iterator<Item = &'a String>) -> Result<()> {
-        let (name, inline) = match option.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (option, None),
-        };
-        if LONG_WITH_VALUE.contains(&name) {
-            let value = inline.or_else(|| rest.next().cloned());
-            return self.set(name, &value.ok_or_else(|| anyhow!("option '--{name}' requires an argument"))?);
-        }
-        if inline.is_some() && !matches!(name, "output" | "preset-mode" | "host" | "machine" | "image") {
-            bail!("option '--{name}' does not take an argument");
-        }
-        self.flag(name)
-    }
-
-    fn short<'a>(&mut self, word: &str, rest: &mut impl Iterator<Item = &'a String>) -> Result<()> {
-        let mut letters = word.chars().skip(1);
-        while let Some(letter) = letters.next() {
-            if SHORT_WITH_VALUE.contains(letter) {
-                let inline: String = letters.by_ref().collect();
-                let value = if inline.is_empty() { rest.next().cloned() } else { Some(inline) };
-                let value = value.ok_or_else(|| anyhow!("option '-{letter}' requires an argument"))?;
-                let name = match letter {
-                    't' => "type",
-                    'n' => "lines",
-                    's' => "signal",
-                    _ => "property",
-                };
-                self.value |= letter == 'P';
-                return self.set(name, &value);
+        let list = || value.split(',').filter(|item| !item.is_empty()).map(str::to_owned);
+        match name {
+            "type" => self.set_types(value)?,
+            "state" if value == "help" => self.verb = "help-states".into(),
+            "state" => self.states.extend(list()),
+            "property" => self.properties.extend(list()),
+            "P" => {
+                self.properties.extend(list());
+                self.value = true;
             }
-            let name = match letter {
-                'a' => "all",
-                'f' => "force",
-                'q' => "quiet",
-                'l' => "full",
-                'h' => "help",
-                other => bail!("option '-{other}' is not supported by this version"),
-            };
-            self.flag(name)?;
+            "root" => self.root = Some(value.to_owned()),
+            "signal" => self.signal = Some(value.to_owned()),
+            "kill-whom" | "kill-who" => self.kill_whom = Some(value.to_owned()),
+            "kill-value" => self.kill_value = Some(value.to_owned()),
+            "job-mode" if value == "help" => self.verb = "help-job-modes".into(),
+            "job-mode" => self.job_mode = Some(value.to_owned()),
+            "what" => self.what.extend(list()),
+            "drop-in" => self.drop_in = Some(value.to_owned()),
+            "timestamp" if ferrite_unit::timestamp::Style::parse(value).is_none() => {
+                bail!("Invalid value: {value}.");
+            }
+            "timestamp" => self.timestamp = Some(value.to_owned()),
+            "legend" => self.no_legend = !options::boolean("legend", Some(value))?,
+            "preset-mode" => self.preset_mode = Some(value.to_owned()),
+            "lines" => match value.parse() {
+                Ok(lines) => self.lines = Some(lines),
+                Err(_) => bail!("Failed to parse lines '{value}'"),
+            },
+            "output" => self.set_output(value)?,
+            "reboot-argument" => self.reboot_argument = Some(value.to_owned()),
+            // Nobody is told or asked: there are no inhibitors and no wall messages.
+            _ => {}
         }
         Ok(())
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let list = || value.split(',').filter(|item| !item.is_empty()).map(str::to_owned);
-        match name {
-            "type" => self.types.extend(list()),
-            "state" => self.states.extend(list()),
-            "property" => self.properties.extend(list()),
-            "root" => self.root = Some(value.to_owned()),
-            "signal" => self.signal = Some(value.to_owned()),
-            "kill-whom" | "kill-who" => self.kill_whom = Some(value.to_owned()),
-            "job-mode" => self.job_mode = Some(value.to_owned()),
-            "drop-in" => self.drop_in = Some(value.to_owned()),
-            "timestamp" => self.timestamp = Some(value.to_owned()),
-            "legend" => self.no_legend = !ferrite_unit::value::boolean(value)?,
-            "preset-mode" => self.preset_mode = Some(value.to_owned()),
-            "lines" => {
-                self.lines = Some(value.parse().map_err(|_| anyhow!("number of lines '{value}' is not a number"))?);
+    /// A type may be a state of loading, too.
+    fn set_types(&mut self, value: &str) -> Result<()> {
+        for word in value.split(',').filter(|word| !word.is_empty()) {
+            match word {
+                "help" => self.verb = "help-types".into(),
+                _ if super::unit_names::SUFFIXES.contains(&word) => self.types.push(word.to_owned()),
+                _ if super::words::LOAD_STATES.contains(&word) => self.states.push(word.to_owned()),
+                _ => bail!("Unknown unit type or load state '{word}'.\nUse -t help to see a list of allowed values."),
             }
-            other => bail!("option '--{other}' is not supported by this version"),
         }
+        Ok(())
+    }
+
+    fn set_output(&mut self, value: &str) -> Result<()> {
+        self.output = match value {
+            "json" => Output::Json,
+            "json-pretty" => Output::JsonPretty,
+            _ if LOG_OUTPUTS.contains(&value) => Output::Text,
+            _ => bail!("Unknown output '{value}'."),
+        };
         Ok(())
     }
 
     fn flag(&mut self, name: &str) -> Result<()> {
+        if REFUSED.contains(&name) {
+            bail!("Option --{name} is not supported by this version.");
+        }
         match name {
             "all" => self.all = true,
             "full" => self.full = true,
             "plain" => self.plain = true,
-            "no-legend" | "legend=false" => self.no_legend = true,
-            "quiet" => self.quiet = true,
+            "no-legend" => self.no_legend = true,
+            // Who wants little wants no legend either.
+            "quiet" => (self.quiet, self.no_legend) = (true, true),
             "no-block" => self.no_block = true,
             "wait" => self.wait = true,
             "now" => self.now = true,
@@ -249,22 +313,37 @@ impl Arguments {
             "no-warn" => self.no_warn = true,
             "force" => self.force = self.force.saturating_add(1),
             "failed" => self.states.push("failed".into()),
-            // What these ask for is always so: no pager, the system's PID 1, no wall messages, no password agent.
-            "no-pager" | "system" | "no-wall" | "no-ask-password" => {}
-            "help" => self.verb = "help".into(),
+            // The last one counts.
+            "after" | "before" | "reverse" => {
+                (self.after, self.before) = (name == "after" || self.after, name == "before" || self.before);
+                self.direction = name.to_owned();
+            }
+            "show-transaction" => self.show_transaction = true,
+            "dry-run" => self.dry_run = true,
+            "mkdir" => self.mkdir = true,
+            "read-only" => self.read_only = true,
+            "fail" | "irreversible" | "ignore-dependencies" => {
+                let mode = if name == "irreversible" { "replace-irreversibly" } else { name };
+                self.job_mode = Some(mode.to_owned());
+            }
+            "help" => self.verb = "help-text".into(),
             "version" => self.verb = "version".into(),
-            other => bail!("option '--{other}' is not supported by this version"),
+            // What these ask for is always so: no pager, the system's PID 1, no wall messages, no password agent.
+            _ => {}
         }
         Ok(())
     }
 
     /// `shutdown -r now`: its letters mean something else.
-    fn shutdown_option(&mut self, word: &str) -> Result<()> {
+    fn shutdown_word(&mut self, word: &str) -> Result<()> {
         match word {
-            "-r" => self.operands.insert(0, "reboot".into()),
-            "-h" | "-P" => self.operands.insert(0, "poweroff".into()),
-            "-H" => self.operands.insert(0, "halt".into()),
-            other => bail!("option '{other}' of shutdown is not supported by this version"),
+            "-r" | "--reboot" => self.operands.insert(0, "reboot".into()),
+            "-h" | "-P" | "--poweroff" => self.operands.insert(0, "poweroff".into()),
+            "-H" | "--halt" => self.operands.insert(0, "halt".into()),
+            "-k" | "-c" => bail!("option '{word}' of shutdown is not supported by this version"),
+            "--no-wall" | "--help" => {}
+            other if other.starts_with('-') => bail!("shutdown: unrecognized option '{other}'"),
+            other => self.operands.push(other.to_owned()),
         }
         Ok(())
     }
@@ -304,12 +383,17 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (line, message) in [
-            ("systemctl --user status", "option '--user' is not supported by this version"),
-            ("systemctl -H host status", "option '-H' is not supported by this version"),
-            ("systemctl --output=json", "option '--output' is not supported by this version"),
-            ("systemctl --now=1 enable a", "option '--now' does not take an argument"),
-            ("systemctl show -p", "option '-p' requires an argument"),
-            ("systemctl -n many", "number of lines 'many' is not a number"),
+            ("systemctl --user status", "Option --user is not supported by this version."),
+            ("systemctl -H host status", "Option --host is not supported by this version."),
+            ("systemctl --output=foo", "Unknown output 'foo'."),
+            ("systemctl --now=1 enable a", "systemctl: option '--now' doesn't allow an argument"),
+            ("systemctl show -p", "systemctl: option requires an argument -- 'p'"),
+            ("systemctl -n many", "Failed to parse lines 'many'"),
+            ("systemctl --frob", "systemctl: unrecognized option '--frob'"),
+            (
+                "systemctl -t many",
+                "Unknown unit type or load state 'many'.\nUse -t help to see a list of allowed values.",
+            ),
         ] {
             assert_eq!(parsed(line).expect_err("refused").to_string(), message);
         }

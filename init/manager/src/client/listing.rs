@@ -3,9 +3,10 @@
 use ferrite_control::pattern::matches;
 use ferrite_control::{JobEntry, UnitFile, UnitSummary};
 
-use super::arguments::Arguments;
-use super::style::{Colour, GREEN, RED, UNDERLINE, YELLOW, dot, enablement_colour, paint, visible};
-use super::unit_names::kind;
+use super::arguments::{Arguments, Output};
+use super::style::{Colour, GREEN, RED, YELLOW, dot, enablement_colour};
+use super::table::{self, Cell, Value, cell, left, or_dash, right, valued};
+use super::unit_names::{full_name, kind};
 
 /// What a table needs to know besides its rows.
 #[derive(Debug, Clone, Copy)]
@@ -15,72 +16,52 @@ pub struct Look {
     pub width: Option<usize>,
 }
 
-struct Cell {
-    text: String,
-    colour: &'static str,
-}
-
-fn cell(text: impl Into<String>, colour: &'static str) -> Cell {
-    Cell { text: text.into(), colour }
-}
-
 /// `systemctl list-units`.
 pub fn units(all: &[UnitSummary], arguments: &Arguments, look: Look) -> String {
     let mut shown: Vec<&UnitSummary> = all.iter().filter(|unit| is_shown(unit, arguments)).collect();
     shown.sort_by(|a, b| (kind_order(&a.name), &a.name).cmp(&(kind_order(&b.name), &b.name)));
     let with_jobs = shown.iter().any(|unit| unit.job.is_some());
-    let mut rows = Vec::new();
-    let mut heading = vec!["", "UNIT", "LOAD", "ACTIVE", "SUB"];
+    let marked = !arguments.plain && arguments.output == Output::Text;
+    let mut columns = vec![left("UNIT", "unit"), left("LOAD", "load"), left("ACTIVE", "active"), left("SUB", "sub")];
+    if marked {
+        columns.insert(0, left(" ", ""));
+    }
     if with_jobs {
-        heading.push("JOB");
+        columns.push(left("JOB", "job"));
     }
-    heading.push("DESCRIPTION");
-    if !arguments.no_legend {
-        rows.push(heading.into_iter().map(|word| cell(word, "")).collect());
-    }
-    rows.extend(shown.iter().map(|unit| unit_row(unit, with_jobs)));
-    if arguments.plain {
-        for row in &mut rows {
-            row.remove(0);
-        }
-    }
-    let mut text = if rows.len() > usize::from(!arguments.no_legend) || arguments.no_legend {
-        layout(&rows, !arguments.no_legend, look)
-    } else {
-        String::new()
-    };
-    if !arguments.no_legend {
-        text.push_str(&units_legend(shown.len(), with_jobs, arguments));
-    }
-    text
+    columns.push(left("DESCRIPTION", "description"));
+    let rows: Vec<Vec<Cell>> = shown.iter().map(|unit| unit_row(unit, marked, with_jobs)).collect();
+    table::render(&columns, &rows, arguments, look, || units_legend(shown.len(), with_jobs, arguments))
 }
 
-fn unit_row(unit: &UnitSummary, with_jobs: bool) -> Vec<Cell> {
+fn unit_row(unit: &UnitSummary, marked: bool, with_jobs: bool) -> Vec<Cell> {
     let is_loaded = unit.load == "loaded";
-    let mark = match (unit.active.as_str(), is_loaded) {
-        ("failed", _) => cell(dot("active"), RED),
-        (_, false) if unit.load != "stub" => cell(dot("active"), YELLOW),
-        _ => cell(" ", ""),
-    };
+    let mut row = Vec::new();
+    if marked {
+        row.push(match (unit.active.as_str(), is_loaded) {
+            ("failed", _) => cell(dot("active"), RED),
+            (_, false) if unit.load != "stub" => cell(dot("active"), YELLOW),
+            _ => cell(" ", ""),
+        });
+    }
     let active_colour = if unit.active == "failed" { RED } else { "" };
-    let mut row = vec![
-        mark,
-        cell(visible(&unit.name), active_colour),
-        cell(unit.load.clone(), if is_loaded { "" } else { RED }),
-        cell(unit.active.clone(), active_colour),
-        cell(unit.sub.clone(), active_colour),
-    ];
+    row.extend([
+        cell(&*unit.name, active_colour),
+        cell(&*unit.load, if is_loaded { "" } else { RED }),
+        cell(&*unit.active, active_colour),
+        cell(&*unit.sub, active_colour),
+    ]);
     if with_jobs {
         row.push(cell(unit.job.clone().unwrap_or_default(), ""));
     }
-    row.push(cell(visible(&unit.description), ""));
+    row.push(cell(&*unit.description, ""));
     row
 }
 
 fn units_legend(count: usize, with_jobs: bool, arguments: &Arguments) -> String {
-    let mut text = String::new();
+    let mut text = String::from("\n");
     if count > 0 {
-        text.push_str("\nLegend: LOAD   → Reflects whether the unit definition was properly loaded.\n");
+        text.push_str("Legend: LOAD   → Reflects whether the unit definition was properly loaded.\n");
         text.push_str("        ACTIVE → The high-level unit activation state, i.e. generalization of SUB.\n");
         text.push_str("        SUB    → The low-level unit activation state, values depend on unit type.\n");
         if with_jobs {
@@ -122,101 +103,50 @@ fn kind_order(name: &str) -> usize {
     ORDER.iter().position(|word| *word == kind(name)).unwrap_or(ORDER.len())
 }
 
-/// `systemctl list-unit-files`.
-pub fn unit_files(all: &[UnitFile], arguments: &Arguments, look: Look) -> String {
+/// The unit files that the options of the command line leave.
+pub fn chosen_files<'a>(all: &'a [UnitFile], arguments: &Arguments) -> Vec<&'a UnitFile> {
+    let listed = |words: &[String], value: &str| words.is_empty() || words.iter().any(|word| word == value);
     let wanted = |file: &&UnitFile| {
-        let listed = |words: &[String], value: &str| words.is_empty() || words.iter().any(|word| word == value);
-        (arguments.operands.is_empty() || arguments.operands.iter().any(|pattern| matches(pattern, &file.name)))
+        let fits = |pattern: &String| matches(pattern, &file.name) || matches(&full_name(pattern), &file.name);
+        (arguments.operands.is_empty() || arguments.operands.iter().any(fits))
             && listed(&arguments.types, kind(&file.name))
             && listed(&arguments.states, file.enablement.as_str())
     };
-    let shown: Vec<&UnitFile> = all.iter().filter(wanted).collect();
-    let mut rows = Vec::new();
-    if !arguments.no_legend {
-        rows.push(["UNIT FILE", "STATE", "PRESET"].into_iter().map(|word| cell(word, "")).collect());
-    }
-    for file in &shown {
-        let preset = if file.preset.is_empty() { "-" } else { &file.preset };
-        let state = file.enablement.as_str();
-        rows.push(vec![
-            cell(visible(&file.name), ""),
-            cell(state, enablement_colour(state)),
-            cell(preset, enablement_colour(preset)),
-        ]);
-    }
-    let mut text = layout(&rows, !arguments.no_legend, look);
-    if !arguments.no_legend {
-        text.push_str(&format!("\n{} unit files listed.\n", shown.len()));
-    }
-    text
+    all.iter().filter(wanted).collect()
 }
 
-/// `systemctl list-jobs`.
+/// `systemctl list-unit-files`.
+pub fn unit_files(shown: &[&UnitFile], arguments: &Arguments, look: Look) -> String {
+    let columns = [left("UNIT FILE", "unit_file"), left("STATE", "state"), left("PRESET", "preset")];
+    let row = |file: &&UnitFile| {
+        let state = file.enablement.as_str();
+        vec![
+            cell(&*file.name, ""),
+            cell(state, enablement_colour(state)),
+            or_dash(&file.preset).painted(enablement_colour(&file.preset)),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = shown.iter().map(row).collect();
+    table::render(&columns, &rows, arguments, look, || format!("\n{} unit files listed.\n", rows.len()))
+}
+
+/// `systemctl list-jobs`; with `--after` and `--before`, each job is followed by those that it waits for or that wait.
 pub fn jobs(all: &[JobEntry], arguments: &Arguments, look: Look) -> String {
     if all.is_empty() {
         return if arguments.no_legend { String::new() } else { "No jobs running.\n".into() };
     }
+    let columns = [right("JOB", "job"), left("UNIT", "unit"), left("TYPE", "type"), left("STATE", "state")];
     let mut rows = Vec::new();
-    if !arguments.no_legend {
-        rows.push(["JOB", "UNIT", "TYPE", "STATE"].into_iter().map(|word| cell(word, "")).collect());
-    }
     for job in all {
         let colour = if job.state == "running" { GREEN } else { "" };
         rows.push(vec![
-            cell(job.id.to_string(), ""),
-            cell(visible(&job.unit), colour),
-            cell(job.job.clone(), ""),
-            cell(job.state.clone(), colour),
+            valued(job.id.to_string(), Value::Number(u64::from(job.id))),
+            cell(&*job.unit, colour),
+            cell(&*job.job, ""),
+            cell(&*job.state, colour),
         ]);
     }
-    let mut text = layout(&rows, !arguments.no_legend, look);
-    if !arguments.no_legend {
-        text.push_str(&format!("\n{} jobs listed.\n", all.len()));
-    }
-    text
-}
-
-/// A table of plain cells under a heading.
-pub fn table(heading: &[&str], rows: Vec<Vec<String>>, arguments: &Arguments, look: Look) -> String {
-    let mut cells: Vec<Vec<Cell>> = Vec::new();
-    if !arguments.no_legend {
-        cells.push(heading.iter().map(|word| cell(*word, "")).collect());
-    }
-    cells.extend(rows.iter().map(|row| row.iter().map(|text| cell(visible(text), "")).collect()));
-    layout(&cells, !arguments.no_legend, look)
-}
-
-/// Columns one blank apart; the last one is cut to the terminal. The heading is underlined on a terminal.
-fn layout(rows: &[Vec<Cell>], has_heading: bool, look: Look) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width_of = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width_of).collect();
-    let mut text = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let mut used = 0;
-        let mut line = String::new();
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            if column > 0 {
-                line.push(' ');
-                used += 1;
-            }
-            let is_last = column + 1 == row.len();
-            let room = look.width.map(|total| total.saturating_sub(used)).filter(|_| is_last);
-            let content = shorten(&cell.text, room);
-            let length = content.chars().count();
-            let heading = has_heading && number == 0;
-            line.push_str(&paint(&content, if heading { UNDERLINE } else { cell.colour }, look.colour));
-            if !is_last {
-                line.extend(std::iter::repeat_n(' ', width.saturating_sub(length)));
-            }
-            used += width;
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    table::render(&columns, &rows, arguments, look, || format!("\n{} jobs listed.\n", all.len()))
 }
 
 /// Cuts text to a number of columns, with an ellipsis.
@@ -294,7 +224,8 @@ To show all installed unit files use 'systemctl list-unit-files'.
             let found: Vec<&str> = text.lines().filter_map(|line| line.split('.').next()).collect();
             assert_eq!(found, names, "{line}");
         }
-        assert!(listed("systemctl --failed -t mount", PLAIN).starts_with("0 loaded units listed.\n"));
+        let nothing = "  UNIT LOAD ACTIVE SUB DESCRIPTION\n\n0 loaded units listed.\n";
+        assert!(listed("systemctl --failed -t mount", PLAIN).starts_with(nothing));
     }
 
     #[test]
@@ -316,7 +247,7 @@ To show all installed unit files use 'systemctl list-unit-files'.
         let entry = JobEntry { id: 12, unit: "idle.service".into(), job: "start".into(), state: "waiting".into() };
         assert_eq!(
             jobs(&[entry], &Arguments::default(), PLAIN),
-            "JOB UNIT         TYPE  STATE\n12  idle.service start waiting\n\n1 jobs listed.\n"
+            "JOB UNIT         TYPE  STATE\n 12 idle.service start waiting\n\n1 jobs listed.\n"
         );
         assert_eq!(jobs(&[], &Arguments::default(), PLAIN), "No jobs running.\n");
     }
@@ -330,7 +261,7 @@ To show all installed unit files use 'systemctl list-unit-files'.
             file("b.socket", ferrite_control::Enablement::Static, ""),
         ];
         assert_eq!(
-            unit_files(&files, &Arguments::default(), PLAIN),
+            unit_files(&chosen_files(&files, &Arguments::default()), &Arguments::default(), PLAIN),
             "UNIT FILE STATE   PRESET\na.service enabled enabled\nb.socket  static  -\n\n2 unit files listed.\n"
         );
     }

@@ -240,7 +240,7 @@ fn told(what: &str, details: &UnitDetails) {
 
 /// What became of the service, in systemd's words.
 fn summary(details: &UnitDetails) -> String {
-    let property = |name: &str| details.properties.get(name).map_or("", String::as_str);
+    let property = |name: &str| details.properties.text(name);
     let mut out = String::new();
     let mut field = |label: &str, text: String| out.push_str(&format!("{label:>30}: {text}\n"));
     if !details.result.is_empty() {
@@ -392,7 +392,7 @@ mod tests {
             ..UnitDetails::default()
         };
         for (name, value) in [("ExecMainCode", "1"), ("ExecMainStatus", "3"), ("MemoryPeak", "1572864")] {
-            details.properties.insert(name.into(), value.into());
+            details.properties.insert(name, value);
         }
         assert_eq!(
             summary(&details),

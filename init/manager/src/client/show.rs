@@ -1,133 +1,86 @@
-//! `systemctl show`: properties under systemd's names. Pure.
+//! `systemctl show`: properties under systemd's names, in its order. Pure.
 //!
-//! PID 1 sends a map of properties; what the typed answer holds is added when the map lacks it.
+//! PID 1 tells moments as `@microseconds`: here they are written out in the caller's zone and style.
 
-use std::collections::BTreeMap;
-
-use ferrite_control::UnitDetails;
+use ferrite_control::Properties;
+use ferrite_unit::sheet::{ALLOW_LISTS, NOT_SET, UNPRINTABLE};
 use ferrite_unit::timestamp::Style;
 use ferrite_unit::zone::Zone;
 
 use super::arguments::Arguments;
 
-/// The properties of a unit.
-pub fn properties(details: &UnitDetails, zone: &Zone) -> BTreeMap<String, String> {
-    let summary = &details.summary;
-    let group = details.control_group.as_ref();
-    let mut map = BTreeMap::new();
-    let mut put = |name: &str, value: String| {
-        map.insert(name.to_owned(), value);
-    };
-    let stamp = |us: u64| Style::Pretty.print(us, zone).unwrap_or_default();
-    let yes_no = |value: bool| if value { "yes" } else { "no" }.to_owned();
-    let number = |value: Option<u64>| value.map_or_else(|| "[not set]".to_owned(), |value| value.to_string());
-    put("Id", summary.name.clone());
-    put("Description", summary.description.clone());
-    put("LoadState", summary.load.clone());
-    put("ActiveState", summary.active.clone());
-    put("SubState", summary.sub.clone());
-    put("FragmentPath", details.fragment_path.clone().unwrap_or_default());
-    put("DropInPaths", details.drop_in_paths.join(" "));
-    put("Documentation", details.documentation.join(" "));
-    put(
-        "UnitFileState",
-        match details.enablement {
-            ferrite_control::Enablement::NotFound => String::new(),
-            enablement => enablement.as_str().to_owned(),
-        },
-    );
-    put("UnitFilePreset", details.preset.clone());
-    put("NeedDaemonReload", yes_no(details.need_daemon_reload));
-    put("InvocationID", details.invocation_id.clone());
-    put("StateChangeTimestampMonotonic", details.state_change_monotonic_us.to_string());
-    put("ActiveEnterTimestampMonotonic", details.active_enter_monotonic_us.to_string());
-    put("InactiveExitTimestampMonotonic", details.inactive_exit_monotonic_us.to_string());
-    put("InactiveEnterTimestampMonotonic", details.inactive_enter_monotonic_us.to_string());
-    put("StateChangeTimestamp", stamp(details.state_change_us));
-    put("ActiveEnterTimestamp", stamp(details.active_enter_us));
-    put("InactiveExitTimestamp", stamp(details.inactive_exit_us));
-    put("InactiveEnterTimestamp", stamp(details.inactive_enter_us));
-    put("ConditionTimestamp", stamp(details.condition_us));
-    put("ConditionResult", yes_no(details.condition_met));
-    put("Triggers", details.triggers.join(" "));
-    put("TriggeredBy", details.triggered_by.join(" "));
-    put("ControlGroup", group.map(|group| group.path.clone()).unwrap_or_default());
-    if summary.name.ends_with(".service") {
-        put("Result", details.result.clone());
-        put("MainPID", details.main_pid.unwrap_or(0).to_string());
-        put("ControlPID", details.control_pid.unwrap_or(0).to_string());
-        put("StatusText", details.status_text.clone());
-        put("NRestarts", details.restarts.to_string());
-        put("TasksCurrent", number(group.and_then(|group| group.tasks)));
-        put("MemoryCurrent", number(group.and_then(|group| group.memory_bytes)));
-        put("MemoryPeak", number(group.and_then(|group| group.memory_peak_bytes)));
-        put("CPUUsageNSec", number(group.and_then(|group| group.cpu_us).map(|us| us.saturating_mul(1000))));
-        let main = details.commands.iter().rfind(|command| command.directive == "ExecStart");
-        put("ExecMainPID", main.map_or(0, |command| command.pid).to_string());
-        put("ExecMainStatus", main.map_or(0, |command| command.status).to_string());
-        put("ExecMainStartTimestamp", stamp(main.map_or(0, |command| command.start_us)));
-        put("ExecMainExitTimestamp", stamp(main.map_or(0, |command| command.exit_us)));
-    }
-    map.extend(details.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
-    write_times(&mut map, &stamp);
-    map
+/// How moments are written.
+#[derive(Clone, Copy)]
+pub struct Stamps<'a> {
+    pub style: Style,
+    pub zone: &'a Zone,
 }
 
-/// Writes out the moments of timers, which PID 1 tells in microseconds.
-fn write_times(map: &mut BTreeMap<String, String>, stamp: &dyn Fn(u64) -> String) {
-    if let Some(calendar) = map.get_mut("TimersCalendar") {
-        *calendar = with_stamps(calendar, stamp);
-    }
-    for (name, value) in map {
-        let Ok(us) = value.parse::<u64>() else { continue };
-        match name.as_str() {
-            "NextElapseUSecRealtime" | "LastTriggerUSec" => *value = stamp(us),
-            "NextElapseUSecMonotonic" => *value = ferrite_unit::timespan::text(us, 1),
-            _ => {}
-        }
+impl Stamps<'_> {
+    fn text(self, us: u64) -> Option<String> {
+        if us == 0 { None } else { self.style.print(us, self.zone) }
     }
 }
 
-/// Writes the moments of calendar events out.
-fn with_stamps(calendar: &str, stamp: &dyn Fn(u64) -> String) -> String {
-    let line = |line: &str| {
-        let parts = line.strip_suffix(" }").and_then(|line| line.rsplit_once('@'));
-        match parts.and_then(|(head, moment)| Some((head, moment.parse::<u64>().ok()?))) {
-            Some((head, 0)) => format!("{head}(null) }}"),
-            Some((head, us)) => format!("{head}{} }}", stamp(us)),
-            None => line.to_owned(),
-        }
-    };
-    calendar.lines().map(line).collect::<Vec<_>>().join("\n")
+/// The value as it is printed.
+fn written(name: &str, value: &str, stamps: Stamps<'_>) -> String {
+    if let Some(us) = value.strip_prefix('@').and_then(|us| us.parse().ok()) {
+        return stamps.text(us).unwrap_or_default();
+    }
+    if name.ends_with("USecMonotonic") {
+        return value.parse().map_or_else(|_| value.to_owned(), |us| ferrite_unit::timespan::text(us, 1));
+    }
+    if name == "TimersCalendar" {
+        return with_moment(value, "next_elapse=", stamps, "(null)");
+    }
+    if name.starts_with("Exec") && value.starts_with("{ path=") {
+        let begun = with_moment(value, "start_time=[", stamps, "n/a");
+        return with_moment(&begun, "stop_time=[", stamps, "n/a");
+    }
+    value.to_owned()
 }
 
-/// Prints the asked properties, or all that are not empty.
-pub fn render(properties: &BTreeMap<String, String>, arguments: &Arguments) -> String {
+/// Writes out the last moment behind a mark.
+fn with_moment(value: &str, mark: &str, stamps: Stamps<'_>, never: &str) -> String {
+    let found = value.rfind(&format!("{mark}@")).and_then(|at| {
+        let (head, rest) = value.split_at_checked(at + mark.len())?;
+        let rest = rest.strip_prefix('@')?;
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (digits, tail) = rest.split_at_checked(end)?;
+        Some(format!("{head}{}{tail}", stamps.text(digits.parse().ok()?).unwrap_or_else(|| never.to_owned())))
+    });
+    found.unwrap_or_else(|| value.to_owned())
+}
+
+/// Is there nothing to say, so that only who asks for it is told?
+fn is_empty(name: &str, value: &str) -> bool {
+    match value {
+        "" => !ALLOW_LISTS.contains(&name),
+        "~" => ALLOW_LISTS.contains(&name),
+        UNPRINTABLE => true,
+        NOT_SET => name.ends_with("ActionExitStatus"),
+        _ => false,
+    }
+}
+
+/// Prints the asked properties, or all that are not empty, in the order in which PID 1 tells them.
+pub fn render(properties: &Properties, arguments: &Arguments, stamps: Stamps<'_>) -> String {
+    let asked = &arguments.properties;
     let mut out = String::new();
-    let mut push = |name: &str, value: &str| {
-        // Those that are a list of pairs take a line for each.
-        let lines = match name {
-            "Listen" | "Paths" | "TimersMonotonic" | "TimersCalendar" => value.split('\n').collect(),
-            _ => vec![value],
-        };
-        for line in lines {
-            if !arguments.value {
-                out.push_str(name);
-                out.push('=');
-            }
-            out.push_str(&line.replace('\n', "\\n"));
-            out.push('\n');
+    for (name, value) in &properties.0 {
+        if !asked.is_empty() && !asked.contains(name) {
+            continue;
         }
-    };
-    if arguments.properties.is_empty() {
-        for (name, value) in properties.iter().filter(|(_, value)| arguments.all || !value.is_empty()) {
-            push(name, value);
+        let value = written(name, value, stamps);
+        if asked.is_empty() && !arguments.all && is_empty(name, &value) {
+            continue;
         }
-    }
-    for name in &arguments.properties {
-        if let Some(value) = properties.get(name) {
-            push(name, value);
+        if !arguments.value {
+            out.push_str(name);
+            out.push('=');
         }
+        out.push_str(&value);
+        out.push('\n');
     }
     out
 }
@@ -136,28 +89,51 @@ pub fn render(properties: &BTreeMap<String, String>, arguments: &Arguments) -> S
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_moments_of_calendar_events_are_written_out() {
-        let stamp = |us: u64| format!("<{us}>");
-        let text = "{ OnCalendar=*-*-* 03:00:00 ; next_elapse=@12 }\n{ OnCalendar=daily ; next_elapse=@0 }\nodd";
-        let lines = "{ OnCalendar=*-*-* 03:00:00 ; next_elapse=<12> }\n{ OnCalendar=daily ; next_elapse=(null) }\nodd";
-        assert_eq!(with_stamps(text, &stamp), lines);
+    fn rendered(pairs: &[(&str, &str)], line: &str) -> String {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let words: Vec<String> = format!("systemctl show {line}").split_whitespace().map(str::to_owned).collect();
+        let arguments = super::super::arguments::parse(&words).expect("valid");
+        let utc = Zone::utc();
+        render(&Properties(pairs.collect()), &arguments, Stamps { style: Style::Pretty, zone: &utc })
     }
 
     #[test]
-    fn asked_properties_come_in_the_order_asked_and_the_server_has_the_last_word() {
-        let mut details = UnitDetails { main_pid: Some(7), result: "success".into(), ..UnitDetails::default() };
-        details.summary.name = "a.service".into();
-        details.properties.insert("Result".into(), "timeout".into());
-        details.properties.insert("Type".into(), "notify".into());
-        let map = properties(&details, &Zone::utc());
-        let asked = Arguments {
-            properties: ["Type", "Nonsense", "MainPID", "Result", "StatusText"].map(str::to_owned).into(),
-            ..Arguments::default()
-        };
-        assert_eq!(render(&map, &asked), "Type=notify\nMainPID=7\nResult=timeout\nStatusText=\n");
-        assert_eq!(render(&map, &Arguments { value: true, ..asked }), "notify\n7\ntimeout\n\n");
-        assert!(!render(&map, &Arguments::default()).contains("StatusText"));
-        assert!(render(&map, &Arguments { all: true, ..Arguments::default() }).contains("StatusText=\n"));
+    fn moments_are_written_out_wherever_they_stand() {
+        for (name, value, text) in [
+            ("UserspaceTimestamp", "@1795619045000000", "Wed 2026-11-25 15:04:05 UTC"),
+            ("UserspaceTimestamp", "@0", ""),
+            ("UserspaceTimestampMonotonic", "27", "27"),
+            ("NextElapseUSecMonotonic", "5500000", "5.500000s"),
+            ("NextElapseUSecMonotonic", "18446744073709551615", "infinity"),
+            ("TimersCalendar", "{ OnCalendar=daily ; next_elapse=@0 }", "{ OnCalendar=daily ; next_elapse=(null) }"),
+            (
+                "ExecStart",
+                "{ path=/a ; argv[]=/a start_time=[@7] ; start_time=[@1795619045000000] ; stop_time=[@0] ; pid=1 }",
+                "{ path=/a ; argv[]=/a start_time=[@7] ; start_time=[Wed 2026-11-25 15:04:05 UTC] ; \
+                 stop_time=[n/a] ; pid=1 }",
+            ),
+        ] {
+            assert_eq!(rendered(&[(name, value)], "--all"), format!("{name}={text}\n"));
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_told_only_when_asked_for() {
+        let pairs = [
+            ("Type", "notify"),
+            ("PIDFile", ""),
+            ("Listen", "a"),
+            ("Listen", "b"),
+            ("SystemCallFilter", "~"),
+            ("RestrictAddressFamilies", ""),
+            ("Conditions", "[unprintable]"),
+            ("MemoryCurrent", "[not set]"),
+            ("FailureActionExitStatus", "[not set]"),
+        ];
+        let short = "Type=notify\nListen=a\nListen=b\nRestrictAddressFamilies=\nMemoryCurrent=[not set]\n";
+        assert_eq!(rendered(&pairs, ""), short);
+        assert_eq!(rendered(&pairs, "--all").lines().count(), pairs.len());
+        assert_eq!(rendered(&pairs, "-p Nonsense,PIDFile -p Type"), "Type=notify\nPIDFile=\n");
+        assert_eq!(rendered(&pairs, "-P Listen,Type"), "notify\na\nb\n");
     }
 }

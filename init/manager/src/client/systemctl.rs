@@ -4,8 +4,6 @@
 
 use std::process::ExitCode;
 
-use ferrite_cli::error_line;
-
 use super::arguments::{Arguments, parse};
 use super::{Caller, verbs};
 
@@ -21,7 +19,7 @@ pub fn main(caller: &Caller) -> ExitCode {
     match arguments.and_then(run) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{}", error_line(&error));
+            eprintln!("{error:#}");
             ExitCode::from(verbs::exit_code_of(&error))
         }
     }

@@ -2,7 +2,8 @@
 
 use ferrite_unit::escape::escape_path;
 
-const SUFFIXES: [&str; 11] =
+/// The kinds of units.
+pub const SUFFIXES: [&str; 11] =
     ["service", "socket", "target", "device", "mount", "automount", "swap", "timer", "path", "slice", "scope"];
 
 /// The full name of a unit; names that are wrong are left for PID 1 to refuse.

@@ -7,12 +7,15 @@ use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{
     Client, ClientError, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, UnitDetails, UnitSummary,
 };
+use ferrite_unit::UnitName;
+use ferrite_unit::timestamp::Style;
 
-use super::arguments::{Arguments, HELP};
+use super::arguments::Arguments;
+use super::help::HELP;
 use super::listing::Look;
 use super::style::Colour;
 use super::unit_names::full_name;
-use super::{enable, jobs, listing, logs, power, print, print_version, show, status};
+use super::{enable, jobs, listing, logs, power, print, print_version, show, status, words};
 use crate::clock::wall_us;
 
 const NOT_RUNNING: u8 = 3;
@@ -21,12 +24,15 @@ pub const NO_SUCH_UNIT: u8 = 4;
 /// Runs the verb; the answer is the exit code.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     match arguments.verb.as_str() {
-        "help" => print(HELP),
+        "help-text" => print(HELP),
+        "help-types" => print(&words::types(!arguments.no_legend)),
+        "help-states" => print(&words::states(!arguments.no_legend)),
+        "help-job-modes" => print(&words::job_modes(!arguments.no_legend)),
         "version" => print_version(),
         "list-units" => list_units(arguments),
         "list-unit-files" => list_unit_files(arguments),
         "list-jobs" => list_jobs(arguments),
-        "list-timers" | "list-sockets" | "list-paths" => super::triggers::run(arguments),
+        "list-timers" | "list-sockets" | "list-paths" | "list-automounts" => super::triggers::run(arguments),
         "set-property" => set_property(arguments),
         "cancel" => cancel(arguments),
         "edit" => super::edit::run(arguments),
@@ -67,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             power::action(arguments)?;
             power::run(&mut connect(arguments)?, arguments)
         }
-        other => bail!("verb '{other}' is not supported by this version"),
+        other => bail!("Unknown command verb '{other}'."),
     }
 }
 
@@ -136,7 +142,10 @@ fn list_units(arguments: &Arguments) -> Result<u8> {
 }
 
 fn list_unit_files(arguments: &Arguments) -> Result<u8> {
-    print(&listing::unit_files(&enable::unit_files(arguments), arguments, look(arguments)))
+    let files = enable::unit_files(arguments);
+    let shown = listing::chosen_files(&files, arguments);
+    print(&listing::unit_files(&shown, arguments, look(arguments)))?;
+    Ok(u8::from(shown.is_empty()))
 }
 
 fn list_jobs(arguments: &Arguments) -> Result<u8> {
@@ -196,19 +205,34 @@ fn machine_status(client: &mut Client, view: status::View<'_>) -> Result<u8> {
     print(&status::machine(&host, &state, jobs, failed, since, view))
 }
 
+/// How moments are written.
+pub fn style(arguments: &Arguments) -> Style {
+    arguments.timestamp.as_deref().and_then(Style::parse).unwrap_or_default()
+}
+
 fn show_properties(arguments: &Arguments) -> Result<u8> {
     let mut client = connect(arguments)?;
-    if arguments.operands.is_empty() {
+    let zones = arguments.zones();
+    let stamps = show::Stamps { style: style(arguments), zone: zones.local() };
+    if arguments.operands.is_empty() && arguments.types.is_empty() && arguments.states.is_empty() {
         return match client.ask(&Request::ShowManager)? {
-            Reply::Properties(properties) => print(&show::render(&properties, arguments)),
+            Reply::Properties(properties) => print(&show::render(&properties, arguments, stamps)),
             _ => bail!(ClientError::Unexpected),
         };
     }
-    let names = named_units(&mut client, &arguments.operands)?;
+    let names = if arguments.operands.is_empty() {
+        let units = all_units(&mut client)?;
+        units.into_iter().filter(|unit| listing::is_shown(unit, arguments)).map(|unit| unit.name).collect()
+    } else {
+        named_units(&mut client, &arguments.operands)?
+    };
     for (number, name) in names.iter().enumerate() {
+        if UnitName::parse(name).is_ok_and(|name| name.is_template()) {
+            bail!("Failed to get properties: Unit name {name} is neither a valid invocation ID nor unit name.");
+        }
         let unit = details(&mut client, name)?;
         let gap = if number > 0 { "\n" } else { "" };
-        print(&format!("{gap}{}", show::render(&show::properties(&unit, arguments.zones().local()), arguments)))?;
+        print(&format!("{gap}{}", show::render(&unit.properties, arguments, stamps)))?;
     }
     Ok(0)
 }

@@ -159,6 +159,11 @@ pub fn state_and_preset(tree: &Tree, name: &UnitName) -> (Enablement, String) {
     (enablement, preset_word(&Presets::read(tree), name, enablement))
 }
 
+/// What the presets say of a unit, whether they are asked for it or not.
+pub fn preset_of(tree: &Tree, name: &UnitName) -> &'static str {
+    Presets::read(tree).action(name).as_str()
+}
+
 /// Presets say nothing of what cannot be enabled.
 fn preset_word(presets: &Presets, name: &UnitName, enablement: Enablement) -> String {
     match enablement {

@@ -181,7 +181,6 @@ impl Engine {
                 .collect(),
             parts: [(crate::manager_state::PART.to_owned(), serde_json::to_value(&self.manager).unwrap_or_default())]
                 .into(),
-            ..SavedManager::default()
         }
     }
 

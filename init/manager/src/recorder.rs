@@ -107,7 +107,8 @@ impl Engine {
 
     /// Clients that wait for something go on waiting at the next image; others ask again.
     fn add_waiting_clients(&mut self, text: &mut Vec<u8>) -> i32 {
-        let waiting = self.server.waiting();
+        let mut waiting = self.server.waiting();
+        waiting.extend(self.kinds.waiting.iter().map(|(client, _)| (*client, usize::MAX)));
         if waiting == self.recorder.clients {
             return 0;
         }

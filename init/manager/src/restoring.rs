@@ -30,6 +30,9 @@ impl Engine {
         for (id, unit) in units {
             self.restore_unit(id, unit, inherited);
         }
+        for client in saved.clients.values() {
+            self.restore_waits(client);
+        }
         for process in saved.processes.values() {
             self.restore_process(process, inherited);
         }

@@ -180,6 +180,8 @@ impl Engine {
             output: client.output.clone(),
             command: client.command,
             waits_for_boot: client.waits_for_boot,
+            waits_for: self.units_waited_for(*id),
+            refers_to: self.units_referred_to(*id),
             reports: client.pending.as_ref().map(|pending| pending.reports.clone()),
             open_reports: client.pending.as_ref().map_or(0, |pending| pending.open),
         };

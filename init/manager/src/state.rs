@@ -157,6 +157,12 @@ pub struct SavedClient {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<i32>,
     pub waits_for_boot: bool,
+    /// Units whose end it waits for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<String>,
+    /// Units that are kept for it although they are over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refers_to: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reports: Option<Vec<JobReport>>,
     pub open_reports: usize,
@@ -165,7 +171,11 @@ pub struct SavedClient {
 impl SavedClient {
     /// Does it wait for something that cannot be asked for again?
     pub fn is_waiting(&self) -> bool {
-        self.command.is_some() || self.waits_for_boot || self.reports.is_some()
+        self.command.is_some()
+            || self.waits_for_boot
+            || !self.waits_for.is_empty()
+            || !self.refers_to.is_empty()
+            || self.reports.is_some()
     }
 }
 

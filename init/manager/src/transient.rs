@@ -13,6 +13,7 @@ use ferrite_unit::{LoadState, UnitKind, UnitName};
 use crate::engine::Engine;
 use crate::jobs::{JobKind, Mode, UnitId};
 use crate::server::{ClientId, Pending, error};
+use crate::transaction::Graph;
 
 /// Where the files of transient units are.
 pub const TRANSIENT: &str = "/run/ferrite/transient";
@@ -247,6 +248,43 @@ impl Engine {
         let told: Vec<(ClientId, UnitId)> = told;
         for (client, _) in told {
             self.send(client, &reply);
+        }
+    }
+
+    /// The units whose end a client waits for.
+    pub fn units_waited_for(&self, client: ClientId) -> Vec<String> {
+        let of_client = self.kinds.waiting.iter().filter(|(waiting, _)| *waiting == client);
+        of_client.map(|(_, unit)| self.name(*unit)).collect()
+    }
+
+    /// The units that are kept for a client.
+    pub fn units_referred_to(&self, client: ClientId) -> Vec<String> {
+        let of_client = self.kinds.references.iter().filter(|(_, clients)| clients.contains(&client));
+        of_client.map(|(unit, _)| self.name(*unit)).collect()
+    }
+
+    /// Takes over what a client of the image before this one waits for. A unit that is gone is over.
+    pub fn restore_waits(&mut self, saved: &crate::state::SavedClient) {
+        let client = ClientId(saved.id);
+        if !self.server.clients.contains_key(&client) {
+            return;
+        }
+        let find =
+            |engine: &Engine, name: &String| UnitName::parse(name).ok().and_then(|name| engine.units.find(&name));
+        for name in &saved.refers_to {
+            if let Some(unit) = find(self, name) {
+                self.kinds.references.entry(unit).or_default().insert(client);
+            }
+        }
+        for name in &saved.waits_for {
+            match (find(self, name), UnitName::parse(name)) {
+                (Some(unit), _) => self.kinds.waiting.push((client, unit)),
+                (None, Ok(name)) => {
+                    let reply = self.details(&name);
+                    self.send(client, &reply);
+                }
+                (None, Err(_)) => {}
+            }
         }
     }
 

@@ -8,7 +8,8 @@ pub(crate) const GROUPS: [(&str, &str); 29] = [
          clock_nanosleep clock_nanosleep_time64 execve exit exit_group futex futex_time64 futex_waitv \
          get_robust_list get_thread_area getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups \
          getgroups32 getpgid getpgrp getpid getppid getrandom getresgid getresgid32 getresuid getresuid32 \
-         getrlimit getsid gettid gettimeofday getuid getuid32 lsm_get_self_attr lsm_list_modules membarrier mmap mmap2 mprotect mseal munmap \
+         getrlimit getsid gettid gettimeofday getuid getuid32 lsm_get_self_attr lsm_list_modules membarrier \
+         mmap mmap2 mprotect mseal munmap \
          nanosleep pause prlimit64 restart_syscall riscv_flush_icache riscv_hwprobe rseq rt_sigreturn \
          sched_getaffinity sched_yield set_robust_list set_thread_area set_tid_address set_tls sigreturn time \
          ugetrlimit uretprobe",

@@ -102,7 +102,9 @@ fn sum(text: &str, default: u64, unit: impl Fn(&str) -> Option<(usize, u64)>) ->
             return Err(fault(text));
         }
         let whole = if digits.is_empty() { Some(0) } else { digits.parse::<u64>().ok() };
-        let whole = whole.filter(|whole| *whole <= i64::MAX as u64).and_then(|whole| whole.checked_mul(scale));
+        // As many units as would just fit are too many.
+        let fits = |whole: &u64| *whole <= i64::MAX as u64 && *whole < INFINITE_US / scale.max(1);
+        let whole = whole.filter(fits).and_then(|whole| whole.checked_mul(scale));
         total = whole
             .and_then(|whole| total.checked_add(whole))
             .and_then(|total| total.checked_add(part(fraction, scale)))
@@ -245,6 +247,7 @@ mod tests {
         {
             assert!(parse(text).is_err(), "{text:?}");
         }
+        assert!(parse("18446744073709s").is_err() && parse("18446744073708s").is_ok());
         assert!(parse("584543y").is_err() && parse("9223372036854775808us").is_err());
         assert!(parse("18446744073709551614us").is_err());
     }

@@ -94,7 +94,9 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     };
     let word = if verb == "preset-all" { "preset" } else { verb };
     let code = carry_out(&tree, &outcome, Verb(word_of(word)), arguments)?;
-    if code != 0 {
+    // Of another root, what is missing is not enabled, as was wished.
+    let is_fine = verb == "disable" && arguments.root.is_some() && outcome.only_lacks_units();
+    if code != 0 && !is_fine {
         return Ok(code);
     }
     if outcome.carries_install == Some(false) && !arguments.quiet && !arguments.no_warn {
@@ -244,7 +246,7 @@ pub fn is_enabled(arguments: &Arguments) -> Result<u8> {
         enabled |= is_good(word);
         if !arguments.quiet {
             print(&format!("{}\n", word.as_str()))?;
-            if arguments.full && word != Enablement::NotFound {
+            if arguments.full && arguments.root.is_none() && word != Enablement::NotFound {
                 show_targets(arguments, &unit)?;
             }
         }

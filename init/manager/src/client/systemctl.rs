@@ -14,7 +14,7 @@ pub fn main(caller: &Caller) -> ExitCode {
         let variable = |name| caller.variable(name).map(str::to_owned);
         let (zone, unit_path) = (variable("TZ"), variable("SYSTEMD_UNIT_PATH"));
         let editor = ["SYSTEMD_EDITOR", "EDITOR", "VISUAL"].into_iter().find_map(variable).filter(|e| !e.is_empty());
-        verbs::run(&Arguments { socket: caller.socket(), zone, unit_path, editor, ..arguments })
+        verbs::run(&Arguments { socket: caller.socket(), zone, unit_path, editor, ..arguments }, caller)
     };
     match arguments.and_then(run) {
         Ok(code) => ExitCode::from(code),

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{
     Client, ClientError, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, UnitDetails, UnitSummary,
@@ -15,14 +15,15 @@ use super::help::HELP;
 use super::listing::Look;
 use super::style::Colour;
 use super::unit_names::full_name;
-use super::{enable, jobs, listing, logs, power, print, print_version, show, status, words};
+use super::{Caller, enable, jobs, listing, logs, manager_verbs, power, print, print_version, show, status, words};
 use crate::clock::wall_us;
 
 const NOT_RUNNING: u8 = 3;
 pub const NO_SUCH_UNIT: u8 = 4;
 
 /// Runs the verb; the answer is the exit code.
-pub fn run(arguments: &Arguments) -> Result<u8> {
+pub fn run(arguments: &Arguments, caller: &Caller) -> Result<u8> {
+    super::verb_table::check(arguments)?;
     match arguments.verb.as_str() {
         "help-text" => print(HELP),
         "help-types" => print(&words::types(!arguments.no_legend)),
@@ -34,24 +35,31 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         "list-jobs" => list_jobs(arguments),
         "list-timers" | "list-sockets" | "list-paths" | "list-automounts" => super::triggers::run(arguments),
         "set-property" => set_property(arguments),
-        "cancel" => cancel(arguments),
+        "cancel" | "clear-jobs" => cancel(arguments),
+        "show-environment" => manager_verbs::show_environment(arguments),
+        "set-environment" | "unset-environment" => manager_verbs::set_environment(arguments),
+        "import-environment" => manager_verbs::import_environment(arguments, caller),
+        "service-watchdogs" => manager_verbs::service_watchdogs(arguments),
+        "help" => manager_verbs::help(arguments),
+        "whoami" => manager_verbs::whoami(arguments),
+        "bind" | "mount-image" => manager_verbs::live_mount(arguments),
         "edit" => super::edit::run(arguments),
         "list-dependencies" => super::dependencies::run(arguments),
         "status" => show_status(arguments),
         "show" => show_properties(arguments),
         "cat" => super::cat::run(arguments),
         "start" => job(arguments, JobVerb::Start),
-        "stop" => job(arguments, JobVerb::Stop),
+        "stop" | "condstop" => job(arguments, JobVerb::Stop),
         "restart" => job(arguments, JobVerb::Restart),
         "try-restart" | "condrestart" => job(arguments, JobVerb::TryRestart),
-        "reload" => job(arguments, JobVerb::Reload),
+        "reload" | "condreload" => job(arguments, JobVerb::Reload),
         "reload-or-restart" | "force-reload" => job(arguments, JobVerb::ReloadOrRestart),
-        "try-reload-or-restart" => job(arguments, JobVerb::TryReloadOrRestart),
+        "try-reload-or-restart" | "reload-or-try-restart" => job(arguments, JobVerb::TryReloadOrRestart),
         "isolate" => isolate(arguments, &arguments.operands),
         "rescue" | "emergency" | "default" => isolate(arguments, &[format!("{}.target", arguments.verb)]),
         "kill" => kill(arguments),
         "reset-failed" => reset_failed(arguments),
-        "is-active" => is_state(arguments, &["active", "reloading"], NOT_RUNNING),
+        "is-active" | "check" => is_state(arguments, &["active", "reloading"], NOT_RUNNING),
         "is-failed" => is_failed(arguments),
         "is-system-running" => is_system_running(arguments),
         "is-enabled" => enable::is_enabled(arguments),
@@ -69,8 +77,11 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             connect(arguments)?.ask(&Request::DaemonReload)?;
             Ok(0)
         }
-        "reboot" | "poweroff" | "halt" | "shutdown" => {
+        "reboot" | "poweroff" | "halt" | "shutdown" | "kexec" | "soft-reboot" => {
             power::action(arguments)?;
+            if arguments.dry_run {
+                return Ok(0);
+            }
             power::run(&mut connect(arguments)?, arguments)
         }
         other => bail!("Unknown command verb '{other}'."),
@@ -240,11 +251,46 @@ fn show_properties(arguments: &Arguments) -> Result<u8> {
 fn job(arguments: &Arguments, verb: JobVerb) -> Result<u8> {
     let mode = match arguments.job_mode.as_deref() {
         None => JobMode::default(),
-        Some(text) => JobMode::parse(text).with_context(|| format!("job mode '{text}' is not supported"))?,
+        Some(text) => match JobMode::parse(text) {
+            Some(mode) => mode,
+            None => bail!("Failed to {} {}: Job mode {text} invalid", verb.as_str(), arguments.operands.join(" ")),
+        },
     };
+    if arguments.wait && arguments.no_block {
+        bail!("--wait may not be combined with --no-block.");
+    }
     let mut client = connect(arguments)?;
-    let units = named_units(&mut client, some_operands(arguments)?)?;
-    run_jobs(&mut client, arguments, verb, units, mode)
+    let operands = some_operands(arguments)?;
+    let units = named_units(&mut client, operands)?;
+    if verb == JobVerb::Start && operands.iter().any(|word| is_pattern(word)) && !arguments.all {
+        eprintln!("{GLOB_HINT}");
+    }
+    if arguments.dry_run {
+        return Ok(0);
+    }
+    let code = run_jobs(&mut client, arguments, verb, units.clone(), mode)?;
+    match verb {
+        JobVerb::Start | JobVerb::Restart if arguments.wait && code == 0 => wait_for_end(&mut client, &units),
+        _ => Ok(code),
+    }
+}
+
+const GLOB_HINT: &str = "Warning: systemctl start called with a glob pattern.\n\
+    Hint: unit globs expand to loaded units, so start will usually have no effect.\n      \
+    Passing --all will also load units which are pulled in by other units.\n      See systemctl(1) for more details.";
+
+/// Waits until all units are over; one that failed is a failure.
+fn wait_for_end(client: &mut Client, units: &[String]) -> Result<u8> {
+    client.set_timeout(None)?;
+    let mut code = 0;
+    for unit in units {
+        match client.ask(&Request::WaitInactive { unit: unit.clone() })? {
+            Reply::Unit(details) if details.summary.active == "failed" => code = 1,
+            Reply::Unit(_) => {}
+            _ => bail!(ClientError::Unexpected),
+        }
+    }
+    Ok(code)
 }
 
 pub fn run_jobs(
@@ -297,10 +343,20 @@ fn set_property(arguments: &Arguments) -> Result<u8> {
 }
 
 fn cancel(arguments: &Arguments) -> Result<u8> {
-    let number = |word: &String| word.parse().with_context(|| format!("Failed to parse job id \"{word}\""));
-    let jobs: Result<Vec<u32>> = arguments.operands.iter().map(number).collect();
-    connect(arguments)?.ask(&Request::CancelJobs { jobs: jobs? })?;
-    Ok(0)
+    let mut client = connect(arguments)?;
+    if arguments.operands.is_empty() {
+        client.ask(&Request::CancelJobs { jobs: Vec::new() })?;
+        return Ok(0);
+    }
+    let mut code = 0;
+    for word in &arguments.operands {
+        let Ok(job) = word.parse::<u32>() else { bail!("Failed to parse job id \"{word}\": Invalid argument") };
+        if client.ask(&Request::CancelJobs { jobs: vec![job] }).is_err() {
+            eprintln!("Failed to cancel job {word}, ignoring: Job {word} does not exist.");
+            code = 1;
+        }
+    }
+    Ok(code)
 }
 
 fn isolate(arguments: &Arguments, operands: &[String]) -> Result<u8> {
@@ -314,14 +370,14 @@ fn kill(arguments: &Arguments) -> Result<u8> {
         None | Some("all") => KillWhom::All,
         Some("main") => KillWhom::Main,
         Some("control") => KillWhom::Control,
-        Some(other) => bail!("'{other}' is none of main, control, all"),
+        Some(other) => bail!("Failed to kill unit {}: Invalid whom argument: {other}", arguments.operands.join(" ")),
     };
     let signal = signal_number(arguments.signal.as_deref().unwrap_or("SIGTERM"))?;
     let mut client = connect(arguments)?;
     for unit in named_units(&mut client, some_operands(arguments)?)? {
         client
             .ask(&Request::KillUnit { unit: unit.clone(), whom, signal })
-            .with_context(|| format!("killing {unit}"))?;
+            .with_context(|| format!("Failed to kill unit {unit}"))?;
     }
     Ok(0)
 }
@@ -333,7 +389,8 @@ fn signal_number(text: &str) -> Result<i32> {
         return Ok(number);
     }
     let name = if text.starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
-    let signal: nix::sys::signal::Signal = name.parse().with_context(|| format!("'{text}' is no signal"))?;
+    let signal: nix::sys::signal::Signal =
+        name.parse().map_err(|_| anyhow!("Failed to parse signal string \"{text}\"."))?;
     Ok(signal as i32)
 }
 
@@ -362,7 +419,7 @@ fn is_state(arguments: &Arguments, good: &[&str], otherwise: u8) -> Result<u8> {
     }
     if units.iter().any(|unit| good.contains(&unit.active.as_str())) {
         Ok(0)
-    } else if otherwise == NOT_RUNNING && !units.is_empty() && units.iter().all(|unit| unit.load == "not-found") {
+    } else if units.iter().all(|unit| unit.load == "not-found") {
         Ok(NO_SUCH_UNIT)
     } else {
         Ok(otherwise)

@@ -41,7 +41,9 @@ impl Tree {
             let mut units = Units::default();
             let found = units.discover(self, word, Reading::Load, ConfigLinks::Followed).ok();
             let path = found.and_then(|index| units.get(index)).and_then(|info| info.path.clone());
-            let is_name = !word.contains('/');
+            // An instance has no file of its own.
+            let is_instance = UnitName::parse(word).is_ok_and(|name| name.instance().is_some());
+            let is_name = !word.contains('/') && !is_instance;
             files.push(path.filter(|_| is_name).unwrap_or_else(|| word.clone()));
             names.push(name_of(word).to_owned());
         }

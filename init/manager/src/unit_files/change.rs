@@ -120,6 +120,11 @@ impl Outcome {
         self.failed = true;
     }
 
+    /// Is nothing worse than that units are missing?
+    pub fn only_lacks_units(&self) -> bool {
+        self.steps.iter().all(|step| !matches!(step, Step::Fault(fault) if !fault.is_missing()))
+    }
+
     /// A fault that is told, but does not fail the command.
     pub(super) fn complain(&mut self, fault: Fault) {
         self.steps.push(Step::Fault(fault));

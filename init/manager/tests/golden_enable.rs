@@ -152,7 +152,8 @@ fn names_that_belong_together_come_and_go_together() {
     let (code, text, made) = after(root.path(), &["enable a.service"]);
     assert_eq!((code, made.len()), (0, 3), "{text}");
     assert_eq!(after(root.path(), &["is-enabled b.service"]).1, "alias\n");
-    assert_eq!(after(root.path(), &["is-enabled --full a.service"]).1.lines().count(), 4);
+    // Of another root, systemd tells no links.
+    assert_eq!(after(root.path(), &["is-enabled --full a.service"]).1, "enabled\n");
     // A file of the administrator hides the vendor's until it is reverted.
     std::fs::write(root.path().join("etc/systemd/system/a.socket"), "[Install]\n").expect("written");
     assert_eq!(after(root.path(), &["revert a.socket", "is-enabled a.socket"]).1, "enabled\n");

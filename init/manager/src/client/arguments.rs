@@ -64,13 +64,8 @@ pub struct Arguments {
     pub before: bool,
     /// The last one of `after`, `before` and `reverse`.
     pub direction: String,
-    pub show_transaction: bool,
     pub dry_run: bool,
-    pub mkdir: bool,
-    pub read_only: bool,
-    pub what: Vec<String>,
     pub reboot_argument: Option<String>,
-    pub kill_value: Option<String>,
     /// The caller's editor, from its environment.
     pub editor: Option<String>,
 }
@@ -153,7 +148,9 @@ const FLAGS: [Flag; 70] = [
 ];
 
 /// Options that this version cannot follow.
-const REFUSED: [&str; 15] = [
+const REFUSED: [&str; 17] = [
+    "show-transaction",
+    "kill-value",
     "user",
     "global",
     "capsule",
@@ -245,10 +242,8 @@ impl Arguments {
             "root" => self.root = Some(value.to_owned()),
             "signal" => self.signal = Some(value.to_owned()),
             "kill-whom" | "kill-who" => self.kill_whom = Some(value.to_owned()),
-            "kill-value" => self.kill_value = Some(value.to_owned()),
             "job-mode" if value == "help" => self.verb = "help-job-modes".into(),
             "job-mode" => self.job_mode = Some(value.to_owned()),
-            "what" => self.what.extend(list()),
             "drop-in" => self.drop_in = Some(value.to_owned()),
             "timestamp" if ferrite_unit::timestamp::Style::parse(value).is_none() => {
                 bail!("Invalid value: {value}.");
@@ -318,10 +313,7 @@ impl Arguments {
                 (self.after, self.before) = (name == "after" || self.after, name == "before" || self.before);
                 self.direction = name.to_owned();
             }
-            "show-transaction" => self.show_transaction = true,
             "dry-run" => self.dry_run = true,
-            "mkdir" => self.mkdir = true,
-            "read-only" => self.read_only = true,
             "fail" | "irreversible" | "ignore-dependencies" => {
                 let mode = if name == "irreversible" { "replace-irreversibly" } else { name };
                 self.job_mode = Some(mode.to_owned());

@@ -130,14 +130,19 @@ pub fn unit_files(shown: &[&UnitFile], arguments: &Arguments, look: Look) -> Str
     table::render(&columns, &rows, arguments, look, || format!("\n{} unit files listed.\n", rows.len()))
 }
 
-/// `systemctl list-jobs`; with `--after` and `--before`, each job is followed by those that it waits for or that wait.
+/// `systemctl list-jobs`, of all units or of those that the operands name.
 pub fn jobs(all: &[JobEntry], arguments: &Arguments, look: Look) -> String {
-    if all.is_empty() {
+    let fits = |job: &&JobEntry| {
+        let named = |pattern: &String| matches(pattern, &job.unit) || matches(&full_name(pattern), &job.unit);
+        arguments.operands.is_empty() || arguments.operands.iter().any(named)
+    };
+    let shown: Vec<&JobEntry> = all.iter().filter(fits).collect();
+    if shown.is_empty() {
         return if arguments.no_legend { String::new() } else { "No jobs running.\n".into() };
     }
     let columns = [right("JOB", "job"), left("UNIT", "unit"), left("TYPE", "type"), left("STATE", "state")];
     let mut rows = Vec::new();
-    for job in all {
+    for job in shown {
         let colour = if job.state == "running" { GREEN } else { "" };
         rows.push(vec![
             valued(job.id.to_string(), Value::Number(u64::from(job.id))),
@@ -146,7 +151,7 @@ pub fn jobs(all: &[JobEntry], arguments: &Arguments, look: Look) -> String {
             cell(&*job.state, colour),
         ]);
     }
-    table::render(&columns, &rows, arguments, look, || format!("\n{} jobs listed.\n", all.len()))
+    table::render(&columns, &rows, arguments, look, || format!("\n{} jobs listed.\n", rows.len()))
 }
 
 /// Cuts text to a number of columns, with an ellipsis.

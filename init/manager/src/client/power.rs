@@ -35,7 +35,8 @@ pub fn action(arguments: &Arguments) -> Result<ShutdownAction> {
 
 /// Asks PID 1 to end the system.
 pub fn run(client: &mut Client, arguments: &Arguments) -> Result<u8> {
-    let request = Request::Shutdown { action: action(arguments)?, force: arguments.force.min(2), argument: None };
+    let argument = arguments.reboot_argument.clone();
+    let request = Request::Shutdown { action: action(arguments)?, force: arguments.force.min(2), argument };
     client.ask(&request)?;
     Ok(0)
 }

@@ -7,7 +7,7 @@ use super::arguments::Arguments;
 const ANY: usize = usize::MAX;
 
 /// Name, fewest and most operands.
-const VERBS: [(&str, usize, usize); 72] = [
+const VERBS: [(&str, usize, usize); 66] = [
     ("list-units", 0, ANY),
     ("list-unit-files", 0, ANY),
     ("list-automounts", 0, ANY),
@@ -15,7 +15,6 @@ const VERBS: [(&str, usize, usize); 72] = [
     ("list-sockets", 0, ANY),
     ("list-timers", 0, ANY),
     ("list-jobs", 0, ANY),
-    ("list-machines", 0, ANY),
     ("clear-jobs", 0, 0),
     ("cancel", 0, ANY),
     ("start", 1, ANY),
@@ -32,9 +31,6 @@ const VERBS: [(&str, usize, usize); 72] = [
     ("condrestart", 1, ANY),
     ("isolate", 1, 1),
     ("kill", 1, ANY),
-    ("clean", 1, ANY),
-    ("freeze", 1, ANY),
-    ("thaw", 1, ANY),
     ("is-active", 1, ANY),
     ("check", 1, ANY),
     ("is-failed", 0, ANY),
@@ -44,8 +40,6 @@ const VERBS: [(&str, usize, usize); 72] = [
     ("help", 1, ANY),
     ("daemon-reload", 0, 0),
     ("daemon-reexec", 0, 0),
-    ("log-level", 0, 1),
-    ("log-target", 0, 1),
     ("service-watchdogs", 0, 1),
     ("show-environment", 0, 0),
     ("set-environment", 1, ANY),
@@ -83,7 +77,7 @@ const VERBS: [(&str, usize, usize); 72] = [
 ];
 
 /// Verbs of systemd that ask for what there is not here.
-const REFUSED: [(&str, &str); 8] = [
+const REFUSED: [(&str, &str); 13] = [
     ("switch-root", "Not in initrd, refusing switch-root operation."),
     ("suspend", "Suspending is not supported by this version."),
     ("hibernate", "Hibernation is not supported by this version."),
@@ -92,6 +86,11 @@ const REFUSED: [(&str, &str); 8] = [
     ("sleep", "Sleeping is not supported by this version."),
     ("exit", "Leaving the manager is not supported: use poweroff, reboot or halt."),
     ("list-machines", "Machines are not supported by this version."),
+    ("clean", "Removing files of units is not supported by this version."),
+    ("freeze", "Freezing units is not supported by this version."),
+    ("thaw", "Freezing units is not supported by this version."),
+    ("log-level", "The log level is fixed in this version."),
+    ("log-target", "The log target is fixed in this version."),
 ];
 
 /// Verbs of this program itself, for options.

@@ -160,6 +160,9 @@ fn list_unit_files(arguments: &Arguments) -> Result<u8> {
 }
 
 fn list_jobs(arguments: &Arguments) -> Result<u8> {
+    if arguments.after || arguments.before {
+        bail!("Jobs that wait for each other are not listed by this version.");
+    }
     match connect(arguments)?.ask(&Request::ListJobs)? {
         Reply::JobQueue(queue) => print(&listing::jobs(&queue, arguments, look(arguments))),
         _ => bail!(ClientError::Unexpected),

@@ -22,6 +22,7 @@ use crate::kinds::{KindEvent, Kinds};
 use crate::log::Log;
 use crate::machine::Event;
 use crate::manager_state::ManagerState;
+use crate::moments::Moments;
 use crate::recorder::Recorder;
 use crate::reexec::Reexec;
 use crate::reload::Reloads;
@@ -72,6 +73,10 @@ pub struct Job {
     pub irreversible: bool,
     /// Asked to ignore all order.
     pub ignore_order: bool,
+    /// When it was queued, in microseconds of the monotonic clock.
+    pub queued_us: u64,
+    /// When it began last; 0: it did not.
+    pub began_us: u64,
     /// Clients that wait for its end.
     pub waiters: Vec<(ClientId, usize)>,
 }
@@ -198,10 +203,8 @@ pub struct Engine {
     pub ctrl_alt_del: Vec<Instant>,
     /// Idle services wait for a byte in this pipe, as long as the boot goes on.
     pub idle: Option<(OwnedFd, OwnedFd)>,
-    /// When PID 1 began, in microseconds since the kernel started.
-    pub began_us: u64,
-    /// When the first transaction was over.
-    pub booted_us: Option<u64>,
+    /// The moments of the boot.
+    pub moments: Moments,
     /// The units of stored files whose hang-up is waited for.
     pub stored_keys: BTreeMap<u64, UnitId>,
     /// Number of the next one.

@@ -68,9 +68,11 @@ impl Engine {
     /// Runs all generators before the first unit is loaded.
     pub fn generate_first(&mut self) {
         let Some(job) = self.generator_job() else { return };
+        self.moments.generators_start = self.now_us();
         if !crate::shutdown::bounded(BOOT_TIME, &self.watch, || job.run(&self.log)) {
             self.log.error(&format!("generators take longer than {} s, going on without", BOOT_TIME.as_secs()));
         }
+        self.moments.generators_finish = self.now_us();
     }
 
     /// Starts all generators beside the loop; `false`: there are none to wait for.

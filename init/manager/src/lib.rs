@@ -44,6 +44,7 @@ mod lifecycle;
 mod limiting;
 mod loading;
 mod main_process;
+mod moments;
 mod notifications;
 mod power;
 mod queue;
@@ -103,6 +104,7 @@ mod pressure;
 mod properties;
 mod requests;
 mod server;
+mod survey;
 mod unit_files;
 
 mod dump;

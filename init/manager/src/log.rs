@@ -27,8 +27,23 @@ pub struct Log {
     quiet_until: Cell<Option<Instant>>,
     /// Which status lines are written.
     show: Cell<Show>,
-    /// Are lines for the curious written?
-    debug: Cell<bool>,
+    /// The least important level that is written.
+    level: Cell<usize>,
+    target: Cell<Target>,
+}
+
+/// systemd's words for levels, in the order of their numbers.
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+
+/// Where lines are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// The kernel log on a machine, standard error in a namespace.
+    Usual,
+    /// The consoles, or standard error in a namespace.
+    Console,
+    /// Nowhere.
+    Nothing,
 }
 
 /// Which status lines are written (`systemd.show_status=`).
@@ -77,8 +92,8 @@ impl Log {
     }
 
     fn new(sink: Sink, consoles: bool) -> Log {
-        let (show, debug) = (Cell::new(Show::All), Cell::new(true));
-        Log { sink, consoles, quiet_until: Cell::new(None), show, debug }
+        let (level, target) = (Cell::new(Priority::Debug as usize), Cell::new(Target::Usual));
+        Log { sink, consoles, quiet_until: Cell::new(None), show: Cell::new(Show::All), level, target }
     }
 
     /// The log inside a namespace: standard error.
@@ -93,14 +108,60 @@ impl Log {
 
     /// Chooses whether lines for the curious are written.
     pub fn set_debug(&self, debug: bool) {
-        self.debug.set(debug);
+        self.level.set(if debug { Priority::Debug } else { Priority::Info } as usize);
+    }
+
+    /// The least important level that is written, in systemd's word.
+    pub fn level(&self) -> &'static str {
+        LEVELS.get(self.level.get()).copied().unwrap_or("debug")
+    }
+
+    /// Chooses it, by its word or number.
+    pub fn set_level(&self, word: &str) -> Result<(), String> {
+        let number = word.parse::<usize>().ok().filter(|number| *number < LEVELS.len());
+        match LEVELS.iter().position(|known| *known == word).or(number) {
+            Some(level) => self.level.set(level),
+            None => return Err(format!("Invalid log level '{word}'")),
+        }
+        Ok(())
+    }
+
+    /// Where lines go, in systemd's word.
+    pub fn target(&self) -> &'static str {
+        match (self.target.get(), &self.sink) {
+            (Target::Nothing, _) => "null",
+            (Target::Usual, Sink::Kernel(_)) => "kmsg",
+            (Target::Usual, Sink::Error) | (Target::Console, _) => "console",
+        }
+    }
+
+    /// Chooses it. journald takes all lines from the kernel log, which is the machine's and not that of a namespace.
+    pub fn set_target(&self, word: &str, machine: bool) -> Result<(), String> {
+        self.target.set(match word {
+            "auto" => Target::Usual,
+            "console" | "console-prefixed" => Target::Console,
+            "null" => Target::Nothing,
+            "kmsg" | "journal" | "journal-or-kmsg" | "syslog" | "syslog-or-kmsg" if machine => Target::Usual,
+            "kmsg" | "journal" | "journal-or-kmsg" | "syslog" | "syslog-or-kmsg" => {
+                return Err(format!("Log target '{word}' is not there in a namespace"));
+            }
+            _ => return Err(format!("Invalid log target '{word}'")),
+        });
+        Ok(())
     }
 
     fn write(&self, priority: Priority, text: &str) {
+        if priority as usize > self.level.get() {
+            return;
+        }
         // The log is the last place to report to: its own errors cannot be told to anybody.
-        match &self.sink {
-            Sink::Kernel(kernel) => drop(kernel.write(priority, "init", text)),
-            Sink::Error => drop(writeln!(std::io::stderr(), "<{}>init: {text}", priority as u8)),
+        match (self.target.get(), &self.sink) {
+            (Target::Nothing, _) => {}
+            (Target::Usual, Sink::Kernel(kernel)) => drop(kernel.write(priority, "init", text)),
+            (Target::Console, _) if self.consoles => self.write_consoles(&format!("init: {text}")),
+            (Target::Usual, Sink::Error) | (Target::Console, _) => {
+                drop(writeln!(std::io::stderr(), "<{}>init: {text}", priority as u8));
+            }
         }
     }
 
@@ -121,9 +182,7 @@ impl Log {
 
     /// For the curious.
     pub fn debug(&self, text: &str) {
-        if self.debug.get() {
-            self.write(Priority::Debug, text);
-        }
+        self.write(Priority::Debug, text);
     }
 
     /// A line for the person at the console. Opened per line: a console may come and go.
@@ -137,15 +196,42 @@ impl Log {
             return;
         }
         if self.consoles {
-            let began = Instant::now();
-            if self.quiet_until.get().is_some_and(|until| began < until) {
-                return;
-            }
-            Consoles::open().write_line(&format!("{}{text}", mark.text()));
-            let stuck = began.elapsed() >= STUCK;
-            self.quiet_until.set(stuck.then(|| Instant::now() + REST));
+            self.write_consoles(&format!("{}{text}", mark.text()));
         } else {
             drop(writeln!(std::io::stderr(), "{}{text}", mark.text()));
         }
+    }
+
+    fn write_consoles(&self, line: &str) {
+        let began = Instant::now();
+        if self.quiet_until.get().is_some_and(|until| began < until) {
+            return;
+        }
+        Consoles::open().write_line(line);
+        let stuck = began.elapsed() >= STUCK;
+        self.quiet_until.set(stuck.then(|| Instant::now() + REST));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_targets_have_systemds_words() {
+        let log = Log::plain();
+        assert_eq!((log.level(), log.target()), ("debug", "console"));
+        for (word, level) in [("info", "info"), ("3", "err"), ("emerg", "emerg"), ("7", "debug")] {
+            assert_eq!(log.set_level(word), Ok(()));
+            assert_eq!(log.level(), level);
+        }
+        assert_eq!(log.set_level("8").unwrap_err(), "Invalid log level '8'");
+        assert_eq!(log.level(), "debug");
+        assert_eq!(log.set_target("null", false), Ok(()));
+        assert_eq!(log.target(), "null");
+        assert!(log.set_target("kmsg", false).is_err() && log.set_target("paper", true).is_err());
+        assert_eq!(log.target(), "null");
+        assert_eq!(log.set_target("auto", false), Ok(()));
+        assert_eq!(log.target(), "console");
     }
 }

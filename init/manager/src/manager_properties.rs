@@ -47,24 +47,16 @@ impl Engine {
         sheet.put("Architecture", crate::host::architecture());
         sheet.put("Tainted", taints().join(":"));
         for name in MOMENTS {
-            sheet.moment(&format!("{name}Timestamp"), self.manager_moment(name));
+            sheet.moment(&format!("{name}Timestamp"), self.moments.named(name));
         }
-        sheet.put("LogLevel", "info");
-        sheet.put("LogTarget", if self.settings.real_boot { "kmsg" } else { "console" });
+        sheet.put("LogLevel", self.log.level());
+        sheet.put("LogTarget", self.log.target());
         self.counters(&mut sheet);
         self.watchdogs(&mut sheet);
         self.unit_defaults(&mut sheet);
         sheet.put("CtrlAltDelBurstAction", "reboot-force");
-        sheet.put("SoftRebootsCount", "0");
+        sheet.put("SoftRebootsCount", self.moments.soft_reboots.to_string());
         Properties(sheet.0)
-    }
-
-    fn manager_moment(&self, name: &str) -> (u64, u64) {
-        match name {
-            "Userspace" => self.moment_since(self.began_us),
-            "Finish" => self.booted_us.map_or((0, 0), |us| self.moment_since(us)),
-            _ => (0, 0),
-        }
     }
 
     fn counters(&self, sheet: &mut Sheet) {
@@ -75,7 +67,7 @@ impl Engine {
         sheet.put("NJobs", waiting.to_string());
         sheet.put("NInstalledJobs", installed.to_string());
         sheet.put("NFailedJobs", self.manager.failed_jobs.to_string());
-        let over = self.booted_us.is_some() || installed == 0;
+        let over = self.moments.finish.1 > 0 || installed == 0;
         let progress = if over { 1.0 } else { 1.0 - f64::from(waiting) / f64::from(installed) };
         sheet.put("Progress", shortest(progress));
         sheet.put("Environment", words_text(self.environment_words()));

@@ -50,7 +50,7 @@ impl Engine {
             let error = ferrite_sys::reboot::end(end);
             self.log.error(&format!("ending the machine at once: {error}, ending it in order"));
         }
-        self.phase = Phase::Stopping(end);
+        self.enter_stopping(end);
         if force >= 1 || again {
             self.finished = Some(end);
             return;
@@ -73,6 +73,13 @@ impl Engine {
         }
     }
 
+    fn enter_stopping(&mut self, end: End) {
+        if !matches!(self.phase, Phase::Stopping(_)) {
+            self.moments.shutdown_start = self.now_us();
+        }
+        self.phase = Phase::Stopping(end);
+    }
+
     fn stop_everything(&mut self) {
         for id in self.units.ids() {
             let busy = self.units.get(id).is_some_and(|r| !r.active().is_down() || r.job.is_some());
@@ -93,7 +100,7 @@ impl Engine {
         }
         let Some(end) = end_of_target(&name) else { return };
         if !matches!(self.phase, Phase::Stopping(_)) {
-            self.phase = Phase::Stopping(end);
+            self.enter_stopping(end);
             self.finished = Some(end);
         }
     }

@@ -289,10 +289,4 @@ impl Engine {
         let (wall, monotonic) = self.now_us();
         (wall_us, monotonic.saturating_sub(wall.saturating_sub(wall_us)))
     }
-
-    /// A moment since the kernel started on both clocks, as they run now.
-    pub fn moment_since(&self, monotonic_us: u64) -> (u64, u64) {
-        let (wall, monotonic) = self.now_us();
-        (wall.saturating_sub(monotonic.saturating_sub(monotonic_us)), monotonic_us)
-    }
 }

@@ -152,7 +152,16 @@ impl Engine {
         }
         let id = self.next_job;
         self.next_job = self.next_job.wrapping_add(1).max(1);
-        let job = Job { unit, kind, running: false, irreversible, ignore_order, waiters: Vec::new() };
+        let job = Job {
+            unit,
+            kind,
+            running: false,
+            irreversible,
+            ignore_order,
+            queued_us: crate::clock::boot_us(),
+            began_us: 0,
+            waiters: Vec::new(),
+        };
         self.jobs.insert(id, job);
         let timeout = self.units.get_mut(unit).and_then(|runtime| {
             runtime.job = Some(id);
@@ -224,6 +233,7 @@ impl Engine {
     fn set_running(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.running = true;
+        job.began_us = crate::clock::boot_us();
         let unit = job.unit;
         let wish = self.units.get(unit).map(|runtime| (runtime.unit.job_running_timeout, runtime.unit.name.kind()));
         let limit = match wish {

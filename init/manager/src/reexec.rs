@@ -170,8 +170,8 @@ impl Engine {
             end: end.to_owned(),
             next_job: self.next_job,
             next_client: self.server.next_number(),
-            began_us: self.began_us,
-            booted_us: self.booted_us,
+            began_us: self.moments.userspace.1,
+            booted_us: Some(self.moments.finish.1).filter(|finish| *finish > 0),
             timers: self.save_manager_timers(),
             files,
             // Who waits for a reload gets it as well: the next image reads all files.
@@ -179,8 +179,12 @@ impl Engine {
                 .chain(self.reloads.clients())
                 .map(|client| client.0)
                 .collect(),
-            parts: [(crate::manager_state::PART.to_owned(), serde_json::to_value(&self.manager).unwrap_or_default())]
-                .into(),
+            parts: [
+                (crate::manager_state::PART.to_owned(), serde_json::to_value(&self.manager).unwrap_or_default()),
+                ("moments".to_owned(), serde_json::to_value(self.moments).unwrap_or_default()),
+                ("log".to_owned(), self.save_log()),
+            ]
+            .into(),
         }
     }
 
@@ -218,6 +222,8 @@ impl Engine {
             running: job.running,
             irreversible: job.irreversible,
             ignore_order: job.ignore_order,
+            queued_us: job.queued_us,
+            began_us: job.began_us,
             timeout_us: self.timers.at(TimerKey::Job(id)).map(keeping::monotonic_us),
             waiters: job.waiters.iter().map(|(client, place)| (client.0, *place)).collect(),
         })

@@ -27,6 +27,9 @@ impl Engine {
                 Ok(_) => error(ErrorKind::LimitExceeded, "too many units".into()),
                 Err(fault) => error(ErrorKind::BadRequest, fault.to_string()),
             },
+            Request::Times => Reply::Times(self.unit_times()),
+            Request::Gaps => Reply::Gaps(self.gaps()),
+            Request::SetLog { level, target } => self.set_log(level.as_deref(), target.as_deref()),
             Request::ShowManager => Reply::Properties(self.manager_properties()),
             Request::Job { verb, units, mode, wait } => return self.job_request(client, verb, &units, mode, wait),
             Request::KillUnit { unit, whom, signal } => self.kill_request(&unit, whom, signal),
@@ -119,6 +122,8 @@ impl Engine {
                 unit: self.name(job.unit),
                 job: job.kind.as_str().into(),
                 state: if job.running { "running" } else { "waiting" }.into(),
+                queued_us: job.queued_us,
+                began_us: job.began_us,
             })
             .collect()
     }

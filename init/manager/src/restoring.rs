@@ -11,6 +11,7 @@ use crate::engine::{Engine, Job, Process, Role, UnitEvent};
 use crate::jobs::UnitId;
 use crate::keeping::{self, Bag};
 use crate::machine::{Event, Machine, MainProcess, Outcome, State};
+use crate::moments::Moments;
 use crate::server::ClientId;
 use crate::state::{Saved, SavedJob, SavedProcess, SavedUnit};
 use crate::timers::TimerKey;
@@ -52,10 +53,18 @@ impl Engine {
         let jobs = all.units.values().filter_map(|unit| Some(unit.job.as_ref()?.id)).max().unwrap_or(0);
         self.next_job = saved.next_job.max(jobs.saturating_add(1));
         let next_client = all.clients.keys().max().map_or(0, |last| last + 1).max(saved.next_client);
-        self.began_us = saved.began_us;
-        self.booted_us = saved.booted_us;
         let part = saved.parts.get(crate::manager_state::PART).cloned();
         self.manager = part.and_then(|part| serde_json::from_value(part).ok()).unwrap_or_default();
+        self.moments = match saved.parts.get("moments").map(|value| serde_json::from_value(value.clone())) {
+            Some(Ok(moments)) => moments,
+            // An older image kept only these two.
+            Some(Err(_)) | None => Moments {
+                userspace: (0, saved.began_us),
+                finish: (0, saved.booted_us.unwrap_or(0)),
+                ..Moments::default()
+            },
+        };
+        self.restore_log(saved.parts.get("log"));
         self.restore_manager_timers(&saved.timers);
         let mut files = Bag::new(inherited, &saved.files);
         match files.take("notify") {
@@ -132,6 +141,8 @@ impl Engine {
             running: saved.running,
             irreversible: saved.irreversible,
             ignore_order: saved.ignore_order,
+            queued_us: saved.queued_us,
+            began_us: saved.began_us,
             waiters,
         };
         self.jobs.insert(saved.id, job);

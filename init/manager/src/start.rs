@@ -17,6 +17,7 @@ use crate::engine::{Engine, Phase, Settings, keys};
 use crate::groups::{Groups, find_root};
 use crate::log::Log;
 use crate::manager_state::ManagerState;
+use crate::moments::{self, Moment, Moments};
 use crate::recorder::Recorder;
 use crate::recovery::{self, Before};
 use crate::reload::Reloads;
@@ -51,7 +52,7 @@ pub struct Options {
 
 /// Runs PID 1. Inside a namespace it returns when everything has stopped; on a machine it never does.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let began_us = clock::boot_us();
+    let began = (clock::wall_us(), clock::boot_us());
     // First of all, as long as every open file is one of the image before this one.
     let mut inherited = Inherited::find();
     let program = own_program();
@@ -79,7 +80,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let (watch, fault) = if real_boot { Watch::open(&settings.command_line) } else { (Watch::default(), None) };
     fault.iter().for_each(|fault| log.warning(fault));
     let written = if real_boot && before.is_nothing() { start_record::begin(&log) } else { None };
-    let mut engine = engine(settings, log, watch, began_us)?;
+    let mut engine = engine(settings, log, watch, began)?;
     engine.epoll.add(&signals, keys::SIGNALS)?;
     if before.is_hopeless() {
         abandon(&engine);
@@ -110,7 +111,9 @@ impl Engine {
         self.open_control_socket();
         self.idle = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok();
         self.arm_deadlines();
+        self.note_beginning();
         self.generate_first();
+        self.load_first();
         self.start_default();
     }
 
@@ -216,7 +219,7 @@ fn own_program() -> String {
     path.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(path)
 }
 
-fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::Result<Engine> {
+fn engine(settings: Settings, log: Log, watch: Watch, began: Moment) -> anyhow::Result<Engine> {
     let epoll = Epoll::new()?;
     let root = find_root(settings.real_boot);
     if root.is_none() {
@@ -252,8 +255,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
         reboot_argument: None,
         ctrl_alt_del: Vec::new(),
         idle: None,
-        began_us,
-        booted_us: None,
+        moments: Moments { userspace: began, ..Moments::default() },
         stored_keys: BTreeMap::new(),
         next_stored: 0,
         unborn: BTreeSet::new(),
@@ -269,9 +271,10 @@ fn engine(settings: Settings, log: Log, watch: Watch, began_us: u64) -> anyhow::
 
 /// The last phase. On a machine a failure of the last call leaves nothing but waiting for the watchdog.
 fn leave(engine: Engine, end: End) -> anyhow::Result<()> {
-    let Engine { settings, log, mut watch, groups, reboot_argument, .. } = engine;
+    let Engine { settings, log, mut watch, groups, reboot_argument, moments, .. } = engine;
     if end == End::SoftReboot {
         shutdown::end_processes(&log, &watch);
+        moments::note_soft_reboot(&moments, &log);
         start_again(&settings, &log);
     }
     if settings.real_boot {

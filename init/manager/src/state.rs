@@ -63,6 +63,9 @@ pub struct SavedJob {
     pub running: bool,
     pub irreversible: bool,
     pub ignore_order: bool,
+    /// Monotonic microseconds.
+    pub queued_us: u64,
+    pub began_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_us: Option<u64>,
     /// Clients that wait for it, and the place of this job in their answers.

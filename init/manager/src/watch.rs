@@ -216,11 +216,12 @@ impl Engine {
     fn boot_over(&mut self) {
         self.phase = Phase::Running;
         self.limit_anew();
-        let now = crate::clock::boot_us();
-        self.booted_us = Some(now);
+        self.moments.finish = self.now_us();
+        let now = self.moments.finish.1;
+        let began = self.moments.userspace.1;
         let failed = self.failed_units();
-        let own = now.saturating_sub(self.began_us) as f64 / 1e6;
-        let early = self.began_us as f64 / 1e6;
+        let own = now.saturating_sub(began) as f64 / 1e6;
+        let early = began as f64 / 1e6;
         let version = env!("CARGO_PKG_VERSION");
         let plural = if failed == 1 { "unit" } else { "units" };
         let text = format!("Ferrite {version} is up: {early:.1} s early boot + {own:.1} s, {failed} failed {plural}");

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::properties::Properties;
+use crate::survey::{Gap, UnitTimes};
 use crate::unit::{Enablement, UnitDetails, UnitSummary};
 
 /// One line from PID 1.
@@ -23,6 +24,10 @@ pub enum Reply {
     Unit(Box<UnitDetails>),
     /// Answer to `ShowManager`.
     Properties(Properties),
+    /// Answer to `Times`, in name order.
+    Times(Vec<UnitTimes>),
+    /// Answer to `Gaps`, in name order.
+    Gaps(Vec<Gap>),
     /// Answer to `Job`, one a unit, in the order of the request.
     Jobs(Vec<JobReport>),
     /// Answer to `IsSystemRunning`: initializing, starting, running, degraded, maintenance or stopping.
@@ -129,6 +134,12 @@ pub struct JobEntry {
     pub job: String,
     /// waiting or running.
     pub state: String,
+    /// When it was queued, in microseconds since the kernel started; 0: not known.
+    #[serde(default)]
+    pub queued_us: u64,
+    /// When it began to run; 0: it waits.
+    #[serde(default)]
+    pub began_us: u64,
 }
 
 /// A unit file on disk.

@@ -22,6 +22,19 @@ pub enum Request {
     },
     /// The properties of the manager itself (`Version`, `SystemState`, `NFailedUnits`...). Answer: `Reply::Properties`.
     ShowManager,
+    /// When all loaded units changed, and how they are linked. Answer: `Reply::Times`.
+    Times,
+    /// The directives of loaded units that this version does not carry out. Answer: `Reply::Gaps`.
+    Gaps,
+    /// Chooses what PID 1 logs, and where to; what is not given stays. Answer: `Reply::Done`.
+    SetLog {
+        /// The least important level that is written: `emerg` to `debug`.
+        #[serde(default)]
+        level: Option<String>,
+        /// `auto`, `kmsg`, `console`, `null`...
+        #[serde(default)]
+        target: Option<String>,
+    },
     /// Queues one job a unit. Answer: `Reply::Jobs`, when all are queued or, with `wait`, when all are finished.
     Job {
         /// What to do.
@@ -121,12 +134,15 @@ impl Request {
             | Request::ListJobs
             | Request::Show { .. }
             | Request::ShowManager
+            | Request::Times
+            | Request::Gaps
             | Request::IsSystemRunning { .. }
             | Request::WaitInactive { .. }
             | Request::GetDefault => true,
             Request::Job { .. }
             | Request::SetEnvironment { .. }
             | Request::SetServiceWatchdogs(_)
+            | Request::SetLog { .. }
             | Request::KillUnit { .. }
             | Request::ResetFailed { .. }
             | Request::DaemonReload

@@ -112,7 +112,7 @@ impl BootFacts {
         }
         lines.push(("watchdog", if self.watchdog.is_empty() { "none".to_string() } else { self.watchdog.clone() }));
         lines.push(("warnings", self.warnings.join("; ")));
-        lines.push(("t-initrd", format!("{:.2}", self.until_initrd.as_secs_f64())));
+        lines.push(("t-initrd", format!("{:.6}", self.until_initrd.as_secs_f64())));
         lines.push(("t-root", format!("{:.2}", self.until_root.as_secs_f64())));
         lines.push(("t-switch", format!("{:.2}", self.until_switch.as_secs_f64())));
         let mut text = String::new();
@@ -235,7 +235,7 @@ mod tests {
         let wanted = "board=qemu\nversion=0.1.0\nslot=a\nfirmware=uefi\n";
         assert!(full().render().starts_with(wanted));
         assert!(full().render().contains("\nfallback-from=b\nfallback-version=0.2.0\n"));
-        assert!(full().render().ends_with("warnings=one; two\nt-initrd=1.25\nt-root=2.50\nt-switch=3.00\n"));
+        assert!(full().render().ends_with("warnings=one; two\nt-initrd=1.250000\nt-root=2.50\nt-switch=3.00\n"));
         assert!(BootFacts::default().render().contains("slot=none\n"));
     }
 

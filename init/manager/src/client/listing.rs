@@ -249,7 +249,14 @@ To show all installed unit files use 'systemctl list-unit-files'.
         let text = units(&all, &arguments, PLAIN);
         assert!(text.starts_with("  UNIT         LOAD   ACTIVE   SUB     JOB   DESCRIPTION\n"), "{text}");
         assert!(text.contains("  idle.service loaded inactive dead    start Not running\n"), "{text}");
-        let entry = JobEntry { id: 12, unit: "idle.service".into(), job: "start".into(), state: "waiting".into() };
+        let entry = JobEntry {
+            id: 12,
+            unit: "idle.service".into(),
+            job: "start".into(),
+            state: "waiting".into(),
+            queued_us: 0,
+            began_us: 0,
+        };
         assert_eq!(
             jobs(&[entry], &Arguments::default(), PLAIN),
             "JOB UNIT         TYPE  STATE\n 12 idle.service start waiting\n\n1 jobs listed.\n"

@@ -46,13 +46,7 @@ impl Engine {
                 if !self.settings.test_faults {
                     return Some(error(ErrorKind::NotSupported, "faults are injected in tests only".into()));
                 }
-                crash::inject(match fault {
-                    InjectedFault::Panic => crash::Fault::Panic,
-                    InjectedFault::Memory => crash::Fault::Memory,
-                    InjectedFault::Stack => crash::Fault::Stack,
-                    InjectedFault::Abort => crash::Fault::Abort,
-                    InjectedFault::Allocation => crash::Fault::Allocation,
-                });
+                inject(fault);
                 return None;
             }
             Request::IsSystemRunning { wait } => {
@@ -348,4 +342,15 @@ impl Engine {
         }
         Reply::Done
     }
+}
+
+/// Crashes as a test asks for it.
+fn inject(fault: InjectedFault) {
+    crash::inject(match fault {
+        InjectedFault::Panic => crash::Fault::Panic,
+        InjectedFault::Memory => crash::Fault::Memory,
+        InjectedFault::Stack => crash::Fault::Stack,
+        InjectedFault::Abort => crash::Fault::Abort,
+        InjectedFault::Allocation => crash::Fault::Allocation,
+    });
 }

@@ -1,8 +1,8 @@
-//! Answers about all units at once: when they changed and how they are linked, what is left undone; and the log's choice.
+//! Answers about all units at once: when they changed, how they are linked, what is left undone. And what is logged.
 
 use std::collections::BTreeMap;
 
-use ferrite_control::{ErrorKind, Gap, Reply, UnitTimes};
+use ferrite_control::{ErrorKind, Gap, Reply, UnitGaps, UnitTimes};
 use ferrite_unit::{Unit, UnitName};
 use serde_json::{Value, json};
 
@@ -35,7 +35,8 @@ impl Engine {
             let times = self.units.get(*id).map(|runtime| runtime.times).unwrap_or_default();
             let relations = RELATIONS.into_iter().filter_map(|(word, relation)| {
                 let others = self.units.related(*id, relation);
-                let others: Vec<u32> = others.iter().filter_map(|other| places.get(other).copied()).collect();
+                let mut others: Vec<u32> = others.iter().filter_map(|other| places.get(other).copied()).collect();
+                others.sort_unstable();
                 (!others.is_empty()).then(|| (word.to_owned(), others))
             });
             UnitTimes {
@@ -50,10 +51,10 @@ impl Engine {
         names.iter().map(times).collect()
     }
 
-    /// The directives of all units that are left undone.
-    pub fn gaps(&self) -> Vec<Gap> {
+    /// What is left undone of all units that have files.
+    pub fn gaps(&self) -> Vec<UnitGaps> {
         let units = self.by_name().into_values().filter_map(|id| self.units.get(id));
-        units.flat_map(|runtime| gaps(&runtime.unit)).collect()
+        units.map(|runtime| gaps(&runtime.unit)).filter(|unit| !unit.files.is_empty()).collect()
     }
 
     /// Chooses what is logged, and where to.
@@ -82,14 +83,17 @@ impl Engine {
     }
 }
 
-/// The directives of a unit that are left undone.
-pub fn gaps(unit: &Unit) -> Vec<Gap> {
+/// The files of a unit, and the directives in them that are left undone.
+pub fn gaps(unit: &Unit) -> UnitGaps {
     let gap = |unsupported: &ferrite_unit::unit::Unsupported| Gap {
-        unit: unit.name.to_string(),
         directive: unsupported.directive.clone(),
         path: unsupported.path.to_string(),
         line: unsupported.line,
         sandbox: unsupported.sandbox,
     };
-    unit.unsupported.iter().map(gap).collect()
+    UnitGaps {
+        unit: unit.name.to_string(),
+        files: unit.fragment.iter().chain(&unit.drop_ins).cloned().collect(),
+        gaps: unit.unsupported.iter().map(gap).collect(),
+    }
 }

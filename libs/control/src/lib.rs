@@ -27,7 +27,7 @@ pub use reply::{ErrorKind, JobEntry, JobOutcome, JobReport, Reply, UnitFile};
 pub use request::{
     InjectedFault, JobMode, JobVerb, KillWhom, Request, RunRequest, ShutdownAction, TransientRequest, TransientUnit,
 };
-pub use survey::{Gap, UnitTimes};
+pub use survey::{Gap, UnitGaps, UnitTimes};
 pub use unit::{CommandStatus, ConditionResult, ControlGroup, Enablement, GroupProcess, UnitDetails, UnitSummary};
 
 /// Where PID 1 listens.

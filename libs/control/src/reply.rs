@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::properties::Properties;
-use crate::survey::{Gap, UnitTimes};
+use crate::survey::{UnitGaps, UnitTimes};
 use crate::unit::{Enablement, UnitDetails, UnitSummary};
 
 /// One line from PID 1.
@@ -27,7 +27,7 @@ pub enum Reply {
     /// Answer to `Times`, in name order.
     Times(Vec<UnitTimes>),
     /// Answer to `Gaps`, in name order.
-    Gaps(Vec<Gap>),
+    Gaps(Vec<UnitGaps>),
     /// Answer to `Job`, one a unit, in the order of the request.
     Jobs(Vec<JobReport>),
     /// Answer to `IsSystemRunning`: initializing, starting, running, degraded, maintenance or stopping.

@@ -1,4 +1,4 @@
-//! What PID 1 tells about all units at once: when they changed and how they are linked, and what it leaves undone. Pure.
+//! What PID 1 tells about all units at once: when they changed, how they are linked, what it leaves undone. Pure.
 
 use std::collections::BTreeMap;
 
@@ -23,12 +23,23 @@ pub struct UnitTimes {
     pub relations: BTreeMap<String, Vec<u32>>,
 }
 
-/// A directive of a unit that has no effect, or only part of it.
+/// A unit with files, and the directives in them that have no effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnitGaps {
+    /// Full name.
+    pub unit: String,
+    /// Its file and its drop-ins, in the order they were read.
+    pub files: Vec<String>,
+    /// In the order of the files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+}
+
+/// A directive that has no effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Gap {
-    /// The unit.
-    pub unit: String,
     /// The directive, without `=`.
     pub directive: String,
     /// Its file.

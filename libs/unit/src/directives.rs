@@ -4,6 +4,7 @@
 use crate::condition::SUBJECTS;
 use crate::dependency::Dependency;
 use crate::directive::{Known, Table, known};
+use crate::value::boolean;
 use crate::{
     automount, exec, install, kill, mount, mounts_table, path, resources_table, sandbox_table, scope, section, service,
     socket_table, swap, timer,
@@ -99,6 +100,33 @@ pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&
     (distance * 3 <= name.len().max(3)).then_some(nearest)
 }
 
+/// What becomes of a directive with this value: the part that is not done may not concern it.
+pub fn of_use(section: &str, name: &str, value: &str) -> State {
+    match state(section, name) {
+        State::Partly(_) if value.is_empty() || !is_concerned(name, value) => State::Done,
+        state => state,
+    }
+}
+
+/// Is this a value with which a directive that is done in part is not as in systemd 257?
+fn is_concerned(name: &str, value: &str) -> bool {
+    let asked = value.trim_start_matches(['|', '!', ' ']);
+    let check = name.strip_prefix("Condition").or_else(|| name.strip_prefix("Assert"));
+    match check.unwrap_or(name) {
+        "BlockIOAccounting" | "CPUAccounting" | "IOAccounting" | "MemoryAccounting" | "TasksAccounting" => {
+            boolean(value) == Ok(false)
+        }
+        "Delegate" => boolean(value) != Ok(false),
+        "Firmware" => !matches!(asked, "uefi" | "device-tree"),
+        "Host" => asked.contains(['*', '?', '[']),
+        "Security" => !matches!(asked, "apparmor" | "ima" | "tpm2" | "uefi-secureboot"),
+        "StandardError" | "StandardOutput" => matches!(value, "journal+console" | "kmsg+console"),
+        "Type" => value == "dbus",
+        "Virtualization" => !matches!(asked, "container" | "vm") && boolean(asked).is_err(),
+        _ => true,
+    }
+}
+
 fn state(section: &str, name: &str) -> State {
     if OBSOLETE.contains(&name) {
         return State::WithoutEffect;
@@ -184,6 +212,24 @@ mod tests {
         assert_eq!(suggestion("Unit", "Requirs").as_deref(), Some("Requires="));
         assert_eq!(suggestion("Unit", "Zzzzzzzz"), None);
         assert_eq!(suggestion("X-Fleet", "Global"), None);
+    }
+
+    #[test]
+    fn a_value_may_have_nothing_to_do_with_what_is_not_done() {
+        let is_partly = |name: &str, value: &str| matches!(of_use("Service", name, value), State::Partly(_));
+        for (name, good, bad) in [
+            ("Type", "notify", "dbus"),
+            ("MemoryAccounting", "yes", "no"),
+            ("Delegate", "no", "pids memory"),
+            ("StandardOutput", "journal", "journal+console"),
+        ] {
+            assert!(!is_partly(name, good) && is_partly(name, bad) && !is_partly(name, ""), "{name}");
+        }
+        let is_partly = |name: &str, value: &str| matches!(of_use("Unit", name, value), State::Partly(_));
+        assert!(!is_partly("ConditionVirtualization", "|!container") && is_partly("AssertVirtualization", "wsl"));
+        assert!(is_partly("ConditionNeedsUpdate", "/etc") && !is_partly("ConditionHost", "a"));
+        assert_eq!(of_use("Service", "RootImage", "/x"), State::Refused);
+        assert_eq!(of_use("Service", "Restart", "always"), State::Done);
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Stamps<'_> {
 }
 
 /// The value as it is printed.
-fn written(name: &str, value: &str, stamps: Stamps<'_>) -> String {
+pub fn written(name: &str, value: &str, stamps: Stamps<'_>) -> String {
     if let Some(us) = value.strip_prefix('@').and_then(|us| us.parse().ok()) {
         return stamps.text(us).unwrap_or_default();
     }

@@ -11,9 +11,6 @@ use crate::client::vertical::Vertical;
 /// Prints a table for each span; the first fault ends it.
 pub fn run(call: &Call<'_>) -> Result<u8> {
     let operands = call.operands();
-    if operands.is_empty() {
-        bail!("Too few arguments.");
-    }
     for (number, text) in operands.iter().enumerate() {
         let Ok(span) = timespan::parse(text) else {
             let hint = hint(call, text, Language::Timespan);

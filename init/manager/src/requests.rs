@@ -65,14 +65,7 @@ impl Engine {
             Request::GetDefault => Reply::Text(self.default_target()),
             Request::Shutdown { action, force, argument } => {
                 self.set_reboot_argument(argument);
-                let end = match action {
-                    ShutdownAction::Reboot => End::Reboot,
-                    ShutdownAction::Poweroff => End::Poweroff,
-                    ShutdownAction::Halt => End::Halt,
-                    ShutdownAction::Kexec => End::Kexec,
-                    ShutdownAction::SoftReboot => End::SoftReboot,
-                };
-                self.begin_shutdown(end, force);
+                self.begin_shutdown(end_of(action), force);
                 Reply::Done
             }
             Request::StartTransient(request) => return self.start_transient(client, &request),
@@ -341,6 +334,16 @@ impl Engine {
             }
         }
         Reply::Done
+    }
+}
+
+fn end_of(action: ShutdownAction) -> End {
+    match action {
+        ShutdownAction::Reboot => End::Reboot,
+        ShutdownAction::Poweroff => End::Poweroff,
+        ShutdownAction::Halt => End::Halt,
+        ShutdownAction::Kexec => End::Kexec,
+        ShutdownAction::SoftReboot => End::SoftReboot,
     }
 }
 

@@ -116,7 +116,6 @@ fn is_concerned(name: &str, value: &str) -> bool {
         "BlockIOAccounting" | "CPUAccounting" | "IOAccounting" | "MemoryAccounting" | "TasksAccounting" => {
             boolean(value) == Ok(false)
         }
-        "Delegate" => boolean(value) != Ok(false),
         "Firmware" => !matches!(asked, "uefi" | "device-tree"),
         "Host" => asked.contains(['*', '?', '[']),
         "Security" => !matches!(asked, "apparmor" | "ima" | "tpm2" | "uefi-secureboot"),
@@ -220,7 +219,6 @@ mod tests {
         for (name, good, bad) in [
             ("Type", "notify", "dbus"),
             ("MemoryAccounting", "yes", "no"),
-            ("Delegate", "no", "pids memory"),
             ("StandardOutput", "journal", "journal+console"),
         ] {
             assert!(!is_partly(name, good) && is_partly(name, bad) && !is_partly(name, ""), "{name}");

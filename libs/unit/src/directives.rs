@@ -103,13 +103,13 @@ pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&
 /// What becomes of a directive with this value: the part that is not done may not concern it.
 pub fn of_use(section: &str, name: &str, value: &str) -> State {
     match state(section, name) {
-        State::Partly(_) if value.is_empty() || !is_concerned(name, value) => State::Done,
+        State::Partly(_) if value.is_empty() || !is_concerned(section, name, value) => State::Done,
         state => state,
     }
 }
 
 /// Is this a value with which a directive that is done in part is not as in systemd 257?
-fn is_concerned(name: &str, value: &str) -> bool {
+fn is_concerned(section: &str, name: &str, value: &str) -> bool {
     let asked = value.trim_start_matches(['|', '!', ' ']);
     let check = name.strip_prefix("Condition").or_else(|| name.strip_prefix("Assert"));
     match check.unwrap_or(name) {
@@ -117,7 +117,8 @@ fn is_concerned(name: &str, value: &str) -> bool {
             boolean(value) == Ok(false)
         }
         "Firmware" => !matches!(asked, "uefi" | "device-tree"),
-        "Host" => asked.contains(['*', '?', '[']),
+        "Host" => asked.contains('['),
+        "ImportCredential" | "LoadCredential" | "SetCredential" => matches!(section, "Mount" | "Swap"),
         "Security" => !matches!(asked, "apparmor" | "ima" | "tpm2" | "uefi-secureboot"),
         "StandardError" | "StandardOutput" => matches!(value, "journal+console" | "kmsg+console"),
         "Type" => value == "dbus",

@@ -10,11 +10,12 @@ use crate::tree::{Content, Node, OURS, Origin, Tree};
 pub const INITRD: &str = "ferrite-initrd";
 
 /// Programs and their folders.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("ferrite-init", "/usr/lib/ferrite"),
     ("ferrite-journald", "/usr/lib/ferrite"),
     ("ferrite-networkd", "/usr/lib/ferrite"),
     ("ferrite-devices", "/usr/lib/ferrite"),
+    ("ferrite-host", "/usr/lib/ferrite"),
     ("ferrite-cloudinit", "/usr/lib/ferrite"),
     ("ferrite-login", "/usr/lib/ferrite"),
     ("ferrite-slots", "/usr/bin"),
@@ -22,8 +23,9 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("systemctl", "/usr/bin"),
 ];
 
-/// Other names of the same programs; `systemctl` is every command of the client.
-const LINKS: [(&str, &str); 13] = [
+/// Other names of the same programs; `systemctl` is every command of the client, `ferrite-host` every one
+/// that sets the host up.
+const LINKS: [(&str, &str); 15] = [
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
     ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
     ("/usr/bin/sudo", "systemctl"),
@@ -33,6 +35,8 @@ const LINKS: [(&str, &str); 13] = [
     ("/usr/bin/systemd-id128", "systemctl"),
     ("/usr/bin/systemd-notify", "systemctl"),
     ("/usr/bin/systemd-run", "systemctl"),
+    ("/usr/bin/systemd-sysusers", "../lib/ferrite/ferrite-host"),
+    ("/usr/bin/systemd-tmpfiles", "../lib/ferrite/ferrite-host"),
     ("/usr/sbin/reboot", "../bin/systemctl"),
     ("/usr/sbin/poweroff", "../bin/systemctl"),
     ("/usr/sbin/halt", "../bin/systemctl"),

@@ -47,6 +47,7 @@ pub mod syscall;
 pub mod timer;
 pub mod timespan;
 pub mod timestamp;
+pub mod unescape;
 pub mod unit;
 pub mod value;
 pub mod version;
@@ -73,7 +74,6 @@ mod socket_family;
 mod socket_table;
 mod syscall_groups;
 mod syscall_numbers;
-mod unescape;
 
 #[cfg(test)]
 mod context_tests;

@@ -3,7 +3,7 @@
 use crate::value::{Parsed, wrong};
 
 /// Replaces every C escape; a backslash before anything else is a fault.
-pub(crate) fn unescape(text: &str) -> Parsed<Vec<u8>> {
+pub fn unescape(text: &str) -> Parsed<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -46,7 +46,7 @@ fn one(chars: &mut std::str::Chars<'_>, out: &mut Vec<u8>) -> Option<()> {
 }
 
 /// Decodes base64; blanks in it do not count.
-pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
+pub fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let mut bits: u32 = 0;
     let mut have = 0;

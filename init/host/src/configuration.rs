@@ -1,0 +1,168 @@
+//! Finding and reading the files of a kind below a root, and showing them (`--cat-config`, `--tldr`).
+
+use std::io::{Read, Write};
+
+use crate::options::Given;
+use ferrite_files::{FileError, Root};
+use ferrite_hostconf::folders::{self, Found, Listing, SEARCH};
+
+/// Bytes of one file.
+const FILE_MAX: usize = 4 << 20;
+
+/// A file with its text.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The path, as messages have it.
+    pub path: String,
+    /// The text; what is no UTF-8 in it is replaced.
+    pub text: String,
+    /// Whether it was named on the command line, where faults count more.
+    pub is_argument: bool,
+}
+
+/// What the command line says about files.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Files that were named; none: all of the folders.
+    pub arguments: &'a [String],
+    /// The arguments are lines, not files.
+    pub is_inline: bool,
+    /// The arguments are read where this file would be.
+    pub replace: Option<&'a str>,
+}
+
+fn listings(root: &Root, kind: &str) -> Result<Vec<Listing>, FileError> {
+    let listing = |folder: &&str| {
+        let folder = format!("{folder}/{kind}");
+        let names = root.list(&folder)?;
+        let files = names.into_iter().filter(|name| name.ends_with(".conf")).map(|name| {
+            let target = root.link(&format!("{folder}/{name}"))?;
+            Ok(Found { is_masked: target.as_deref() == Some("/dev/null"), name })
+        });
+        Ok(Listing { files: files.collect::<Result<_, FileError>>()?, folder })
+    };
+    SEARCH.iter().map(listing).collect()
+}
+
+/// Whether `--replace=` stands where it may.
+pub(crate) fn check_replace(given: &Given, is_shown: bool) -> Result<(), String> {
+    match given.value("replace") {
+        Some(path) if !path.starts_with('/') => Err("The argument to --replace= must be an absolute path.".into()),
+        Some(path) if !path.ends_with(".conf") => {
+            Err("The argument to --replace= must have the extension '.conf'.".into())
+        }
+        Some(_) if is_shown => Err("Option --replace= is not supported with --cat-config/--tldr.".into()),
+        Some(_) if given.words.is_empty() => {
+            Err("When --replace= is given, some configuration items must be specified.".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads everything that is wanted.
+pub(crate) fn read(root: &Root, kind: &str, wanted: &Wanted<'_>) -> Result<Vec<Source>, String> {
+    let explain = |error: FileError| format!("Failed to enumerate {kind} files: {}", chain(&error));
+    if wanted.replace.is_none() && (!wanted.arguments.is_empty() || wanted.is_inline) {
+        return arguments(root, kind, wanted);
+    }
+    let mut sources = Vec::new();
+    let listings = listings(root, kind).map_err(explain)?;
+    let paths = match wanted.replace {
+        Some(path) => folders::order_with(&listings, path),
+        None => folders::order(&listings).into_iter().map(|path| (path, false)).collect(),
+    };
+    for (path, is_place_of_arguments) in paths {
+        if is_place_of_arguments {
+            sources.extend(arguments(root, kind, wanted)?);
+            continue;
+        }
+        match root.read(&path, FILE_MAX) {
+            Ok(Some(bytes)) => sources.push(source(shown(root, &path), &bytes, false)),
+            // It went away since its folder was read.
+            Ok(None) => {}
+            Err(error) => eprintln!("Failed to open '{path}', ignoring: {}", chain(&error)),
+        }
+    }
+    Ok(sources)
+}
+
+/// A path as messages have it: with the root before it.
+pub(crate) fn shown(root: &Root, path: &str) -> String {
+    if root.is_machine() { path.to_string() } else { format!("{}{path}", root.path().display()) }
+}
+
+fn source(path: String, bytes: &[u8], is_argument: bool) -> Source {
+    let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    Source { path, text: String::from_utf8_lossy(text).into_owned(), is_argument }
+}
+
+fn arguments(root: &Root, kind: &str, wanted: &Wanted<'_>) -> Result<Vec<Source>, String> {
+    if wanted.is_inline {
+        // One text a line, so that a fault names which argument it is.
+        let text = wanted.arguments.join("\n");
+        return Ok(vec![source("(command line)".into(), text.as_bytes(), true)]);
+    }
+    wanted.arguments.iter().map(|argument| one(root, kind, argument)).collect()
+}
+
+/// `-` is the standard input; a path is taken as it is, a bare name is looked for in the folders.
+fn one(root: &Root, kind: &str, argument: &str) -> Result<Source, String> {
+    let explain = |error: &dyn std::fmt::Display| format!("Failed to open '{argument}': {error}");
+    if argument == "-" {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX);
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(|error| explain(&error))?;
+        return Ok(source("<stdin>".into(), &bytes, true));
+    }
+    if argument.contains('/') {
+        let bytes = std::fs::read(argument).map_err(|error| explain(&error))?;
+        return Ok(source(argument.to_string(), &bytes, true));
+    }
+    for folder in SEARCH {
+        let path = format!("{folder}/{kind}/{argument}");
+        if let Some(bytes) = root.read(&path, FILE_MAX).map_err(|error| explain(&chain(&error)))? {
+            return Ok(source(shown(root, &path), &bytes, true));
+        }
+    }
+    Err(explain(&"No such file or directory"))
+}
+
+/// How much of the files is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Everything.
+    All,
+    /// Lines that are neither empty nor comments.
+    WithoutComments,
+}
+
+/// Prints the files with their paths. A reader who goes away ends it without an error.
+pub(crate) fn show(sources: &[Source], shown: Shown) {
+    let mut text = String::new();
+    for (number, source) in sources.iter().enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
+        text.push_str(&format!("# {}\n", source.path));
+        for line in source.text.lines() {
+            let is_comment = line.trim_start().is_empty() || line.trim_start().starts_with(['#', ';']);
+            if shown == Shown::All || !is_comment {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// An error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}

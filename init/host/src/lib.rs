@@ -1,0 +1,65 @@
+//! What Debian's packages expect of the host at boot besides a service manager: their files and folders (tmpfiles.d),
+//! users and groups (sysusers.d), kernel variables (sysctl.d).
+//!
+//! The decisions are made in `ferrite-hostconf`; here files are read and the plans carried out. One surprising fact:
+//! every path is resolved below the root as `chroot` would, so `--root` never reaches the machine that runs it.
+
+mod account_files;
+mod configuration;
+mod facts;
+mod options;
+mod sysusers;
+mod tmpfiles;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What the program got from whoever started it.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// `$CREDENTIALS_DIRECTORY`.
+    pub credentials: Option<PathBuf>,
+    /// `$SOURCE_DATE_EPOCH`.
+    pub source_date_epoch: Option<String>,
+    /// The arguments after the program's name.
+    pub arguments: Vec<String>,
+}
+
+/// How a command ended, with systemd's exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything is as the files say.
+    Done,
+    /// Something failed.
+    Failed,
+    /// A line of a file is wrong.
+    BadConfiguration,
+    /// Something could not be made.
+    CannotCreate,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::BadConfiguration => 65,
+            Outcome::CannotCreate => 73,
+        })
+    }
+}
+
+/// Runs the command of this name.
+pub fn run(name: &str, environment: &Environment) -> ExitCode {
+    let outcome = match name {
+        "systemd-sysusers" => sysusers::run(environment),
+        "systemd-tmpfiles" => tmpfiles::run(environment),
+        _ => {
+            eprintln!(
+                "'{name}' is none of the commands of this program: systemd-tmpfiles, systemd-sysusers, systemd-sysctl"
+            );
+            Outcome::Failed
+        }
+    };
+    outcome.into()
+}

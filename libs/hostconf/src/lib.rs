@@ -1,0 +1,16 @@
+//! What packages ask of the host in files: tmpfiles.d, sysusers.d, sysctl.d and modules-load.d. Pure: opens no file.
+//!
+//! Each kind is read into a plan that says every change in order; `init/host` carries plans out. Facts of the machine
+//! come through traits, so that `--root` and tests answer them in their own way.
+
+pub mod fault;
+pub mod folders;
+
+pub mod pattern;
+pub mod specifier;
+pub mod sysusers;
+pub mod tmpfiles;
+
+mod field;
+
+pub use fault::{Fault, Place, Weight};

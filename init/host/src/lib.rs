@@ -8,6 +8,7 @@ mod account_files;
 mod configuration;
 mod facts;
 mod options;
+mod sysctl;
 mod sysusers;
 mod tmpfiles;
 
@@ -53,6 +54,7 @@ impl From<Outcome> for ExitCode {
 pub fn run(name: &str, environment: &Environment) -> ExitCode {
     let outcome = match name {
         "systemd-sysusers" => sysusers::run(environment),
+        "systemd-sysctl" => sysctl::run(environment),
         "systemd-tmpfiles" => tmpfiles::run(environment),
         _ => {
             eprintln!(

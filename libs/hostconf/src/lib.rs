@@ -5,11 +5,12 @@
 
 pub mod fault;
 pub mod folders;
-
+pub mod modules_load;
 pub mod pattern;
 pub mod specifier;
 pub mod sysusers;
 pub mod tmpfiles;
+pub mod variables;
 
 mod field;
 

@@ -34,7 +34,8 @@ pub(super) fn set(
     let kind = FileType::from_raw_mode(stat.st_mode);
     if kind != FileType::Directory && stat.st_nlink > 1 && !session.hard_links_are_protected() {
         return Err(format!(
-            "Refusing to set permissions on hardlinked file {path} while the fs.protected_hardlinks sysctl is turned off."
+            "Refusing to set permissions on hardlinked file {path} while the fs.protected_hardlinks sysctl is turned \
+             off."
         ));
     }
     let wanted = |owner: Option<ferrite_hostconf::tmpfiles::Owner>, old: u32| match owner {

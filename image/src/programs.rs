@@ -25,7 +25,7 @@ const PROGRAMS: [(&str, &str); 10] = [
 
 /// Other names of the same programs; `systemctl` is every command of the client, `ferrite-host` every one
 /// that sets the host up.
-const LINKS: [(&str, &str); 15] = [
+const LINKS: [(&str, &str); 17] = [
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
     ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
     ("/usr/bin/sudo", "systemctl"),
@@ -37,6 +37,8 @@ const LINKS: [(&str, &str); 15] = [
     ("/usr/bin/systemd-run", "systemctl"),
     ("/usr/bin/systemd-sysusers", "../lib/ferrite/ferrite-host"),
     ("/usr/bin/systemd-tmpfiles", "../lib/ferrite/ferrite-host"),
+    ("/usr/lib/systemd/systemd-modules-load", "../ferrite/ferrite-devices"),
+    ("/usr/lib/systemd/systemd-sysctl", "../ferrite/ferrite-host"),
     ("/usr/sbin/reboot", "../bin/systemctl"),
     ("/usr/sbin/poweroff", "../bin/systemctl"),
     ("/usr/sbin/halt", "../bin/systemctl"),

@@ -5,6 +5,9 @@
 //! A package's user without a number must therefore be named, with one, in a board file.
 
 use ferrite_boards::Board;
+use ferrite_hostconf::Weight;
+use ferrite_hostconf::specifier::{Answer, Facts};
+use ferrite_hostconf::sysusers::{Declared, Lines, line};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -39,9 +42,9 @@ pub(super) enum AccountError {
     /// No number is known.
     #[error("{file}:{line}: {kind} {name} has no fixed id: give it one under '{kind}s' in a board file")]
     NoId { file: String, line: usize, kind: &'static str, name: String },
-    /// The line has another form.
-    #[error("{file}:{line}: '{text}' is not a sysusers.d line that images know")]
-    Line { file: String, line: usize, text: String },
+    /// A line is wrong.
+    #[error("{0}")]
+    Line(String),
     /// A group is needed that nobody has declared.
     #[error("user {user} is to be in group {group}, which does not exist")]
     NoGroup { user: String, group: String },
@@ -75,9 +78,7 @@ pub(super) fn accounts(board: &Board, files: &[SysusersFile]) -> Result<Accounts
         let (comment, home, shell) = (user.comment.clone(), user.home.clone(), user.shell.clone());
         accounts.add_user(user.uid, Account { name: user.name.clone(), gid, comment, home, shell })?;
     }
-    for file in files {
-        add_sysusers(&mut accounts, file)?;
-    }
+    add_sysusers(&mut accounts, files)?;
     for user in &board.users {
         for group in &user.groups {
             accounts.add_member(&user.name, group)?;
@@ -156,68 +157,68 @@ impl Accounts {
     }
 }
 
-fn add_sysusers(accounts: &mut Accounts, file: &SysusersFile) -> Result<(), AccountError> {
-    for (number, text) in file.text.lines().enumerate() {
-        let fields = words(text);
-        let line = number + 1;
-        let at = || (file.path.clone(), line);
-        let no_id = |kind: &'static str, name: &str| {
-            let (file, line) = at();
-            AccountError::NoId { file, line, kind, name: name.to_owned() }
-        };
-        let field = |index: usize| fields.get(index).map(String::as_str).filter(|field| *field != "-");
-        match (fields.first().map(String::as_str), field(1)) {
-            (None, _) => {}
-            (Some("u" | "u!"), Some(name)) => {
-                if accounts.uid(name).is_some() {
-                    continue;
-                }
-                let id = field(2).unwrap_or_default();
-                let uid: u32 =
-                    id.split(':').next().and_then(|id| id.parse().ok()).ok_or_else(|| no_id("user", name))?;
-                let group = id.split_once(':').map(|(_, group)| group);
-                let gid = group.and_then(|group| group.parse().ok().or_else(|| accounts.gid(group)));
-                if gid.is_none() && accounts.gid(name).is_none() {
-                    accounts.add_group(name, uid)?;
-                }
-                let gid = gid.or_else(|| accounts.gid(name)).unwrap_or(uid);
-                let or = |index: usize, default: &str| field(index).unwrap_or(default).to_owned();
-                let (comment, home, shell) = (or(3, ""), or(4, "/"), or(5, "/usr/sbin/nologin"));
-                accounts.add_user(uid, Account { name: name.to_owned(), gid, comment, home, shell })?;
-            }
-            (Some("g"), Some(name)) => {
-                if accounts.gid(name).is_none() {
-                    let gid = field(2).and_then(|id| id.parse().ok()).ok_or_else(|| no_id("group", name))?;
-                    accounts.add_group(name, gid)?;
-                }
-            }
-            (Some("m"), Some(name)) => accounts.add_member(name, field(2).unwrap_or_default())?,
-            (Some("r"), _) => {}
-            (Some(_), _) => {
-                let (file, line) = at();
-                return Err(AccountError::Line { file, line, text: text.to_owned() });
-            }
+/// No specifier has a value while an image is built: it is for many machines.
+struct NoMachine;
+
+impl Facts for NoMachine {
+    fn specifier(&self, _: char) -> Answer {
+        Answer::Unknown
+    }
+}
+
+fn add_sysusers(accounts: &mut Accounts, files: &[SysusersFile]) -> Result<(), AccountError> {
+    let mut lines = Lines::default();
+    for file in files {
+        lines.read(&file.path, &file.text, &NoMachine);
+    }
+    if let Some(fault) = lines.faults.iter().find(|fault| fault.weight == Weight::Invalid) {
+        return Err(AccountError::Line(fault.to_string()));
+    }
+    for group in &lines.groups {
+        if accounts.gid(&group.name).is_none() {
+            accounts.add_group(&group.name, fixed(group, "group")?)?;
         }
+    }
+    for user in &lines.users {
+        if accounts.uid(&user.name).is_none() {
+            add_declared(accounts, user)?;
+        }
+    }
+    for (group, members) in &lines.members {
+        members.iter().try_for_each(|member| accounts.add_member(member, group))?;
     }
     Ok(())
 }
 
-/// Words between blanks, or in double quotes; none from `#` at the start of the line.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = line.trim();
-    if rest.starts_with('#') {
-        return words;
+fn add_declared(accounts: &mut Accounts, user: &Declared) -> Result<(), AccountError> {
+    let (name, uid) = (&user.name, fixed(user, "user")?);
+    let gid = match &user.group {
+        Some(line::Group::Number(gid)) => *gid,
+        Some(line::Group::Name(group)) => {
+            let missing = || AccountError::NoGroup { user: name.clone(), group: group.clone() };
+            accounts.gid(group).ok_or_else(missing)?
+        }
+        None => match accounts.gid(name) {
+            Some(gid) => gid,
+            None => {
+                accounts.add_group(name, uid)?;
+                uid
+            }
+        },
+    };
+    let or = |value: &Option<String>, default: &str| value.clone().unwrap_or_else(|| default.to_owned());
+    let (comment, home, shell) = (or(&user.comment, ""), or(&user.home, "/"), or(&user.shell, "/usr/sbin/nologin"));
+    accounts.add_user(uid, Account { name: name.clone(), gid, comment, home, shell })
+}
+
+fn fixed(declared: &Declared, kind: &'static str) -> Result<u32, AccountError> {
+    match (&declared.number, &declared.place) {
+        (line::Number::Fixed(id), _) => Ok(*id),
+        (_, place) => {
+            let (file, line) = place.as_ref().map_or((String::new(), 0), |place| (place.file.clone(), place.line));
+            Err(AccountError::NoId { file, line, kind, name: declared.name.clone() })
+        }
     }
-    while !rest.is_empty() {
-        let (word, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => rest.split_once(char::is_whitespace).unwrap_or((rest, "")),
-        };
-        words.push(word.to_owned());
-        rest = after.trim_start();
-    }
-    words
 }
 
 #[cfg(test)]
@@ -281,6 +282,7 @@ mod tests {
         let error = |text: &str| accounts(&board(), &file(text)).unwrap_err().to_string();
         assert_eq!(error("u other 1000 x\n"), "groups core and other both have the id 1000");
         assert_eq!(error("m core wheel\n"), "user core is to be in group wheel, which does not exist");
-        assert!(error("x y z\n").starts_with("x.conf:1: 'x y z' is not"));
+        assert_eq!(error("x y z\n"), "x.conf:1: Unknown command type 'x'.");
+        assert_eq!(error("u other 7:none x\n"), "user other is to be in group none, which does not exist");
     }
 }

@@ -1,19 +1,16 @@
-//! Everything that is there when the system starts: modules for all devices, kernel variables, permissions, terminals,
-//! disk links.
+//! Everything that is there when the system starts: modules for all devices, permissions, terminals, disk links.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::modules::Loader;
 use crate::monitor::Disks;
-use crate::{permissions, terminals, variables};
+use crate::{permissions, terminals};
 
 /// A driver may bring devices that want drivers: a controller, its hub, the disk on it.
 const MAX_ROUNDS: usize = 10;
 const MAX_DEVICES: usize = 100_000;
 const MAX_ALIAS_BYTES: u64 = 4096;
-/// Shows that this boot had its first look at the devices.
-const MARK: &str = "run/ferrite/coldplug";
 /// Classes whose devices have an alias but no bus.
 const CLASSES: [&str; 2] = ["input", "dmi"];
 
@@ -26,7 +23,7 @@ pub(crate) struct Present {
     pub aliases: BTreeSet<String>,
 }
 
-/// Loads the modules of all devices, names disks, sets permissions and kernel variables.
+/// Loads the modules of all devices, names disks, sets permissions.
 pub fn coldplug(root: &Path) -> anyhow::Result<()> {
     let mut aliases = BTreeSet::new();
     load_modules(root, &mut aliases)?;
@@ -44,13 +41,6 @@ pub(crate) fn present(root: &Path) -> Present {
 }
 
 fn set_up(root: &Path, aliases: BTreeSet<String>) -> Present {
-    let mark = root.join(MARK);
-    if !mark.exists() {
-        // An administrator may have changed variables since; only a boot sets them.
-        variables::apply_all(root);
-        let marked = mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
-        marked.unwrap_or_else(|error| eprintln!("warning: writing '{}': {error}", mark.display()));
-    }
     terminals::mark_unused(root);
     set_permissions(root);
     let mut disks = Disks::open(root);
@@ -62,8 +52,7 @@ fn set_up(root: &Path, aliases: BTreeSet<String>) -> Present {
 
 fn load_modules(root: &Path, seen: &mut BTreeSet<String>) -> anyhow::Result<()> {
     let mut loader = Loader::open(root)?;
-    let always = loader.always();
-    let mut count = loader.load(always.iter().map(String::as_str));
+    let mut count = 0;
     for _round in 0..MAX_ROUNDS {
         let new: Vec<String> = aliases(root).into_iter().filter(|alias| seen.insert(alias.clone())).collect();
         if new.is_empty() {

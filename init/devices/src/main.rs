@@ -1,6 +1,6 @@
-//! ferrite-devices: the device manager; by the name `modprobe` the loader of modules.
+//! ferrite-devices: the device manager; by the names `modprobe` and `systemd-modules-load` the loader of modules.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -46,9 +46,21 @@ struct Modprobe {
     wanted: Vec<String>,
 }
 
+/// Loads the kernel modules that files and the kernel command line name
+#[derive(Parser)]
+#[command(name = "systemd-modules-load", version)]
+struct ModulesLoad {
+    /// Files to read; without any those of modules-load.d, and the kernel command line
+    files: Vec<PathBuf>,
+}
+
 fn main() -> ExitCode {
-    let is_modprobe = std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("modprobe"));
-    if !is_modprobe {
+    let called = |name: &str| std::env::args_os().next().is_some_and(|own| Path::new(&own).ends_with(name));
+    if called("systemd-modules-load") {
+        let arguments = ModulesLoad::parse();
+        return ferrite_cli::exit_with(ferrite_devices::modules_load(Path::new("/"), &arguments.files));
+    }
+    if !called("modprobe") {
         return ferrite_cli::exit_with(act(Arguments::parse()));
     }
     let arguments = Modprobe::parse();

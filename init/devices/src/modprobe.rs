@@ -1,5 +1,4 @@
-//! modprobe.d and modules-load.d: what not to load by alias, what to load anyway, with which options. Parsing is
-//! pure.
+//! modprobe.d: what not to load by alias, and with which options the rest. Parsing is pure.
 //!
 //! `blacklist` and `options` are understood; `install`, `remove` and `alias` run programs or need depmod and are
 //! reported.
@@ -20,8 +19,6 @@ pub(crate) struct Rules {
     pub blacklist: BTreeSet<ModuleName>,
     /// Options by module, ready for the kernel.
     pub options: BTreeMap<ModuleName, String>,
-    /// Modules to load at every boot.
-    pub load: Vec<String>,
     /// Lines that were not followed, with file and line.
     pub warnings: Vec<String>,
 }
@@ -31,9 +28,6 @@ pub(crate) fn read(root: &Path) -> Rules {
     let mut rules = Rules::default();
     for path in files(root, "modprobe.d") {
         parse_modprobe(&text(&path), &path.display().to_string(), &mut rules);
-    }
-    for path in files(root, "modules-load.d") {
-        parse_load(&text(&path), &mut rules);
     }
     rules
 }
@@ -87,11 +81,6 @@ fn parse_modprobe(text: &str, file: &str, rules: &mut Rules) {
     }
 }
 
-fn parse_load(text: &str, rules: &mut Rules) {
-    let names = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
-    rules.load.extend(names.map(str::to_string));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,12 +98,12 @@ mod tests {
     #[test]
     fn a_file_in_etc_hides_the_one_of_the_image() {
         let root = tempfile::tempdir().unwrap();
-        for (folder, content) in [("usr/lib", "one\n"), ("etc", "; none\n")] {
-            let folder = root.path().join(folder).join("modules-load.d");
+        for (folder, content) in [("usr/lib", "blacklist one\n"), ("etc", "# none\n")] {
+            let folder = root.path().join(folder).join("modprobe.d");
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join("a.conf"), content).unwrap();
-            std::fs::write(folder.join("ignored.txt"), "two\n").unwrap();
+            std::fs::write(folder.join("ignored.txt"), "blacklist two\n").unwrap();
         }
-        assert_eq!(read(root.path()).load, Vec::<String>::new());
+        assert_eq!(read(root.path()), Rules::default());
     }
 }

@@ -18,6 +18,17 @@ pub(crate) struct Loader {
     tried: BTreeSet<ModuleName>,
 }
 
+/// What is known about the name of a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It can be loaded or is built in.
+    Known,
+    /// The administrator forbids it.
+    DenyListed,
+    /// There is none for this kernel.
+    Unknown,
+}
+
 /// Loads modules by name or modalias.
 pub fn load(root: &Path, wanted: &[String]) -> anyhow::Result<()> {
     let mut loader = Loader::open(root)?;
@@ -56,9 +67,14 @@ impl Loader {
         Ok(Self { folder, catalog, rules, tried: loaded(root) })
     }
 
-    /// Modules that modules-load.d names.
-    pub(crate) fn always(&self) -> Vec<String> {
-        self.rules.load.clone()
+    /// What is known about a name.
+    pub(crate) fn answer(&self, name: &str) -> Answer {
+        let own_name = ModuleName::new(name);
+        if self.rules.blacklist.contains(&own_name) {
+            return Answer::DenyListed;
+        }
+        let is_known = self.catalog.is_builtin(&own_name) || !self.catalog.resolve(name).is_empty();
+        if is_known { Answer::Known } else { Answer::Unknown }
     }
 
     /// Loads what the names and aliases stand for; returns how many modules are new.

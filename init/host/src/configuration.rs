@@ -109,13 +109,12 @@ fn arguments(root: &Root, kind: &str, wanted: &Wanted<'_>) -> Result<Vec<Source>
 fn one(root: &Root, kind: &str, argument: &str) -> Result<Source, String> {
     let explain = |error: &dyn std::fmt::Display| format!("Failed to open '{argument}': {error}");
     if argument == "-" {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX);
-        std::io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(|error| explain(&error))?;
+        let bytes = all_of(std::io::stdin().lock()).map_err(|error| explain(&error))?;
         return Ok(source("<stdin>".into(), &bytes, true));
     }
     if argument.contains('/') {
-        let bytes = std::fs::read(argument).map_err(|error| explain(&error))?;
+        let file = std::fs::File::open(argument).map_err(|error| explain(&error))?;
+        let bytes = all_of(file).map_err(|error| explain(&error))?;
         return Ok(source(argument.to_string(), &bytes, true));
     }
     for folder in SEARCH {
@@ -125,6 +124,17 @@ fn one(root: &Root, kind: &str, argument: &str) -> Result<Source, String> {
         }
     }
     Err(explain(&"No such file or directory"))
+}
+
+/// Reads to the end, but not more than a file may have.
+fn all_of(source: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let reach = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    source.take(reach).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_MAX {
+        return Err(std::io::Error::other(format!("it is larger than the limit of {FILE_MAX} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// How much of the files is shown.

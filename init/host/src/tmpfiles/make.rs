@@ -193,7 +193,10 @@ fn new_node(item: &Item, kind: FileType, parent: &Node, name: &str) -> Result<()
 
 /// Puts the new one in the place of what is there, at once; a folder must be removed before.
 fn replace(item: &Item, kind: FileType, parent: &Node, name: &str) -> Result<(), Errno> {
-    let temporary = format!(".#{name}{:x}", std::process::id());
+    // Nobody can take a name beforehand that he cannot guess.
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    let temporary = format!(".#{:016x}", u64::from_ne_bytes(random));
     new_node(item, kind, parent, &temporary)?;
     match rustix::fs::renameat(&parent.fd, &temporary, &parent.fd, name) {
         Ok(()) => Ok(()),

@@ -2,7 +2,7 @@
 
 use crate::Glob;
 use crate::merge::{self, BoardError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A kind of machine that images are built for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Board {
     pub libraries: Vec<Glob>,
     /// Symbolic links that the packages' maintainer scripts would have made.
     pub links: Vec<Link>,
+    /// Folders whose files enter the image last, over those of packages and of the tree.
+    pub files: Vec<PathBuf>,
     /// Words added to the kernel's command line.
     pub command_line: Vec<String>,
     /// Kernel modules that the initrd carries (with all they depend on), by name.

@@ -92,6 +92,7 @@ fn empty() -> Board {
         packages: Vec::new(),
         libraries: Vec::new(),
         links: Vec::new(),
+        files: Vec::new(),
         command_line: Vec::new(),
         initrd_modules: Vec::new(),
         load_modules: Vec::new(),
@@ -145,6 +146,7 @@ fn add(draft: &mut Draft, raw: RawBoard, source: &Source<'_>) -> Result<(), Boar
         board.packages.push(package);
     }
     add_paths(board, &raw, source)?;
+    add_files(board, &raw, source)?;
     add_accounts(board, &raw, source)?;
     for word in &raw.command_line {
         if !is_kernel_word(&word.value) {
@@ -196,6 +198,18 @@ fn add_paths(board: &mut Board, raw: &RawBoard, source: &Source<'_>) -> Result<(
         }
         board.links.retain(|link| link.path != *path);
         board.links.push(Link { path: path.clone(), target: target.value.clone() });
+    }
+    Ok(())
+}
+
+/// Folders of files lie beside the board file that names them.
+fn add_files(board: &mut Board, raw: &RawBoard, source: &Source<'_>) -> Result<(), BoardError> {
+    for folder in &raw.files {
+        let path = source.path.with_file_name(&folder.value);
+        if !path.is_dir() {
+            return Err(source.at(folder, format!("there is no folder '{}' beside this file", folder.value)));
+        }
+        board.files.push(path);
     }
     Ok(())
 }
@@ -290,6 +304,7 @@ mod tests {
             ("users: [{name: a, uid: 7}, {name: b, uid: 7}]\n", "b.yaml:3: uid 7 is already that of user a"),
             ("users: [{name: A, uid: 7}]\n", "b.yaml:3: 'A' is not a user name"),
             ("users: [{name: a, uid: x}]\n", "b.yaml:3: "),
+            ("files: [nowhere]\n", "b.yaml:3: there is no folder 'nowhere' beside this file"),
             ("root-compression: gzip\n", "b.yaml:3: unknown variant"),
             ("name: c\n", "b.yaml:3: "),
             ("command-line: [a\n", "b.yaml:"),
@@ -313,9 +328,11 @@ mod tests {
         let (boards, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(boards.path().join("base.yaml"), BASE).unwrap();
         let path = own.path().join("mine.yaml");
-        fs::write(&path, "name: mine\nextends: [base]\nkernel: linux-image-rt\n").unwrap();
+        fs::create_dir(own.path().join("mine")).unwrap();
+        fs::write(&path, "name: mine\nextends: [base]\nkernel: linux-image-rt\nfiles: [mine]\n").unwrap();
         let board = Board::find(path.to_str().unwrap(), boards.path()).unwrap();
         assert_eq!((board.name.as_str(), board.packages.len()), ("mine", 2));
+        assert_eq!(board.files, [own.path().join("mine")]);
     }
 
     #[test]

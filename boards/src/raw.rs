@@ -19,6 +19,8 @@ pub(crate) struct RawBoard {
     #[serde(default)]
     pub links: BTreeMap<String, Spanned<String>>,
     #[serde(default)]
+    pub files: Vec<Spanned<String>>,
+    #[serde(default)]
     pub command_line: Vec<Spanned<String>>,
     #[serde(default)]
     pub initrd_modules: Vec<String>,

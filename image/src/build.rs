@@ -127,13 +127,20 @@ fn prune(cache: Cache, progress: &Progress) {
     }
 }
 
-/// Reads board and lock file of a source tree.
-pub fn plan(tree: &source::SourceTree, board: &str, version: &Version) -> anyhow::Result<(ImagePlan, Lock)> {
-    let board = Board::find(board, &tree.boards())?;
-    let path = tree.lock();
-    let text = fs::read_to_string(&path).with_context(|| format!("reading '{}'", path.display()))?;
-    let lock = Lock::parse(&text).with_context(|| format!("reading '{}'", path.display()))?;
+/// Reads board and lock file of a source tree, and the lock file beside a board of its own.
+pub fn plan(tree: &source::SourceTree, name: &str, version: &Version) -> anyhow::Result<(ImagePlan, Lock)> {
+    let board = Board::find(name, &tree.boards())?;
+    let mut lock = read_lock(&tree.lock())?;
+    if let Some(own) = source::SourceTree::lock_beside(name).filter(|path| path.is_file()) {
+        lock.join(read_lock(&own)?);
+    }
     Ok((ImagePlan::new(board, version.as_str(), lock.epoch)?, lock))
+}
+
+/// Reads a lock file.
+pub fn read_lock(path: &Path) -> anyhow::Result<Lock> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading '{}'", path.display()))?;
+    Lock::parse(&text).with_context(|| format!("reading '{}'", path.display()))
 }
 
 fn open_packages(request: &Request, progress: &Progress, cache: &Cache) -> anyhow::Result<Opened> {

@@ -36,6 +36,12 @@ impl SourceTree {
         self.boards().join("packages.lock")
     }
 
+    /// The lock file beside a board file that is named by its path, whether or not it is there; a board of the tree
+    /// has none of its own.
+    pub fn lock_beside(board: &str) -> Option<PathBuf> {
+        board.ends_with(".yaml").then(|| Path::new(board).with_extension("lock"))
+    }
+
     /// The files that are added to the packages'.
     pub fn rootfs(&self) -> PathBuf {
         self.root.join("image/rootfs")
@@ -79,5 +85,7 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("image/rootfs")).unwrap();
         let tree = SourceTree::find(Some(folder.path())).unwrap();
         assert_eq!(tree.lock(), folder.path().join("boards/packages.lock"));
+        assert_eq!(SourceTree::lock_beside("qemu"), None);
+        assert_eq!(SourceTree::lock_beside("a/b.yaml"), Some("a/b.lock".into()));
     }
 }

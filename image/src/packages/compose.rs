@@ -65,6 +65,7 @@ pub fn compose(order: &Order<'_>, store: &Store<'_>) -> Result<Composed> {
         tree.merge(files)?;
     }
     skeleton::add(&mut tree, order.rootfs)?;
+    order.board.files.iter().try_for_each(|folder| skeleton::add_files(&mut tree, folder))?;
     skeleton::bundle_certificates(&mut tree)?;
     let origin: Origin = OURS.into();
     for link in &order.board.links {

@@ -90,6 +90,12 @@ impl Lock {
         all
     }
 
+    /// Adds the sections of another lock file, which stands beside a board file of its own.
+    pub fn join(&mut self, other: Self) {
+        self.sections.extend(other.sections);
+        self.epoch = self.epoch.max(other.epoch);
+    }
+
     /// The packages of the programs that run on the build host.
     pub fn tools(&self) -> &[Locked] {
         self.sections.get(TOOLS).map_or(&[], Vec::as_slice)
@@ -203,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_beside_a_board_of_the_tests_has_its_packages() {
+        let path = boards_dir().join("../tests/boards/services.yaml");
+        let text = std::fs::read_to_string(path.with_extension("lock")).unwrap();
+        let lock = Lock::parse(&text).unwrap();
+        assert_eq!(lock.to_string(), text);
+        let board = Board::load(&path, &boards_dir()).unwrap();
+        let remedy = "run `ferrite lock --board tests/boards/services.yaml`";
+        for package in &board.packages {
+            assert!(lock.sections[&board.name].iter().any(|locked| locked.name == package.name), "{remedy}");
+        }
+        assert!(!text.contains("://"));
+    }
+
+    #[test]
     fn a_board_without_a_section_may_use_all_boards_packages_once() {
         let line = |name: &str| format!("{name} 1 all main pool/{name} 1 {HASH}\n");
         let text =
@@ -210,6 +230,18 @@ mod tests {
         let lock = Lock::parse(&text).unwrap();
         let names = |board: &str| lock.board(board).into_iter().map(|package| package.name).collect::<Vec<_>>();
         assert_eq!((names("a"), names("c")), (vec!["x".to_owned()], vec!["x".to_owned(), "y".to_owned()]));
+    }
+
+    #[test]
+    fn the_lock_beside_a_board_of_its_own_is_joined_with_that_of_the_tree() {
+        let lock = |section: &str, epoch: u64| {
+            let text = format!("ferrite-lock 1\nepoch {epoch}\n[{section}]\n{section} 1 all main pool/x 1 {HASH}\n");
+            Lock::parse(&text).unwrap()
+        };
+        let mut joined = lock("qemu", 5);
+        joined.join(lock("mine", 7));
+        let names = |board: &str| joined.board(board).into_iter().map(|package| package.name).collect::<Vec<_>>();
+        assert_eq!((joined.epoch, names("mine"), names("qemu")), (7, vec!["mine".into()], vec!["qemu".into()]));
     }
 
     #[test]

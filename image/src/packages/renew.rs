@@ -3,7 +3,7 @@
 use super::lock::{Lock, Locked, TOOLS};
 use super::resolve::Resolver;
 use super::store::Store;
-use super::tools;
+use super::tools::PACKAGES;
 use anyhow::{Context, Result};
 use ferrite_boards::Board;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,17 @@ pub struct Renewed {
     pub changes: Vec<String>,
 }
 
+/// Whether the build's own tools are in a lock file: they are in the tree's, not in that of a board of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithTools {
+    /// They are.
+    Yes,
+    /// They are not.
+    No,
+}
+
 /// Resolves all boards and the tools anew. `now` becomes the lock's time if anything changed.
-pub fn renew(store: &Store<'_>, boards: &[Board], old: Option<&Lock>, now: u64) -> Result<Renewed> {
+pub fn renew(store: &Store<'_>, boards: &[Board], tools: WithTools, old: Option<&Lock>, now: u64) -> Result<Renewed> {
     let mirror = store.mirror()?;
     let resolver = Resolver::update(&store.cache().folder().join("apt"), &mirror)?;
     let mut sections = BTreeMap::new();
@@ -28,7 +37,10 @@ pub fn renew(store: &Store<'_>, boards: &[Board], old: Option<&Lock>, now: u64) 
         let packages = resolver.resolve(&names).with_context(|| format!("for board {}", board.name))?;
         sections.insert(board.name.clone(), packages);
     }
-    sections.insert(TOOLS.to_owned(), resolver.resolve(&tools::PACKAGES).context("for the build's own tools")?);
+    if tools == WithTools::Yes {
+        let packages = resolver.resolve(&PACKAGES).context("for the build's own tools")?;
+        sections.insert(TOOLS.to_owned(), packages);
+    }
     let none = Lock::default();
     let changes = changes(old.unwrap_or(&none), &sections);
     let epoch = match old {

@@ -70,6 +70,11 @@ const LINKS: [(&str, &str); 11] = [
     ("/var/run", "/run"),
 ];
 
+/// Adds the files of a folder, over those that are there.
+pub(super) fn add_files(tree: &mut Tree, folder: &Path) -> Result<()> {
+    add_folder(tree, folder, "", &OURS.into())
+}
+
 /// Adds folders, links and the files of `rootfs`.
 pub(super) fn add(tree: &mut Tree, rootfs: &Path) -> Result<()> {
     let origin: Origin = OURS.into();

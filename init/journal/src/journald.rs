@@ -5,6 +5,7 @@
 
 mod clock;
 mod event_loop;
+mod forward;
 mod kernel;
 mod native;
 mod origin;

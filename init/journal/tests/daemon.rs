@@ -114,6 +114,31 @@ fn all_three_sockets_end_in_the_log() {
 }
 
 #[test]
+fn a_syslog_daemon_gets_every_message() {
+    let mut journald = Journald::start(&[]);
+    // It comes later than the daemon and may go again.
+    let syslog = UnixDatagram::bind(journald.path("run/syslog")).expect("a socket");
+    syslog.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+    let received = || {
+        let mut bytes = [0; 200];
+        let length = syslog.recv(&mut bytes).expect("a message in time");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let socket = UnixDatagram::unbound().expect("a socket");
+    socket.send_to(b"<13>Nov 25 15:04:05 tool[1]: from syslog", journald.path("run/dev-log")).expect("sent");
+    assert_eq!(received(), "<13>Nov 25 15:04:05 tool[1]: from syslog");
+    let mut stream = journald.stream("demo\ndemo.service\n30\n1\n0\n0\n0\n");
+    stream.write_all(b"<3>from stdout\n").expect("written");
+    let text = received();
+    assert!(text.starts_with("<27>") && text.ends_with(": from stdout"), "{text}");
+    fs::remove_file(journald.path("run/syslog")).expect("removed");
+    stream.write_all(b"to nobody\n").expect("written");
+    drop(stream);
+    journald.stop();
+    assert!(journald.show(&["-o", "cat"]).contains("to nobody"));
+}
+
+#[test]
 fn the_log_survives_kill_and_a_torn_line() {
     let mut journald = Journald::start(&[]);
     let mut stream = journald.stream("demo\n\n6\n0\n0\n0\n0\n");

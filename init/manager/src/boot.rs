@@ -74,7 +74,8 @@ pub fn mount_apis(log: &mut Vec<String>) {
         if is_mount_point(api.place) {
             continue;
         }
-        if !Path::new(api.place).exists() && (api.optional || fs::create_dir_all(api.place).is_err()) {
+        // /dev has no folder for message queues; in /sys none can be made, and what is missing there is not offered.
+        if !Path::new(api.place).exists() && fs::create_dir_all(api.place).is_err() {
             continue;
         }
         let result = mount(Some(api.kind), api.place, Some(api.kind), api.flags, Some(api.options)).or_else(|_| {

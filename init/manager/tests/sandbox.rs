@@ -95,7 +95,7 @@ fn places_are_protected() {
             "no",
             "yes",
         ),
-        ("PrivateMounts=yes", "mount -t tmpfs t /opt && echo in; true", "in", "in"),
+        ("PrivateMounts=yes", "mount -t tmpfs t /opt; nsenter -t 1 -m grep -c ' /opt ' /proc/1/mounts", "0", "1"),
     ]);
     assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains("/stage/"));
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use ferrite_control::log_line::{LogEntry, LogSource};
+use ferrite_unit::zone::{Zone, Zones};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,6 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::clock::{Moment, boot_id};
+use super::forward::Forward;
 use super::origin::{comm_of, unit_of};
 use super::rate::{RateLimit, Verdict};
 use super::settings::Settings;
@@ -85,6 +87,7 @@ struct Daemon {
     store: Store,
     rate: RateLimit,
     settings: Settings,
+    forward: Forward,
     buffer: Vec<u8>,
 }
 
@@ -126,6 +129,7 @@ impl Daemon {
             store: Store::new(&options.log_dir, options.file_bytes, boot_id()),
             rate: RateLimit::new(options.rate_burst),
             settings: Settings::new(&options.units_dir),
+            forward: Forward::new(&options.run_dir, local_zone()),
             buffer: vec![0; READ_BYTES],
         })
     }
@@ -219,7 +223,7 @@ impl Daemon {
         };
         for line in lines {
             let entry = stream_entry(&mut stream, line);
-            self.keep(entry);
+            self.keep(entry, None);
         }
         if is_open && is_good {
             self.streams.insert(token, stream);
@@ -235,7 +239,7 @@ impl Daemon {
             }
             let pid = if received.pid > 0 { received.pid } else { parsed.pid.unwrap_or(0) };
             let identifier = if parsed.identifier.is_empty() { comm_of(pid) } else { parsed.identifier };
-            self.keep(LogEntry {
+            let entry = LogEntry {
                 priority: parsed.priority,
                 source: LogSource::Syslog,
                 pid,
@@ -243,7 +247,8 @@ impl Daemon {
                 identifier,
                 message: parsed.message,
                 ..LogEntry::default()
-            });
+            };
+            self.keep(entry, Some(&received.bytes));
         }
     }
 
@@ -254,7 +259,7 @@ impl Daemon {
             let Some(message) = parsed.message else { continue };
             let pid = received.pid;
             let by_manager = pid == 1 && received.is_root && !parsed.unit.is_empty();
-            self.keep(LogEntry {
+            let entry = LogEntry {
                 priority: parsed.priority.unwrap_or(6),
                 source: LogSource::Journal,
                 pid,
@@ -262,7 +267,8 @@ impl Daemon {
                 identifier: if parsed.identifier.is_empty() { comm_of(pid) } else { parsed.identifier },
                 message,
                 ..LogEntry::default()
-            });
+            };
+            self.keep(entry, None);
         }
     }
 
@@ -321,8 +327,8 @@ impl Daemon {
         }
     }
 
-    /// Gives an entry the time and writes it, unless its unit floods the log.
-    fn keep(&mut self, mut entry: LogEntry) {
+    /// Gives an entry the time, writes it and hands it on, unless its unit floods the log. `raw`: as syslog(3) sent it.
+    fn keep(&mut self, mut entry: LogEntry, raw: Option<&[u8]>) {
         let now = Moment::now();
         let wishes = self.settings.of(&entry.unit, now.monotonic_us);
         if wishes.level_max.is_some_and(|max| entry.priority > max) {
@@ -339,6 +345,10 @@ impl Daemon {
         }
         entry.realtime_us = now.realtime_us;
         entry.monotonic_us = now.monotonic_us;
+        match raw {
+            Some(bytes) => self.forward.send_raw(bytes),
+            None => self.forward.send(&entry),
+        }
         self.store.append(entry);
     }
 }
@@ -371,6 +381,11 @@ fn open_kmsg(options: &Options) -> Option<File> {
             None
         }
     }
+}
+
+/// The zone that a syslog daemon expects times to be in.
+fn local_zone() -> Zone {
+    Zones::new(None, |path| std::fs::read(path).ok()).local().clone()
 }
 
 /// Each service is a descriptor.

@@ -116,7 +116,9 @@ impl Engine {
         self.units
             .iter()
             .filter_map(|(id, runtime)| Some((id, runtime.group.as_deref()?)))
-            .find(|(_, group)| path.ends_with(group) || path.contains(&format!("{group}/")))
+            .filter(|(_, group)| path.ends_with(group) || path.contains(&format!("{group}/")))
+            // Its slices hold the process too.
+            .max_by_key(|(_, group)| group.len())
             .map(|(id, _)| id)
     }
 

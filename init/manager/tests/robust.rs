@@ -200,3 +200,16 @@ fn a_machine_without_its_base_says_why_and_goes_through_emergency_mode() {
     assert!(machine.child.wait().is_ok());
     assert!(machine.log().contains("emergency mode lasted long enough"), "{}", machine.log());
 }
+
+#[test]
+fn a_process_belongs_to_its_unit_and_not_to_the_slice_above_it() {
+    // The PID file of another user than root is believed only about the unit's own processes.
+    let service = "[Service]\nType=forking\nSlice=above.slice\nUser=65534\nRuntimeDirectory=below\n\
+                   PIDFile=/run/below/pid\nTimeoutStartSec=10\n\
+                   ExecStart=/bin/sh -c 'sleep 1000 & echo $! > /run/below/pid'\n";
+    let machine = Machine::boot(&[("above.slice", "[Slice]\n"), ("below.service", service)]);
+    assert_eq!(machine.job(JobVerb::Start, "above.slice"), JobOutcome::Done, "{}", machine.log());
+    assert_eq!(machine.job(JobVerb::Start, "below.service"), JobOutcome::Done, "{}", machine.log());
+    let main = machine.show("below.service").properties["MainPID"].clone();
+    assert_eq!(fs::read_to_string(machine.output("run/below/pid")).unwrap().trim(), main);
+}

@@ -15,14 +15,25 @@ pub enum Board {
     Qemu,
     /// Real hardware; Debian's generic kernel.
     Metal,
+    /// The board qemu with packaged services, in tests/boards.
+    Services,
 }
 
 impl Board {
-    /// Its name in boards/.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Qemu => "qemu",
             Self::Metal => "metal",
+            Self::Services => "services",
+        }
+    }
+
+    /// What `ferrite build --board` knows it by.
+    fn argument(self) -> PathBuf {
+        match self {
+            Self::Qemu | Self::Metal => self.name().into(),
+            Self::Services => tree().join("tests/boards/services.yaml"),
         }
     }
 
@@ -34,7 +45,7 @@ impl Board {
         }
         gate::alone(&format!("build-{}", self.name()), || {
             if newest_image(&folder, self.name()).is_none() {
-                build(self.name(), &folder)?;
+                build(self, &folder)?;
             }
             Ok(())
         })?;
@@ -74,15 +85,21 @@ fn image_folder() -> PathBuf {
     std::env::var_os("FERRITE_TEST_IMAGE_DIR").map_or_else(|| tree().join("out/test"), PathBuf::from)
 }
 
-fn build(board: &str, folder: &Path) -> anyhow::Result<()> {
+fn build(board: Board, folder: &Path) -> anyhow::Result<()> {
     let output = Command::new(ferrite()?)
-        .args(["build", "--board", board, "--out"])
+        .args(["build", "--board"])
+        .arg(board.argument())
+        .arg("--out")
         .arg(folder)
         .current_dir(tree())
         .output()
         .context("starting ferrite")?;
     if !output.status.success() {
-        bail!("building the image of board {board} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "building the image of board {} failed: {}",
+            board.name(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }

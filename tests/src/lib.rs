@@ -11,6 +11,7 @@ pub mod disk_file;
 pub mod erofs;
 pub mod gate;
 pub mod machine;
+pub mod probe;
 pub mod setup;
 pub mod tiny_elf;
 pub mod write_log;
@@ -22,6 +23,7 @@ pub use disk_file::DiskFile;
 pub use ferrite_layout::{Part, Slot};
 pub use ferrite_qemu::{DiskBus, Firmware, Nic};
 pub use machine::{Machine, Said};
+pub use probe::Probe;
 pub use setup::Setup;
 
 /// Text with every run of blanks and line ends made one blank: the banner breaks long lines.

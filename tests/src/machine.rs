@@ -3,9 +3,9 @@
 //! Trouble on the console fails the next call, and the test at the latest when the machine is dropped.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -223,15 +223,30 @@ impl Machine {
         self.ssh(&format!("sudo sh -c '{}'", command.replace('\'', "'\\''")))
     }
 
+    /// Writes a file of the machine, as root.
+    pub fn send(&mut self, path: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut child = self.limited_ssh(&format!("sudo tee {path} >/dev/null"))?.stdin(Stdio::piped()).spawn()?;
+        let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(bytes));
+        let status = child.wait().context("waiting for ssh")?;
+        self.or_console(written.with_context(|| format!("sending '{path}'")))?;
+        ensure!(status.success(), "sending '{path}' ended with {status}");
+        Ok(())
+    }
+
     /// Runs a command as core and gives what it says, whatever its exit code.
     pub fn try_ssh(&mut self, command: &str) -> anyhow::Result<Said> {
-        let ssh = self.ssh_target().command(60)?;
-        let mut limited = Command::new("timeout");
-        limited.args(["-k", "5", &COMMAND_DEADLINE_S.to_string()]).arg(ssh.get_program()).args(ssh.get_args());
-        let output = limited.arg(command).stdin(std::process::Stdio::null()).output().context("starting ssh")?;
+        let output = self.limited_ssh(command)?.stdin(Stdio::null()).output().context("starting ssh")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or(255);
         Ok(Said { code, out: text(&output.stdout), err: text(&output.stderr) })
+    }
+
+    fn limited_ssh(&self, command: &str) -> anyhow::Result<Command> {
+        let ssh = self.ssh_target().command(60)?;
+        let mut limited = Command::new("timeout");
+        limited.args(["-k", "5", &COMMAND_DEADLINE_S.to_string()]).arg(ssh.get_program()).args(ssh.get_args());
+        limited.arg(command);
+        Ok(limited)
     }
 
     /// What early boot found out.

@@ -1,4 +1,21 @@
-//! The smallest programs that misbehave: ELF files of a few bytes, laid over the beginning of a real program. Pure.
+//! The smallest programs: ELF files of a few bytes that misbehave, or make one system call and tell its error. Pure.
+
+/// An argument of a system call.
+#[derive(Debug, Clone, Copy)]
+pub enum Argument {
+    /// A number.
+    Number(u64),
+    /// The address of zeros that may be written.
+    Space,
+    /// The address of a text that ends in a zero.
+    Text(&'static str),
+}
+
+const BASE: u64 = 0x40_0000;
+const HEADERS: u64 = 64 + 56;
+/// Where the zeros begin, and how many they are.
+const SPACE: u64 = BASE + 0x1000;
+const SPACE_BYTES: u64 = 0x1000;
 
 /// A program that exits with 1.
 pub fn exits() -> Vec<u8> {
@@ -12,17 +29,57 @@ pub fn hangs() -> Vec<u8> {
     program(&[0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7])
 }
 
+/// A program that makes one system call and exits with the number of its error, 0 for none.
+pub fn calls(number: u32, arguments: &[Argument; 6]) -> Vec<u8> {
+    // mov rdi, rsi, rdx, r10, r8, r9
+    const MOVES: [[u8; 2]; 6] = [[0x48, 0xbf], [0x48, 0xbe], [0x48, 0xba], [0x49, 0xba], [0x49, 0xb8], [0x49, 0xb9]];
+    /// Everything before the texts.
+    const CODE_BYTES: u64 = 6 * 10 + 7 + 24;
+    let (mut code, mut texts) = (Vec::new(), Vec::new());
+    for (bytes, argument) in MOVES.iter().zip(arguments) {
+        code.extend(bytes);
+        let value = match argument {
+            Argument::Number(number) => *number,
+            Argument::Space => SPACE,
+            Argument::Text(text) => {
+                let place = BASE + HEADERS + CODE_BYTES + texts.len() as u64;
+                texts.extend(text.bytes().chain([0]));
+                place
+            }
+        };
+        code.extend(value.to_le_bytes());
+    }
+    // mov eax, NUMBER; syscall
+    code.push(0xb8);
+    code.extend(number.to_le_bytes());
+    code.extend([0x0f, 0x05]);
+    // mov rdi, rax; neg rdi; cmp rdi, 4095; jbe over; xor edi, edi; over: mov eax, 60; syscall
+    code.extend([0x48, 0x89, 0xc7, 0x48, 0xf7, 0xdf, 0x48, 0x81, 0xff, 0xff, 0x0f, 0, 0, 0x76, 2, 0x31, 0xff]);
+    code.extend([0xb8, 60, 0, 0, 0, 0x0f, 0x05]);
+    debug_assert_eq!(code.len() as u64, CODE_BYTES);
+    code.extend(texts);
+    program(&code)
+}
+
+/// A program that makes one system call without arguments as programs of 32 bits do, and exits with 0.
+pub fn calls_of_32_bits(number: u32) -> Vec<u8> {
+    // mov eax, NUMBER; int 0x80; mov eax, 60; xor edi, edi; syscall
+    let mut code = vec![0xb8];
+    code.extend(number.to_le_bytes());
+    code.extend([0xcd, 0x80, 0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05]);
+    program(&code)
+}
+
 fn program(code: &[u8]) -> Vec<u8> {
-    const BASE: u64 = 0x40_0000;
-    const HEADERS: u64 = 64 + 56;
     let size = HEADERS + code.len() as u64;
     let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
     for word in [BASE + HEADERS, 64, 0] {
         elf.extend(word.to_le_bytes());
     }
     elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
-    elf.extend([1, 0, 0, 0, 5, 0, 0, 0]);
-    for word in [0, BASE, BASE, size, size, 0x1000] {
+    // One segment that may be read, written and executed; what the file does not fill is zeros.
+    elf.extend([1, 0, 0, 0, 7, 0, 0, 0]);
+    for word in [0, BASE, BASE, size, SPACE - BASE + SPACE_BYTES, 0x1000] {
         elf.extend(word.to_le_bytes());
     }
     elf.extend(code);
@@ -49,6 +106,26 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let status = Command::new(installed(&folder, exits())).status().expect("it starts");
         assert_eq!(status.code(), Some(1));
+    }
+
+    #[test]
+    fn a_program_tells_the_error_of_its_call() {
+        use Argument::{Number, Space, Text};
+        let folder = tempfile::tempdir().expect("a folder");
+        let zero = Number(0);
+        for (number, arguments, expected) in [
+            // uname into space and into nowhere, a call that does not exist, getpid
+            (63, [Space, zero, zero, zero, zero, zero], 0),
+            (63, [Number(1), zero, zero, zero, zero, zero], 14),
+            (999, [zero; 6], 38),
+            (39, [zero; 6], 0),
+            // chdir to two texts
+            (80, [Text("/proc"), zero, zero, zero, zero, zero], 0),
+            (80, [Text("/nowhere"), zero, zero, zero, zero, zero], 2),
+        ] {
+            let status = Command::new(installed(&folder, calls(number, &arguments))).status().expect("it starts");
+            assert_eq!(status.code(), Some(expected), "{number}");
+        }
     }
 
     #[test]

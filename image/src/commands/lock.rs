@@ -21,7 +21,8 @@ use super::build::Source;
 pub struct LockCommand {
     /// Path of a board file (*.yaml) outside the tree's boards [default: all of the tree]
     ///
-    /// Its versions are kept in a file beside it whose name ends in .lock; without one, a build takes those of the tree.
+    /// Its versions are kept in a file beside it whose name ends in .lock; without one, a build takes those of the
+    /// tree.
     #[arg(long, value_name = "FILE")]
     board: Option<String>,
     #[command(flatten)]

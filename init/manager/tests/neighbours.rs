@@ -205,3 +205,27 @@ fn a_job_that_is_asked_for_without_its_order_does_not_wait_any_longer() {
     assert_eq!(machine::outcome(machine.answer(waiting)), JobOutcome::Done);
     assert_eq!(machine.state("slow.service"), "activating start");
 }
+
+#[test]
+fn processes_belong_to_their_unit_and_not_to_the_slice_above() {
+    let forks = "[Service]\nType=forking\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'sleep 0 & exit 0'\n";
+    let tells = "[Service]\nType=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'python3 /run/tell.py & wait; exec \
+                 sleep 1000'\n";
+    let tell = "import os, socket\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', \
+                os.environ['NOTIFY_SOCKET'])\n";
+    let machine = Machine::boot(&[
+        ("first.service", "[Service]\nExecStart=/bin/sleep 1000\n"),
+        ("forks@.service", forks),
+        ("tells.service", tells),
+        ("run/tell.py", tell),
+    ]);
+    // From here on the slice is known, and before what comes.
+    assert_eq!(machine.job(JobVerb::Start, "first.service"), JobOutcome::Done);
+    assert_eq!(machine.job(JobVerb::Start, "tells.service"), JobOutcome::Done, "{}", machine.log());
+    let units: Vec<String> = (0..50).map(|number| format!("forks@{number}.service")).collect();
+    let mode = ferrite_control::JobMode::Replace;
+    let wish = ferrite_control::Request::Job { verb: JobVerb::Start, units: units.clone(), mode, wait: true };
+    machine.ask(&wish);
+    let known = |unit: &String| machine.show(unit).properties["ExecMainCode"] == "1";
+    assert_eq!(units.iter().filter(|unit| !known(unit)).count(), 0);
+}

@@ -72,7 +72,7 @@ fn commands_and_options_are_those_of_the_help() {
     let shell = nobody();
     assert_eq!(shell.offers("systemctl st"), ["start", "status", "stop"]);
     assert_eq!(shell.offers("systemctl daemon-"), ["daemon-reexec", "daemon-reload"]);
-    assert_eq!(shell.offers("systemctl --fa"), ["--failed"]);
+    assert_eq!(shell.offers("systemctl --fa"), ["--fail", "--failed"]);
     assert_eq!(shell.offers("systemctl --no-block --typ"), ["--type="]);
     assert_eq!(shell.offers("systemctl --type=mo"), ["mount"]);
     assert_eq!(shell.offers("systemctl -t tim"), ["timer"]);

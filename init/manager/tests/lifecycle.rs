@@ -209,11 +209,11 @@ fn check_end(machine: &Machine, case: &Value) -> Vec<String> {
 }
 
 /// Does something for every case, on several threads; the answers by unit.
-fn each(cases: &[Value], work: impl Fn(&Value) -> Vec<String> + Sync) -> BTreeMap<String, Vec<String>> {
+fn each(cases: &[Value], threads: usize, work: impl Fn(&Value) -> Vec<String> + Sync) -> BTreeMap<String, Vec<String>> {
     let queue: Mutex<VecDeque<&Value>> = Mutex::new(cases.iter().collect());
     let answers = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let Some(case) = queue.lock().unwrap().pop_front() else { return };
@@ -235,16 +235,34 @@ fn report(faults: BTreeMap<String, Vec<String>>, log: &str, at_most: usize) {
     assert!(bad.len() <= at_most, "{} cases differ:\n{}\n\n{log}", bad.len(), bad.join("\n"));
 }
 
+/// Leads cases on a fresh machine, so many at once: what differs, and what PID 1 wrote.
+fn lead_all(cases: &[Value], threads: usize) -> (BTreeMap<String, Vec<String>>, String) {
+    let machine = Machine::boot();
+    let mut faults = each(cases, threads, |case| lead(&machine, case));
+    for (unit, more) in each(cases, threads, |case| check_end(&machine, case)) {
+        faults.entry(unit).or_default().extend(more);
+    }
+    (faults, machine.log())
+}
+
 #[test]
 fn services_live_as_they_were_seen_to_live() {
     let text = fs::read_to_string(format!("{DATA}/lifecycle/expected.jsonl")).expect("recorded cases");
     let cases: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let machine = Machine::boot();
-    let mut faults = each(&cases, |case| lead(&machine, case));
-    for (unit, more) in each(&cases, |case| check_end(&machine, case)) {
-        faults.entry(unit).or_default().extend(more);
+    let (mut faults, mut log) = lead_all(&cases, THREADS);
+    // The recorded daemons end by the clock: on a machine that is busy enough they end before anybody could look. What
+    // differs is led again alone, and has to be as recorded then.
+    for _ in 0..2 {
+        let differs = |case: &&Value| faults.get(case["unit"].as_str().unwrap()).is_some_and(|list| !list.is_empty());
+        let again: Vec<Value> = cases.iter().filter(differs).cloned().collect();
+        if again.is_empty() || again.len() > cases.len() / 10 {
+            break;
+        }
+        let (once_more, its_log) = lead_all(&again, 1);
+        faults.extend(once_more);
+        log = its_log;
     }
-    report(faults, &machine.log(), 0);
+    report(faults, &log, 0);
 }
 
 #[test]
@@ -258,7 +276,7 @@ fn exec_lines_become_the_words_that_were_recorded() {
         cases.push(serde_json::json!({ "unit": unit, "exec": exec, "load": load, "argv": argv }));
     }
     let machine = Machine::boot();
-    let faults = each(&cases, |case| {
+    let faults = each(&cases, THREADS, |case| {
         let name = case["unit"].as_str().unwrap();
         let unit = format!("{name}.service");
         let mut faults = Vec::new();

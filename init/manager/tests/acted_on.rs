@@ -42,7 +42,7 @@ const ANSWERED: [&str; 8] = [
 ];
 
 /// Fields that nobody looks at, and their directives, some in one section only.
-const IDLE: [(&str, &[&str]); 35] = [
+const IDLE: [(&str, &[&str]); 34] = [
     ("accuracy", &["AccuracySec"]),
     ("block_io_accounting", &["BlockIOAccounting"]),
     ("bpf_programs", &["BPFProgram"]),
@@ -53,7 +53,6 @@ const IDLE: [(&str, &[&str]); 35] = [
     ("file_systems", &["RestrictFileSystems"]),
     ("filter_patterns", &["LogFilterPatterns"]),
     ("image_policies", &["ExtensionImagePolicy", "MountImagePolicy", "RootImagePolicy"]),
-    ("io_accounting", &["IOAccounting"]),
     ("ip_egress_filters", &["IPEgressFilterPath"]),
     ("ip_ingress_filters", &["IPIngressFilterPath"]),
     ("managed_oom_preference", &["ManagedOOMPreference"]),

@@ -42,7 +42,7 @@ pub const SECTIONS: [&str; 11] =
 const OBSOLETE: [&str; 5] = ["BusPolicy", "Capabilities", "IgnoreOnSnapshot", "NetClass", "SysVStartPriority"];
 
 /// Directives of which a part is not as in systemd 257, and which part.
-const PARTLY: [(&str, &str); 21] = [
+const PARTLY: [(&str, &str); 20] = [
     ("AccuracySec", "timers are exact; elapses are not put together"),
     ("BlockIOAccounting", "always on"),
     ("CPUAccounting", "always on"),
@@ -54,7 +54,6 @@ const PARTLY: [(&str, &str); 21] = [
     ("ConditionPathIsEncrypted", "never holds: no storage of the machine is encrypted"),
     ("ConditionSecurity", "knows apparmor, ima, tpm2 and uefi-secureboot; what else is asked for does not hold"),
     ("ConditionVirtualization", "knows the hypervisors that tell their name through DMI, and containers"),
-    ("IOAccounting", "always on"),
     ("ImportCredential", "not for the programs that mount and unmount"),
     ("LoadCredential", "not for the programs that mount and unmount"),
     ("MemoryAccounting", "always on"),
@@ -113,7 +112,7 @@ fn is_concerned(section: &str, name: &str, value: &str) -> bool {
     let asked = value.trim_start_matches(['|', '!', ' ']);
     let check = name.strip_prefix("Condition").or_else(|| name.strip_prefix("Assert"));
     match check.unwrap_or(name) {
-        "BlockIOAccounting" | "CPUAccounting" | "IOAccounting" | "MemoryAccounting" | "TasksAccounting" => {
+        "BlockIOAccounting" | "CPUAccounting" | "MemoryAccounting" | "TasksAccounting" => {
             boolean(value) == Ok(false)
         }
         "Firmware" => !matches!(asked, "uefi" | "device-tree"),

@@ -119,18 +119,13 @@ impl Engine {
         if self.unit_of(pid) == Some(id) || self.groups.root().is_none() {
             return true;
         }
-        let title = self.title(id);
-        match word {
-            Word::OfRoot => {
-                let text = format!("{title}: process {pid} is none of its own, taking it as the main one nevertheless");
-                self.log.warning(&text);
-                true
-            }
-            Word::OfOther => {
-                self.log.warning(&format!("{title}: process {pid} is none of its own, ignoring the wish of it"));
-                false
-            }
+        let taken = word == Word::OfRoot;
+        // A PID file is read again and again until it names the right one.
+        if runtime.stranger.replace(pid) != pid {
+            let what = if taken { "taking it as the main one nevertheless" } else { "ignoring the wish of it" };
+            self.log.warning(&format!("{}: process {pid} is none of its own, {what}", self.title(id)));
         }
+        taken
     }
 
     /// The one process of the group that is a child of ours.

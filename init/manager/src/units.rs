@@ -132,6 +132,8 @@ pub struct Runtime {
     pub spared: bool,
     /// Processes that a starting service left and that ended before it was known which is the main one.
     pub early_ends: Vec<(i32, Exit)>,
+    /// The last process that was named as the main one and is none of the unit's.
+    pub stranger: std::cell::Cell<i32>,
     /// Files that it stored with PID 1.
     pub stored: Vec<Stored>,
     /// When jobs were queued because other units were up or down, for a limit.
@@ -187,6 +189,7 @@ impl Runtime {
             reload_began_us: 0,
             spared: false,
             early_ends: Vec::new(),
+            stranger: std::cell::Cell::new(0),
             stored: Vec::new(),
             automatic_jobs: Vec::new(),
             starts: Vec::new(),

@@ -112,9 +112,7 @@ fn is_concerned(section: &str, name: &str, value: &str) -> bool {
     let asked = value.trim_start_matches(['|', '!', ' ']);
     let check = name.strip_prefix("Condition").or_else(|| name.strip_prefix("Assert"));
     match check.unwrap_or(name) {
-        "BlockIOAccounting" | "CPUAccounting" | "MemoryAccounting" | "TasksAccounting" => {
-            boolean(value) == Ok(false)
-        }
+        "BlockIOAccounting" | "CPUAccounting" | "MemoryAccounting" | "TasksAccounting" => boolean(value) == Ok(false),
         "Firmware" => !matches!(asked, "uefi" | "device-tree"),
         "Host" => asked.contains('['),
         "ImportCredential" | "LoadCredential" | "SetCredential" => matches!(section, "Mount" | "Swap"),

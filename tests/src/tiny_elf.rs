@@ -13,6 +13,9 @@ pub enum Argument {
 
 const BASE: u64 = 0x40_0000;
 const HEADERS: u64 = 64 + 56;
+/// Places of the segment's flags and of its length in memory.
+const SEGMENT_FLAGS: usize = 64 + 4;
+const SEGMENT_MEMORY: usize = 64 + 40;
 /// Where the zeros begin, and how many they are.
 const SPACE: u64 = BASE + 0x1000;
 const SPACE_BYTES: u64 = 0x1000;
@@ -58,7 +61,13 @@ pub fn calls(number: u32, arguments: &[Argument; 6]) -> Vec<u8> {
     code.extend([0xb8, 60, 0, 0, 0, 0x0f, 0x05]);
     debug_assert_eq!(code.len() as u64, CODE_BYTES);
     code.extend(texts);
-    program(&code)
+    let mut elf = program(&code);
+    // Where nothing may be written and executed, a program whose segment may is not even started.
+    if !arguments.iter().any(|argument| matches!(argument, Argument::Space)) {
+        elf[SEGMENT_FLAGS] = 5;
+        elf[SEGMENT_MEMORY..SEGMENT_MEMORY + 8].copy_from_slice(&(HEADERS + code.len() as u64).to_le_bytes());
+    }
+    elf
 }
 
 /// A program that makes one system call without arguments as programs of 32 bits do, and exits with 0.

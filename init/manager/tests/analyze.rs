@@ -44,6 +44,13 @@ fn analyze(machine: &Machine, line: &str) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
+/// What systemctl prints for the same machine.
+fn systemctl(machine: &Machine, words: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_systemctl"));
+    let output = command.args(words).env("FERRITE_INIT_SOCKET", machine.output("run/ferrite/init.sock")).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
 /// The output of a call that goes well.
 fn output(machine: &Machine, line: &str) -> String {
     let (code, out, complaints) = analyze(machine, line);
@@ -371,4 +378,7 @@ fn faults_of_the_line_are_worded_as_by_systemd() {
     }
     assert!(output(&machine, "--help").contains("critical-chain"));
     assert_eq!(output(&machine, "log-target"), "console\n");
+    assert_eq!(systemctl(&machine, &["log-target"]), "console\n");
+    assert_eq!(systemctl(&machine, &["log-level", "notice"]), "");
+    assert_eq!(output(&machine, "log-level"), "notice\n");
 }

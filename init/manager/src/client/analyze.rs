@@ -15,7 +15,7 @@ mod dot;
 mod dump;
 mod exit_status;
 mod loading;
-mod log_control;
+pub mod log_control;
 mod nearest;
 mod picture;
 mod plot;

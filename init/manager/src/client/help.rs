@@ -52,6 +52,8 @@ Environment of all services:
 System:
   daemon-reload, daemon-reexec        Read files again, execute PID 1 again
   service-watchdogs [BOOL]            End services that fall silent?
+  log-level [LEVEL]                   What PID 1 logs
+  log-target [TARGET]                 Where it logs
   is-system-running [--wait]          The state of the whole system
   reboot, poweroff, halt, kexec, soft-reboot
   rescue, emergency, default

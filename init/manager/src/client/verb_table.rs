@@ -7,7 +7,7 @@ use super::arguments::Arguments;
 const ANY: usize = usize::MAX;
 
 /// Name, fewest and most operands.
-const VERBS: [(&str, usize, usize); 66] = [
+const VERBS: [(&str, usize, usize); 68] = [
     ("list-units", 0, ANY),
     ("list-unit-files", 0, ANY),
     ("list-automounts", 0, ANY),
@@ -41,6 +41,8 @@ const VERBS: [(&str, usize, usize); 66] = [
     ("daemon-reload", 0, 0),
     ("daemon-reexec", 0, 0),
     ("service-watchdogs", 0, 1),
+    ("log-level", 0, 1),
+    ("log-target", 0, 1),
     ("show-environment", 0, 0),
     ("set-environment", 1, ANY),
     ("unset-environment", 1, ANY),
@@ -77,7 +79,7 @@ const VERBS: [(&str, usize, usize); 66] = [
 ];
 
 /// Verbs of systemd that ask for what there is not here.
-const REFUSED: [(&str, &str); 13] = [
+const REFUSED: [(&str, &str); 11] = [
     ("switch-root", "Not in initrd, refusing switch-root operation."),
     ("suspend", "Suspending is not supported by this version."),
     ("hibernate", "Hibernation is not supported by this version."),
@@ -89,8 +91,6 @@ const REFUSED: [(&str, &str); 13] = [
     ("clean", "Removing files of units is not supported by this version."),
     ("freeze", "Freezing units is not supported by this version."),
     ("thaw", "Freezing units is not supported by this version."),
-    ("log-level", "The log level is fixed in this version."),
-    ("log-target", "The log target is fixed in this version."),
 ];
 
 /// Verbs of this program itself, for options.

@@ -40,6 +40,9 @@ pub fn run(arguments: &Arguments, caller: &Caller) -> Result<u8> {
         "set-environment" | "unset-environment" => manager_verbs::set_environment(arguments),
         "import-environment" => manager_verbs::import_environment(arguments, caller),
         "service-watchdogs" => manager_verbs::service_watchdogs(arguments),
+        "log-level" | "log-target" => {
+            super::analyze::log_control::ask(&mut connect(arguments)?, &arguments.verb, &arguments.operands)
+        }
         "help" => manager_verbs::help(arguments),
         "whoami" => manager_verbs::whoami(arguments),
         "bind" | "mount-image" => manager_verbs::live_mount(arguments),

@@ -1,16 +1,20 @@
-//! `systemd-analyze log-level` and `log-target`: what PID 1 logs, and where to.
+//! `log-level` and `log-target` of systemd-analyze and systemctl: what PID 1 logs, and where to.
 
 use anyhow::{Result, anyhow, bail};
-use ferrite_control::{ClientError, Reply, Request};
+use ferrite_control::{Client, ClientError, Reply, Request};
 
 use super::Call;
 use crate::client::print;
 
 /// Prints the setting, or changes it.
-pub fn run(call: &Call<'_>) -> Result<u8> {
-    let (what, property) = if call.verb().ends_with("level") { ("level", "LogLevel") } else { ("target", "LogTarget") };
-    let mut client = call.connect()?;
-    let Some(value) = call.operands().first() else {
+pub(super) fn run(call: &Call<'_>) -> Result<u8> {
+    ask(&mut call.connect()?, call.verb(), call.operands())
+}
+
+/// The same for any caller that is connected.
+pub fn ask(client: &mut Client, verb: &str, operands: &[String]) -> Result<u8> {
+    let (what, property) = if verb.ends_with("level") { ("level", "LogLevel") } else { ("target", "LogTarget") };
+    let Some(value) = operands.first() else {
         return match client.ask(&Request::ShowManager)? {
             Reply::Properties(properties) => match properties.get(property) {
                 Some(value) => print(&format!("{value}\n")),

@@ -81,10 +81,20 @@ impl Machine {
         Ok(())
     }
 
-    /// Pulls the plug after QEMU has used so much processor time in this run. Whether the machine was still on by then.
+    /// Pulls the plug after QEMU has used so much processor time in this run, or when the machine is up and idle.
     pub fn power_cut_after(&mut self, used: Duration) -> anyhow::Result<()> {
+        const WORK: Duration = Duration::from_millis(300);
+        const IDLE: Duration = Duration::from_secs(10);
         let end = Instant::now() + BOOT_DEADLINE;
-        while self.on()?.cpu_used() < used && Instant::now() < end {
+        let mut worked = (Instant::now(), Duration::ZERO);
+        while Instant::now() < end {
+            let now = self.on()?.cpu_used();
+            if now > worked.1 + WORK {
+                worked = (Instant::now(), now);
+            }
+            if now >= used || worked.0.elapsed() > IDLE {
+                break;
+            }
             // Processor time makes no event; a console line or a moment does.
             if self.console.wait_for_more(Duration::from_millis(10)) == More::Ended {
                 break;

@@ -226,16 +226,14 @@ fn every_setting_of_the_sandbox_forbids_what_it_says() -> anyhow::Result<()> {
 fn ipc_objects_of_a_user_end_with_its_service(machine: &mut Machine) -> anyhow::Result<()> {
     let unit = |setting: &str| {
         format!(
-            "[Service]\nType=oneshot\nUser=daemon-of-a-test\n{setting}\nExecStart=/bin/sh -c 'ipcmk -M 100; touch /dev/shm/of-a-user'\n"
+            "[Service]\nType=oneshot\nUser=leaves\n{setting}\nExecStart=/bin/sh -c 'ipcmk -M 100; touch /dev/shm/of-a-user'\n"
         )
     };
-    machine.sudo(
-        "echo daemon-of-a-test:x:777:777::/:/bin/sh >> /etc/passwd; echo daemon-of-a-test:x:777: >> /etc/group",
-    )?;
+    machine.sudo("echo leaves:x:777:777::/:/bin/sh >> /etc/passwd; echo leaves:x:777: >> /etc/group")?;
     for (name, setting, left) in [("keep", "", "1 /dev/shm/of-a-user"), ("remove", "RemoveIPC=yes", "0")] {
         machine.send(&format!("/etc/systemd/system/{name}.service"), unit(setting).as_bytes())?;
         machine.sudo(&format!("systemctl daemon-reload; systemctl start {name}"))?;
-        let said = machine.sudo("echo $(ipcs -m | grep -c daemon-of-a) $(ls /dev/shm/of-a-user 2>/dev/null)")?;
+        let said = machine.sudo("echo $(ipcs -m | grep -c leaves) $(ls /dev/shm/of-a-user 2>/dev/null)")?;
         assert_eq!(said.trim(), left, "{setting} ({FOLDER})");
     }
     Ok(())

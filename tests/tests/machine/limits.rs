@@ -85,7 +85,8 @@ fn a_hog_is_killed_and_the_rest_lives(machine: &mut Machine) -> anyhow::Result<(
 fn a_weight_of_ten_gets_ten_times_the_processor(machine: &mut Machine) -> anyhow::Result<()> {
     for (name, weight) in [("heavy", 1000), ("light", 100)] {
         let unit = format!(
-            "[Service]\nCPUWeight={weight}\nCPUAffinity=0\nCPUAccounting=yes\nExecStart=/bin/sh -c 'while :; do :; done'\n"
+            "[Service]\nCPUWeight={weight}\nCPUAffinity=0\nCPUAccounting=yes\n\
+             ExecStart=/bin/sh -c 'while :; do :; done'\n"
         );
         machine.send(&format!("/etc/systemd/system/{name}.service"), unit.as_bytes())?;
     }

@@ -186,7 +186,8 @@ const RIGHTS: [Probe<'static>; 32] = probes![
     ("DynamicUser=yes\nUser=probe-user", "id -un; tries ls /tmp/of-the-test", "probe-user|no", "*"),
     (
         "DynamicUser=yes\nStateDirectory=probe-dynamic",
-        "touch $STATE_DIRECTORY/x && readlink /var/lib/probe-dynamic; stat -c %u $STATE_DIRECTORY/x | grep -cw $(id -u)",
+        "touch $STATE_DIRECTORY/x && readlink /var/lib/probe-dynamic; \
+         stat -c %u $STATE_DIRECTORY/x | grep -cw $(id -u)",
         "private/probe-dynamic|1",
         "*"
     ),
@@ -203,8 +204,10 @@ const RIGHTS: [Probe<'static>; 32] = probes![
 /// Probes that run at the same time: none changes what another one looks at.
 const TOGETHER: usize = 12;
 /// What the probes expect to be there.
-const SCENE: &str = "mkdir -p /var/lib/probe/root/etc && touch /var/lib/probe/owned /tmp/of-the-test /var/tmp/of-the-test && \
-    mount -t tmpfs x /usr/share/terminfo && cp /usr/bin/bash /usr/share/terminfo/as-root && chmod 4755 /usr/share/terminfo/as-root && \
+const SCENE: &str = "mkdir -p /var/lib/probe/root/etc && touch /var/lib/probe/owned && \
+    touch /tmp/of-the-test /var/tmp/of-the-test && \
+    mount -t tmpfs x /usr/share/terminfo && cp /usr/bin/bash /usr/share/terminfo/as-root && \
+    chmod 4755 /usr/share/terminfo/as-root && \
     ipcmk -M 100 >/dev/null && touch /dev/mqueue/of-the-test";
 
 #[test]
@@ -226,7 +229,8 @@ fn every_setting_of_the_sandbox_forbids_what_it_says() -> anyhow::Result<()> {
 fn ipc_objects_of_a_user_end_with_its_service(machine: &mut Machine) -> anyhow::Result<()> {
     let unit = |setting: &str| {
         format!(
-            "[Service]\nType=oneshot\nUser=leaves\n{setting}\nExecStart=/bin/sh -c 'ipcmk -M 100; touch /dev/shm/of-a-user'\n"
+            "[Service]\nType=oneshot\nUser=leaves\n{setting}\n\
+             ExecStart=/bin/sh -c 'ipcmk -M 100; touch /dev/shm/of-a-user'\n"
         )
     };
     machine.sudo("echo leaves:x:777:777::/:/bin/sh >> /etc/passwd; echo leaves:x:777: >> /etc/group")?;

@@ -24,7 +24,8 @@ struct Service {
 
 /// Asks the name server of the machine for localhost, without a resolver in between.
 const ASK_FOR_LOCALHOST: &str = "exec 3<>/dev/udp/127.0.0.1/53; \
-    printf \"\\x12\\x34\\x01\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x09localhost\\x00\\x00\\x01\\x00\\x01\" >&3; \
+    printf \"\\x12\\x34\\x01\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00\
+    \\x09localhost\\x00\\x00\\x01\\x00\\x01\" >&3; \
     timeout 5 dd bs=512 count=1 <&3 2>/dev/null | od -An -v -tx1 | tr -d \"\\n\"";
 
 /// The light ones first: they are the sample.
@@ -37,7 +38,8 @@ const SERVICES: [Service; 15] = [
     },
     Service {
         unit: "memcached.service",
-        request: "exec 3<>/dev/tcp/127.0.0.1/11211; printf \"set k 0 0 5\\r\\nhello\\r\\nget k\\r\\nquit\\r\\n\" >&3; cat <&3",
+        request: "exec 3<>/dev/tcp/127.0.0.1/11211; printf \"set k 0 0 5\\r\\nhello\\r\\nget k\\r\\n\
+                  quit\\r\\n\" >&3; cat <&3",
         answer: "STORED\r\nVALUE k 0 5\r\nhello\r\nEND",
     },
     Service { unit: "haproxy.service", request: "curl -s http://127.0.0.1:8080/", answer: "through haproxy" },

@@ -152,10 +152,9 @@ fn crash(machine: &mut Machine, unit: &str) -> anyhow::Result<()> {
     let restarts = property(machine, unit, "Restart")? != "no";
     let wanted = if restarts { "active" } else { "failed" };
     machine.wait_for("what follows the crash", PATIENCE, |machine| {
-        let said = machine.ssh(&format!("systemctl show -p ActiveState,MainPID --value {unit}"))?;
-        let mut words = said.split_whitespace();
-        let (state, now) = (words.next(), words.next());
-        Ok((state == Some(wanted) && now != Some(pid.as_str())).then_some(()))
+        let said = machine.ssh(&format!("systemctl show -p ActiveState,MainPID {unit}"))?;
+        let has = |name: &str, value: &str| said.lines().any(|line| line.split_once('=') == Some((name, value)));
+        Ok((has("ActiveState", wanted) && !has("MainPID", &pid)).then_some(()))
     })?;
     if restarts {
         ensure!(property(machine, unit, "NRestarts")? == "1", "the restart was not counted");

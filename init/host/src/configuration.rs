@@ -1,6 +1,7 @@
 //! Finding and reading the files of a kind below a root, and showing them (`--cat-config`, `--tldr`).
 
 use std::io::{Read, Write};
+use std::path::Path;
 
 use crate::options::Given;
 use ferrite_files::{FileError, Root};
@@ -21,14 +22,44 @@ pub(crate) struct Source {
 }
 
 /// What the command line says about files.
-#[derive(Debug, Default)]
-pub(crate) struct Wanted<'a> {
+struct Wanted<'a> {
     /// Files that were named; none: all of the folders.
-    pub arguments: &'a [String],
+    arguments: &'a [String],
     /// The arguments are lines, not files.
-    pub is_inline: bool,
+    is_inline: bool,
     /// The arguments are read where this file would be.
-    pub replace: Option<&'a str>,
+    replace: Option<&'a str>,
+}
+
+/// The root that is meant: that of the machine unless `--root=` names another.
+pub(crate) fn root(given: &Given) -> Result<Root, String> {
+    let root = Path::new(given.value("root").unwrap_or("/"));
+    let root = std::path::absolute(root).map_err(|error| format!("Failed to find '{}': {error}", root.display()))?;
+    Root::open(&root).map_err(|error| chain(&error))
+}
+
+/// Whether the files are only to be shown, and how much of them.
+pub(crate) fn shown_of(given: &Given) -> Option<Shown> {
+    match (given.has("tldr"), given.has("cat-config")) {
+        (true, _) => Some(Shown::WithoutComments),
+        (false, true) => Some(Shown::All),
+        (false, false) => None,
+    }
+}
+
+/// The files that the command line wants; `None`: they were to be shown, and are.
+pub(crate) fn wanted(root: &Root, kind: &str, given: &Given) -> Result<Option<Vec<Source>>, String> {
+    let shown = shown_of(given);
+    let arguments = if shown.is_some() { &[] } else { given.words.as_slice() };
+    let wanted = Wanted { arguments, is_inline: given.has("inline"), replace: given.value("replace") };
+    let sources = read(root, kind, &wanted)?;
+    Ok(match shown {
+        Some(shown) => {
+            show(&sources, shown);
+            None
+        }
+        None => Some(sources),
+    })
 }
 
 fn listings(root: &Root, kind: &str) -> Result<Vec<Listing>, FileError> {
@@ -45,13 +76,15 @@ fn listings(root: &Root, kind: &str) -> Result<Vec<Listing>, FileError> {
 }
 
 /// Whether `--replace=` stands where it may.
-pub(crate) fn check_replace(given: &Given, is_shown: bool) -> Result<(), String> {
+pub(crate) fn check_replace(given: &Given) -> Result<(), String> {
     match given.value("replace") {
         Some(path) if !path.starts_with('/') => Err("The argument to --replace= must be an absolute path.".into()),
         Some(path) if !path.ends_with(".conf") => {
             Err("The argument to --replace= must have the extension '.conf'.".into())
         }
-        Some(_) if is_shown => Err("Option --replace= is not supported with --cat-config/--tldr.".into()),
+        Some(_) if shown_of(given).is_some() => {
+            Err("Option --replace= is not supported with --cat-config/--tldr.".into())
+        }
         Some(_) if given.words.is_empty() => {
             Err("When --replace= is given, some configuration items must be specified.".into())
         }
@@ -60,7 +93,7 @@ pub(crate) fn check_replace(given: &Given, is_shown: bool) -> Result<(), String>
 }
 
 /// Reads everything that is wanted.
-pub(crate) fn read(root: &Root, kind: &str, wanted: &Wanted<'_>) -> Result<Vec<Source>, String> {
+fn read(root: &Root, kind: &str, wanted: &Wanted<'_>) -> Result<Vec<Source>, String> {
     let explain = |error: FileError| format!("Failed to enumerate {kind} files: {}", chain(&error));
     if wanted.replace.is_none() && (!wanted.arguments.is_empty() || wanted.is_inline) {
         return arguments(root, kind, wanted);
@@ -147,7 +180,7 @@ pub(crate) enum Shown {
 }
 
 /// Prints the files with their paths. A reader who goes away ends it without an error.
-pub(crate) fn show(sources: &[Source], shown: Shown) {
+fn show(sources: &[Source], shown: Shown) {
     let mut text = String::new();
     for (number, source) in sources.iter().enumerate() {
         if number > 0 {

@@ -15,6 +15,8 @@ mod tmpfiles;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::options::{Given, Known};
+
 /// What the program got from whoever started it.
 #[derive(Debug, Default)]
 pub struct Environment {
@@ -50,18 +52,38 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// One of the commands that this program is.
+pub(crate) struct Command {
+    name: &'static str,
+    options: &'static [Known],
+    help: &'static str,
+    run: fn(&Given, &Environment) -> Result<Outcome, String>,
+}
+
+const COMMANDS: [Command; 3] = [tmpfiles::COMMAND, sysusers::COMMAND, sysctl::COMMAND];
+
 /// Runs the command of this name.
 pub fn run(name: &str, environment: &Environment) -> ExitCode {
-    let outcome = match name {
-        "systemd-sysusers" => sysusers::run(environment),
-        "systemd-sysctl" => sysctl::run(environment),
-        "systemd-tmpfiles" => tmpfiles::run(environment),
-        _ => {
-            eprintln!(
-                "'{name}' is none of the commands of this program: systemd-tmpfiles, systemd-sysusers, systemd-sysctl"
-            );
-            Outcome::Failed
-        }
-    };
+    let outcome = command(name, environment).unwrap_or_else(|message| {
+        eprintln!("{message}");
+        Outcome::Failed
+    });
     outcome.into()
+}
+
+fn command(name: &str, environment: &Environment) -> Result<Outcome, String> {
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        let names = COMMANDS.map(|command| command.name).join(", ");
+        return Err(format!("'{name}' is none of the commands of this program: {names}"));
+    };
+    let given = options::parse(name, command.options, &environment.arguments)?;
+    if given.has("help") {
+        print!("{}", command.help);
+        return Ok(Outcome::Done);
+    }
+    if given.has("version") {
+        println!("Ferrite {}", env!("CARGO_PKG_VERSION"));
+        return Ok(Outcome::Done);
+    }
+    (command.run)(&given, environment)
 }

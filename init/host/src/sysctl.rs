@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use ferrite_files::Root;
 use ferrite_hostconf::variables::Settings;
 
-use crate::configuration::{self, Shown, Wanted, chain};
-use crate::options::{self, Known, flag, value};
-use crate::{Environment, Outcome};
+use crate::configuration;
+use crate::options::{Given, Known, flag, value};
+use crate::{Command, Environment, Outcome};
 
 const KIND: &str = "sysctl.d";
 const PLACE: &str = "/proc/sys";
@@ -37,36 +36,12 @@ Sets kernel variables as sysctl.d says.
      --strict           Fail where a variable does not exist or may not be set
 ";
 
-/// Runs the command.
-pub(crate) fn run(environment: &Environment) -> Outcome {
-    match command(environment) {
-        Ok(outcome) => outcome,
-        Err(message) => {
-            eprintln!("{message}");
-            Outcome::Failed
-        }
-    }
-}
+/// The command.
+pub(crate) const COMMAND: Command = Command { name: "systemd-sysctl", options: &OPTIONS, help: HELP, run };
 
-fn command(environment: &Environment) -> Result<Outcome, String> {
-    let given = options::parse("systemd-sysctl", &OPTIONS, &environment.arguments)?;
-    if given.has("help") {
-        print!("{HELP}");
-        return Ok(Outcome::Done);
-    }
-    if given.has("version") {
-        println!("Ferrite {}", env!("CARGO_PKG_VERSION"));
-        return Ok(Outcome::Done);
-    }
-    let root = Root::open(Path::new("/")).map_err(|error| chain(&error))?;
-    let is_shown = given.has("cat-config") || given.has("tldr");
-    let arguments = if is_shown { &[] } else { given.words.as_slice() };
-    let sources = configuration::read(&root, KIND, &Wanted { arguments, ..Wanted::default() })?;
-    if is_shown {
-        let shown = if given.has("tldr") { Shown::WithoutComments } else { Shown::All };
-        configuration::show(&sources, shown);
-        return Ok(Outcome::Done);
-    }
+fn run(given: &Given, _environment: &Environment) -> Result<Outcome, String> {
+    let root = configuration::root(given)?;
+    let Some(sources) = configuration::wanted(&root, KIND, given)? else { return Ok(Outcome::Done) };
     let prefixes: Vec<String> = given.values("prefix").map(str::to_string).collect();
     let mut settings = Settings::default();
     for source in &sources {

@@ -2,17 +2,15 @@
 //!
 //! Without anything to make, nothing is locked and nothing written: at most boots that is so.
 
-use std::path::Path;
-
 use ferrite_files::Root;
 use ferrite_hostconf::sysusers::{Lines, Plan, plan, render};
 use ferrite_hostconf::{Fault, Weight};
 
 use crate::account_files::{AccountFiles, Lock};
-use crate::configuration::{self, Shown, Source, Wanted, chain};
+use crate::configuration::{self, Source};
 use crate::facts::Here;
-use crate::options::{self, Given, Known, flag, value};
-use crate::{Environment, Outcome};
+use crate::options::{Given, Known, flag, value};
+use crate::{Command, Environment, Outcome};
 
 const KIND: &str = "sysusers.d";
 const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -49,49 +47,21 @@ Options:
      --no-pager             Nothing: there is no pager
 ";
 
-/// Runs the command.
-pub(crate) fn run(environment: &Environment) -> Outcome {
-    match command(environment) {
-        Ok(outcome) => outcome,
-        Err(message) => {
-            eprintln!("{message}");
-            Outcome::Failed
-        }
-    }
-}
+/// The command.
+pub(crate) const COMMAND: Command = Command { name: "systemd-sysusers", options: &OPTIONS, help: HELP, run };
 
-fn command(environment: &Environment) -> Result<Outcome, String> {
-    let given = options::parse("systemd-sysusers", &OPTIONS, &environment.arguments)?;
-    if given.has("help") {
-        print!("{HELP}");
-        return Ok(Outcome::Done);
-    }
-    if given.has("version") {
-        println!("Ferrite {}", env!("CARGO_PKG_VERSION"));
-        return Ok(Outcome::Done);
-    }
-    check(&given)?;
-    let root = Path::new(given.value("root").unwrap_or("/"));
-    let root = std::path::absolute(root).map_err(|error| format!("Failed to find '{}': {error}", root.display()))?;
-    let root = Root::open(&root).map_err(|error| chain(&error))?;
-    let is_shown = given.has("cat-config") || given.has("tldr");
-    let arguments = if is_shown { &[] } else { given.words.as_slice() };
-    let wanted = Wanted { arguments, is_inline: given.has("inline"), replace: given.value("replace") };
-    let sources = configuration::read(&root, KIND, &wanted)?;
-    if is_shown {
-        let shown = if given.has("tldr") { Shown::WithoutComments } else { Shown::All };
-        configuration::show(&sources, shown);
-        return Ok(Outcome::Done);
-    }
-    apply(&root, &sources, &given, environment)
+fn run(given: &Given, environment: &Environment) -> Result<Outcome, String> {
+    check(given)?;
+    let root = configuration::root(given)?;
+    let Some(sources) = configuration::wanted(&root, KIND, given)? else { return Ok(Outcome::Done) };
+    apply(&root, &sources, given, environment)
 }
 
 fn check(given: &Given) -> Result<(), String> {
-    let is_shown = given.has("cat-config") || given.has("tldr");
     if given.has("image") {
         return Err("Option --image= is not supported: mount the image and give --root=.".into());
     }
-    configuration::check_replace(given, is_shown)
+    configuration::check_replace(given)
 }
 
 fn apply(root: &Root, sources: &[Source], given: &Given, environment: &Environment) -> Result<Outcome, String> {

@@ -11,18 +11,15 @@ mod permissions;
 mod remove;
 mod walk;
 
-use std::path::Path;
-
-use ferrite_files::Root;
 use ferrite_hostconf::Weight;
 use ferrite_hostconf::specifier::{Answer, Facts};
 use ferrite_hostconf::tmpfiles::{Machine, Operations, Options, Rules};
 use rustix::fs::Mode;
 
-use crate::configuration::{self, Shown, Wanted, chain};
+use crate::configuration;
 use crate::facts::Here;
-use crate::options::{self, Given, Known, flag, value};
-use crate::{Environment, Outcome};
+use crate::options::{Given, Known, flag, value};
+use crate::{Command, Environment, Outcome};
 use apply::Session;
 use walk::Tree;
 
@@ -80,50 +77,23 @@ Options:
      --no-pager             Nothing: there is no pager
 ";
 
-/// Runs the command.
-pub(crate) fn run(environment: &Environment) -> Outcome {
-    match command(environment) {
-        Ok(outcome) => outcome,
-        Err(message) => {
-            eprintln!("{message}");
-            Outcome::Failed
-        }
-    }
-}
+/// The command.
+pub(crate) const COMMAND: Command = Command { name: "systemd-tmpfiles", options: &OPTIONS, help: HELP, run };
 
-fn command(environment: &Environment) -> Result<Outcome, String> {
-    let given = options::parse("systemd-tmpfiles", &OPTIONS, &environment.arguments)?;
-    if given.has("help") {
-        print!("{HELP}");
-        return Ok(Outcome::Done);
-    }
-    if given.has("version") {
-        println!("Ferrite {}", env!("CARGO_PKG_VERSION"));
-        return Ok(Outcome::Done);
-    }
-    let is_shown = given.has("cat-config") || given.has("tldr");
+fn run(given: &Given, environment: &Environment) -> Result<Outcome, String> {
     let operations = Operations {
         create: given.has("create"),
         clean: given.has("clean"),
         remove: given.has("remove"),
         purge: given.has("purge"),
     };
-    check(&given, operations, is_shown)?;
-    let root = Path::new(given.value("root").unwrap_or("/"));
-    let root = std::path::absolute(root).map_err(|error| format!("Failed to find '{}': {error}", root.display()))?;
-    let root = Root::open(&root).map_err(|error| chain(&error))?;
-    let arguments = if is_shown { &[] } else { given.words.as_slice() };
-    let wanted = Wanted { arguments, is_inline: false, replace: given.value("replace") };
-    let sources = configuration::read(&root, KIND, &wanted)?;
-    if is_shown {
-        let shown = if given.has("tldr") { Shown::WithoutComments } else { Shown::All };
-        configuration::show(&sources, shown);
-        return Ok(Outcome::Done);
-    }
+    check(given, operations)?;
+    let root = configuration::root(given)?;
+    let Some(sources) = configuration::wanted(&root, KIND, given)? else { return Ok(Outcome::Done) };
     let tree = Tree::open(&root).map_err(|error| format!("Failed to open root: {}", walk::words(error)))?;
     let machine = Local { here: Here::new(&root, environment.credentials.as_deref()), tree: &tree };
     let mut rules = Rules::default();
-    let options = options_of(&given);
+    let options = options_of(given);
     let mut outcome = Outcome::Done;
     for source in &sources {
         let before = rules.faults.len();
@@ -173,8 +143,8 @@ fn options_of(given: &Given) -> Options {
     }
 }
 
-fn check(given: &Given, operations: Operations, is_shown: bool) -> Result<(), String> {
-    if operations == Operations::default() && !is_shown {
+fn check(given: &Given, operations: Operations) -> Result<(), String> {
+    if operations == Operations::default() && configuration::shown_of(given).is_none() {
         return Err("You need to specify at least one of --clean, --create, --remove, or --purge.".into());
     }
     if given.has("user") {
@@ -186,7 +156,7 @@ fn check(given: &Given, operations: Operations, is_shown: bool) -> Result<(), St
     if operations.purge && given.words.is_empty() {
         return Err("Refusing --purge without specification of a configuration file.".into());
     }
-    configuration::check_replace(given, is_shown)
+    configuration::check_replace(given)
 }
 
 /// The machine, or the other root.

@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use ferrite_unit::escape::is_below;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::facts::unoctal;
 use crate::log::Log;
+use crate::mount_table;
 use crate::shutdown::bounded_status;
+use crate::swap_unit::listed;
 use crate::watch::Watch;
 
 /// One step of closing.
@@ -30,26 +32,16 @@ pub struct Mounted {
 
 /// The lines of mountinfo, newest last.
 fn parse_mounts(text: &str) -> Vec<Mounted> {
-    let line = |line: &str| {
-        let (front, back) = line.split_once(" - ")?;
-        let mut fields = front.split(' ');
-        let place = unoctal(fields.nth(4)?);
-        let options = fields.next()?;
-        let mut back = back.split(' ');
-        let kind = back.next()?.to_owned();
-        let inner = back.nth(1).unwrap_or("");
-        let read_only = [options, inner].iter().any(|list| list.split(',').any(|word| word == "ro"));
-        Some(Mounted { place, kind, read_only })
+    let mounted = |line: mount_table::Line<'_>| {
+        let read_only = [line.options, line.inner].iter().any(|list| list.split(',').any(|word| word == "ro"));
+        Mounted { place: line.place, kind: line.kind.to_owned(), read_only }
     };
-    text.lines().filter_map(line).collect()
+    mount_table::lines(text).map(mounted).collect()
 }
 
 /// File systems of the kernel hold nothing that could be lost. What is mounted below /run may: containers live there.
 fn is_kernel_place(place: &str) -> bool {
-    place == "/run"
-        || ["/proc", "/sys", "/dev"]
-            .iter()
-            .any(|top| place == *top || place.strip_prefix(top).is_some_and(|r| r.starts_with('/')))
+    place == "/run" || ["/proc", "/sys", "/dev"].iter().any(|top| is_below(place, top))
 }
 
 fn has_content(kind: &str) -> bool {
@@ -60,12 +52,7 @@ fn has_content(kind: &str) -> bool {
 }
 
 fn mounts() -> Vec<Mounted> {
-    parse_mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
-}
-
-/// Areas of /proc/swaps.
-fn parse_swaps(text: &str) -> Vec<String> {
-    text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(unoctal).collect()
+    parse_mounts(&mount_table::text())
 }
 
 /// What is being closed, and what did not go.
@@ -127,7 +114,7 @@ impl<'a> Closing<'a> {
     fn close_swaps(&self) -> bool {
         let text = fs::read_to_string("/proc/swaps").unwrap_or_default();
         let off = |path: &String| self.step(SWAP_TIME, || ferrite_sys::detach::swap_off(path).is_ok()) == Some(true);
-        parse_swaps(&text).iter().filter(|path| off(path)).count() > 0
+        listed(&text).iter().filter(|path| off(path)).count() > 0
     }
 
     fn close_loops(&self) -> bool {
@@ -202,7 +189,7 @@ mod tests {
     #[test]
     fn swap_areas_are_read() {
         let text = "Filename Type Size Used Priority\n/dev/vda5 partition 1024 0 -2\n/swap\\040file file 8 0 -3\n";
-        assert_eq!(parse_swaps(text), ["/dev/vda5", "/swap file"]);
-        assert_eq!(parse_swaps(""), Vec::<String>::new());
+        assert_eq!(listed(text), ["/dev/vda5", "/swap file"]);
+        assert_eq!(listed(""), Vec::<String>::new());
     }
 }

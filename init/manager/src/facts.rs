@@ -7,6 +7,7 @@ use std::path::Path;
 use ferrite_unit::condition::{Facts, Subject, command_line_says, equals_boolean};
 use ferrite_unit::escape::is_below;
 
+use crate::mount_table;
 use crate::pressure::{Resource, at_most};
 
 /// The machine.
@@ -105,15 +106,12 @@ impl MachineFacts<'_> {
 /// Is something mounted exactly there?
 pub fn is_mount_point(path: &str) -> bool {
     let plain = if path == "/" { path } else { path.trim_end_matches('/') };
-    fs::read_to_string("/proc/self/mountinfo")
-        .is_ok_and(|text| text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| unoctal(place) == plain)))
+    mount_table::lines(&mount_table::text()).any(|line| line.place == plain)
 }
 
 /// Is something mounted there or below? It must not be removed with its directory.
 pub fn has_mounts_below(path: &str) -> bool {
-    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| {
-        text.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| is_below(&unoctal(place), path)))
-    })
+    mount_table::lines(&mount_table::text()).any(|line| is_below(&line.place, path))
 }
 
 /// Undoes the `\040` of mountinfo.

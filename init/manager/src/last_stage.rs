@@ -13,7 +13,9 @@ use ferrite_sys::reboot::End;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::closing::{self, Closing};
+use crate::facts::is_mount_point;
 use crate::log::{Log, Mark};
+use crate::mount_table;
 use crate::shutdown;
 use crate::watch::Watch;
 
@@ -108,15 +110,11 @@ fn close_root(log: &Log, watch: &Watch) {
         log.error(&format!("still writable: {}", left.join(" ")));
     }
     let mapped = closing::mapped_devices();
-    match Path::new("/proc/self/mountinfo").exists() && !is_mounted(OLD_ROOT) {
+    match Path::new(mount_table::TABLE).exists() && !is_mount_point(OLD_ROOT) {
         true if mapped.is_empty() => log.status(Mark::Ok, "All file systems and devices are closed."),
         true => log.warning(&format!("all file systems are closed, still mapped: {}", mapped.join(" "))),
         false => log.error("the root cannot be closed, it is read-only"),
     }
-}
-
-fn is_mounted(place: &str) -> bool {
-    crate::facts::is_mount_point(place)
 }
 
 /// The last call. Returns only what went wrong.

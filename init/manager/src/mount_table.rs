@@ -1,9 +1,12 @@
 //! The kernel's table of mounts (/proc/self/mountinfo), and which of them are worth a unit. Pure but for
-//! [`is_mounted`].
+//! [`text`] and those that ask by it.
 
 use std::collections::BTreeMap;
 
 use crate::facts::unoctal;
+
+/// Where the kernel tells it.
+pub const TABLE: &str = "/proc/self/mountinfo";
 
 /// What is mounted at a place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,29 +19,51 @@ pub struct Mounted {
     pub options: String,
 }
 
+/// The fields of a line of the table that somebody asks for.
+pub struct Line<'a> {
+    /// Where.
+    pub place: String,
+    /// Options of the mount.
+    pub options: &'a str,
+    /// The file system.
+    pub kind: &'a str,
+    /// The source, as the kernel writes it.
+    pub what: &'a str,
+    /// Options of the file system.
+    pub inner: &'a str,
+}
+
+/// The lines of the table, newest last.
+pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(4);
+        let (place, options) = (unoctal(fields.next()?), fields.next()?);
+        let mut rest = fields.skip_while(|field| *field != "-").skip(1);
+        Some(Line { place, options, kind: rest.next()?, what: rest.next()?, inner: rest.next().unwrap_or("") })
+    })
+}
+
+/// The table itself; empty when it cannot be read.
+pub fn text() -> String {
+    std::fs::read_to_string(TABLE).unwrap_or_default()
+}
+
 /// Reads the table; of several mounts at one place the last one is on top.
 pub fn parse(text: &str) -> BTreeMap<String, Mounted> {
-    let mut table = BTreeMap::new();
-    for line in text.lines() {
-        let mut fields = line.split(' ').skip(4);
-        let (Some(place), Some(options)) = (fields.next(), fields.next()) else { continue };
-        let mut rest = fields.skip_while(|field| *field != "-").skip(1);
-        let (Some(kind), Some(what)) = (rest.next(), rest.next()) else { continue };
-        if kind == "autofs" {
-            // A place where something will be mounted, not a mount.
-            continue;
-        }
-        let mut all: Vec<&str> = options.split(',').collect();
-        all.extend(rest.next().unwrap_or("").split(',').filter(|word| !matches!(*word, "rw" | "ro" | "")));
-        let mounted = Mounted { what: unoctal(what), kind: unoctal(kind), options: unoctal(&all.join(",")) };
-        table.insert(unoctal(place), mounted);
-    }
-    table
+    // An autofs is a place where something will be mounted, not a mount.
+    let mounts = lines(text).filter(|line| line.kind != "autofs");
+    let mounted = |line: Line<'_>| {
+        let mut all: Vec<&str> = line.options.split(',').collect();
+        all.extend(line.inner.split(',').filter(|word| !matches!(*word, "rw" | "ro" | "")));
+        let (what, kind) = (unoctal(line.what), unoctal(line.kind));
+        (line.place, Mounted { what, kind, options: unoctal(&all.join(",")) })
+    };
+    mounts.map(mounted).collect()
 }
 
 /// Is something mounted exactly here?
 pub fn is_mounted(place: &str) -> bool {
-    std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|text| parse(&text).contains_key(place))
+    parse(&text()).contains_key(place)
 }
 
 /// Does a mount at this place get a unit although no file describes it?

@@ -13,11 +13,10 @@ use crate::engine::Engine;
 use crate::jobs::UnitId;
 use crate::kinds::{KindEvent, KindState, Watched};
 use crate::mount_machine::{MountEffect, MountEvent, MountMachine, MountState, MountView, step};
-use crate::mount_table::{self, Mounted};
+use crate::mount_table::{self, Mounted, TABLE};
 use crate::mounting::{Deed, run};
 use crate::timers::TimerKey;
 
-const TABLE: &str = "/proc/self/mountinfo";
 /// From one look at the table to the next, however often it changes.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Mounts that get a unit although no file describes them.

@@ -107,7 +107,7 @@ fn is_used(what: &str) -> bool {
 }
 
 /// The devices and files in the kernel's list.
-fn listed(text: &str) -> Vec<String> {
+pub fn listed(text: &str) -> Vec<String> {
     text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(crate::facts::unoctal).collect()
 }
 

@@ -12,23 +12,12 @@ use ferrite_control::{JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, en
 mod machine;
 use machine::Machine;
 
+#[allow(dead_code)]
+#[path = "../../../libs/unit/tests/support/numbers.rs"]
+mod numbers;
+use numbers::Numbers;
+
 const SLEEPER: &str = "[Service]\nExecStart=/bin/sleep 1000\n";
-
-/// A generator of numbers that gives the same ones each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit.max(1)).unwrap()).unwrap()
-    }
-}
 
 /// Damages a message in one of several ways.
 fn damage(bytes: &mut Vec<u8>, numbers: &mut Numbers) {

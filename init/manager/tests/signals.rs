@@ -45,16 +45,22 @@ fn signals_that_end_the_system_stop_units_in_order() {
     }
 }
 
+/// A machine on which a service runs that does not stop.
+fn with_a_deaf_service() -> Machine {
+    let machine = Machine::boot(&[(
+        "deaf.service",
+        "[Service]\nTimeoutStopSec=infinity\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; \
+         while :; do sleep 0.1; done'\n",
+    )]);
+    assert_eq!(machine.job(JobVerb::Start, "deaf.service"), JobOutcome::Done);
+    machine.wait_for("trap", |machine| machine.output("run/deaf").exists());
+    machine
+}
+
 #[test]
 fn signals_that_end_the_system_at_once_wait_for_no_unit() {
     for offset in [14, 16] {
-        let machine = Machine::boot(&[(
-            "deaf.service",
-            "[Service]\nTimeoutStopSec=infinity\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; \
-             while :; do sleep 0.1; done'\n",
-        )]);
-        assert_eq!(machine.job(JobVerb::Start, "deaf.service"), JobOutcome::Done);
-        machine.wait_for("trap", |machine| machine.output("run/deaf").exists());
+        let machine = with_a_deaf_service();
         signal(&machine, &real_time(offset));
         let log = wait_for_end(machine);
         assert!(!log.contains("Stopped deaf.service"), "{offset}: {log}");
@@ -63,13 +69,7 @@ fn signals_that_end_the_system_at_once_wait_for_no_unit() {
 
 #[test]
 fn a_second_wish_to_end_does_not_wait_for_a_unit_that_does_not_stop() {
-    let machine = Machine::boot(&[(
-        "deaf.service",
-        "[Service]\nTimeoutStopSec=infinity\nExecStart=/bin/sh -c 'trap \"\" TERM; touch /run/deaf; \
-         while :; do sleep 0.1; done'\n",
-    )]);
-    assert_eq!(machine.job(JobVerb::Start, "deaf.service"), JobOutcome::Done);
-    machine.wait_for("trap", |machine| machine.output("run/deaf").exists());
+    let machine = with_a_deaf_service();
     signal(&machine, "TERM");
     machine.wait_for("stop", |machine| machine.state("deaf.service") == "deactivating stop-sigterm");
     // No other job replaces those that end the system.

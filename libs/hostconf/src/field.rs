@@ -34,9 +34,7 @@ pub(crate) fn simplified(path: &str) -> String {
 
 /// Whether `path` is `prefix` or lies below it.
 pub(crate) fn is_below(path: &str, prefix: &str) -> bool {
-    let prefix = simplified(prefix);
-    let prefix = prefix.trim_end_matches('/');
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    ferrite_unit::escape::is_below(path, &simplified(prefix))
 }
 
 #[cfg(test)]

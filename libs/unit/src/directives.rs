@@ -181,16 +181,21 @@ fn names_of(section: &str) -> Vec<String> {
     names
 }
 
-/// Letters to change, add or take away, as Levenshtein counts them; case counts nothing.
+/// How many letters must be changed, added or taken away to make one word of the other; case counts nothing.
 fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<u8> = to.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
+    let lower = |word: &str| word.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
+    slips(&lower(from), &lower(to))
+}
+
+/// The same for any two rows of letters, as Levenshtein counts.
+pub fn slips<T: PartialEq>(from: &[T], to: &[T]) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (number, letter) in from.bytes().map(|byte| byte.to_ascii_lowercase()).enumerate() {
+    for (number, letter) in from.iter().enumerate() {
         let mut next = vec![number + 1];
-        for (column, other) in to.iter().enumerate() {
-            let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
-            let changed = cell(&row, column) + usize::from(letter != *other);
-            next.push(changed.min(cell(&row, column + 1) + 1).min(cell(&next, column) + 1));
+        for ((other, changed), removed) in to.iter().zip(&row).zip(row.iter().skip(1)) {
+            let added = next.last().copied().unwrap_or(0);
+            let changed = changed + usize::from(other != letter);
+            next.push(changed.min(removed + 1).min(added + 1));
         }
         row = next;
     }

@@ -4,6 +4,10 @@ use crate::directive::Value;
 use crate::lists::{each_escaped, parts, push, relative};
 use crate::value::{Parsed, wrong};
 
+/// The directives of the five kinds, in the order of `Exec::all_directories`.
+pub(crate) const NAMES: [&str; 5] =
+    ["RuntimeDirectory", "StateDirectory", "CacheDirectory", "LogsDirectory", "ConfigurationDirectory"];
+
 /// One directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Directory {

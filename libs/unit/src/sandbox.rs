@@ -225,6 +225,18 @@ pub enum IoClass {
     Idle,
 }
 
+impl IoClass {
+    /// The kernel's number (linux/ioprio.h).
+    pub fn number(self) -> u8 {
+        match self {
+            IoClass::None => 0,
+            IoClass::Realtime => 1,
+            IoClass::BestEffort => 2,
+            IoClass::Idle => 3,
+        }
+    }
+}
+
 /// `IOSchedulingClass=` and `IOSchedulingPriority=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoPriority {
@@ -251,6 +263,20 @@ pub enum CpuPolicy {
     Fifo,
     RoundRobin,
     Ext,
+}
+
+impl CpuPolicy {
+    /// The kernel's number (linux/sched.h).
+    pub fn number(self) -> i32 {
+        match self {
+            CpuPolicy::Other => 0,
+            CpuPolicy::Fifo => 1,
+            CpuPolicy::RoundRobin => 2,
+            CpuPolicy::Batch => 3,
+            CpuPolicy::Idle => 5,
+            CpuPolicy::Ext => 7,
+        }
+    }
 }
 
 /// `CPUScheduling*=`.

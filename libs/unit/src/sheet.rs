@@ -150,7 +150,7 @@ pub fn of(unit: &Unit, defaults: &Defaults) -> Sheet {
 }
 
 /// Properties that hold other units, in order.
-pub const RELATIONS: [&str; 31] = [
+pub const RELATIONS: [&str; 26] = [
     "Requires",
     "Requisite",
     "Wants",
@@ -177,12 +177,10 @@ pub const RELATIONS: [&str; 31] = [
     "ReloadPropagatedFrom",
     "PropagatesStopTo",
     "StopPropagatedFrom",
-    "JoinsNamespaceOf",
-    "SliceOf",
-    "RequiresMountsFor",
-    "WantsMountsFor",
-    "Documentation",
 ];
+
+/// Lists that stand behind them.
+const MORE_LISTS: [&str; 5] = ["JoinsNamespaceOf", "SliceOf", "RequiresMountsFor", "WantsMountsFor", "Documentation"];
 
 fn names_and_needs(sheet: &mut Sheet, unit: &Unit) {
     sheet.put("Id", unit.name.as_str());
@@ -192,7 +190,7 @@ fn names_and_needs(sheet: &mut Sheet, unit: &Unit) {
         let paths = unit.mounts_for.iter().filter(move |(have, ..)| *have == need);
         words_text(paths.map(|(_, path, _)| path))
     };
-    for name in RELATIONS {
+    for name in RELATIONS.into_iter().chain(MORE_LISTS) {
         let value = match name {
             "RequiresMountsFor" => mounts(MountNeed::Requires),
             "WantsMountsFor" => mounts(MountNeed::Wants),

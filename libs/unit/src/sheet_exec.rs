@@ -1,11 +1,11 @@
 //! The sheet of the context in which processes run. Pure.
 
 use crate::capability::CapabilitySet;
-use crate::directories::Directories;
+use crate::directories;
 use crate::exec::{Exec, Limit, Resource, Stream};
 use crate::sandbox::{
-    BindMount, CpuPolicy, ImageMount, IoClass, Label, NAMESPACES_ALL, NamespacePath, PrivateTmp, PrivateUsers,
-    Propagation, ProtectControlGroups, SyscallError,
+    BindMount, ImageMount, Label, NAMESPACES_ALL, NamespacePath, PrivateTmp, PrivateUsers, Propagation,
+    ProtectControlGroups, SyscallError,
 };
 use crate::sandbox_table::{
     KEYRING, NAMESPACES, NUMA_POLICIES, PRIVATE_TMP, PRIVATE_USERS, PROC_SUBSET, PROTECT_GROUPS, PROTECT_HOME,
@@ -150,23 +150,9 @@ fn scheduling(sheet: &mut Sheet, exec: &Exec, defaults: &Defaults) {
     sheet.put("CoredumpFilter", format!("0x{:x}", scheduling.coredump_filter.unwrap_or(0x33)));
     sheet.put("Nice", exec.nice.unwrap_or(0).to_string());
     let io = scheduling.io.unwrap_or_default();
-    let class = match io.class {
-        IoClass::None => 0,
-        IoClass::Realtime => 1,
-        IoClass::BestEffort => 2,
-        IoClass::Idle => 3,
-    };
-    sheet.put("IOSchedulingClass", class.to_string());
+    sheet.put("IOSchedulingClass", io.class.number().to_string());
     sheet.put("IOSchedulingPriority", io.level.to_string());
-    let policy = match scheduling.cpu.policy {
-        CpuPolicy::Other => 0,
-        CpuPolicy::Fifo => 1,
-        CpuPolicy::RoundRobin => 2,
-        CpuPolicy::Batch => 3,
-        CpuPolicy::Idle => 5,
-        CpuPolicy::Ext => 7,
-    };
-    sheet.put("CPUSchedulingPolicy", policy.to_string());
+    sheet.put("CPUSchedulingPolicy", scheduling.cpu.policy.number().to_string());
     sheet.put("CPUSchedulingPriority", scheduling.cpu.priority.to_string());
     sheet.put("CPUAffinity", scheduling.cpu_affinity.as_ref().map(|set| set.text()).unwrap_or_default());
     sheet.flag("CPUAffinityFromNUMA", scheduling.cpu_affinity_from_numa);
@@ -321,14 +307,7 @@ fn system_calls(sheet: &mut Sheet, exec: &Exec) {
 }
 
 fn directories(sheet: &mut Sheet, exec: &Exec) {
-    let kinds: [(&str, &Directories); 5] = [
-        ("RuntimeDirectory", &exec.runtime),
-        ("StateDirectory", &exec.state),
-        ("CacheDirectory", &exec.cache),
-        ("LogsDirectory", &exec.logs),
-        ("ConfigurationDirectory", &exec.configuration),
-    ];
-    for (name, directories) in kinds {
+    for (name, directories) in directories::NAMES.into_iter().zip(exec.all_directories()) {
         if name != "ConfigurationDirectory" {
             for item in &directories.items {
                 let flags = if item.read_only { ":ro" } else { "" };

@@ -1,8 +1,8 @@
 //! The properties of the context in which processes run. Pure.
 
-use crate::directories::Directories;
+use crate::directories;
 use crate::errno;
-use crate::exec::{Exec, Limit, Preserve, Resource, Stream};
+use crate::exec::{Exec, Limit, Resource, Stream};
 use crate::sandbox::{Label, NamespacePath, SyscallError};
 use crate::sandbox_table::{
     CPU_POLICIES, FACILITIES, IO_CLASSES, KEYRING, NAMESPACES, NUMA_POLICIES, PRIVATE_TMP, PRIVATE_USERS, PROC_SUBSET,
@@ -141,20 +141,8 @@ fn environment(lines: &mut Lines, exec: &Exec) {
 }
 
 fn directories(lines: &mut Lines, exec: &Exec) {
-    let preserve = match exec.runtime_preserve {
-        Preserve::No => "no",
-        Preserve::Yes => "yes",
-        Preserve::Restart => "restart",
-    };
-    lines.put("RuntimeDirectoryPreserve", preserve);
-    let kinds: [(&str, &Directories); 5] = [
-        ("RuntimeDirectory", &exec.runtime),
-        ("StateDirectory", &exec.state),
-        ("CacheDirectory", &exec.cache),
-        ("LogsDirectory", &exec.logs),
-        ("ConfigurationDirectory", &exec.configuration),
-    ];
-    for (name, directories) in kinds {
+    lines.put("RuntimeDirectoryPreserve", exec.runtime_preserve.as_str());
+    for (name, directories) in directories::NAMES.into_iter().zip(exec.all_directories()) {
         lines.put(&format!("{name}Mode"), format!("{:04o}", directories.mode.unwrap_or(0o755)));
         for item in &directories.items {
             lines.put(name, format!("{}{}", item.path, if item.read_only { " (ro)" } else { "" }));

@@ -13,6 +13,10 @@ use ferrite_unit::load::DeviceUnits;
 use ferrite_unit::specifier::Host;
 use ferrite_unit::{Files, LoadPath, LoadState, Loader, UnitKind, UnitName, show};
 
+#[path = "support/numbers.rs"]
+mod numbers;
+use numbers::Numbers;
+
 const CASES: u64 = 10_000;
 /// Far above what a file of this size takes on a busy machine.
 const CASE_MAX: Duration = Duration::from_secs(5);
@@ -78,26 +82,6 @@ impl Files for Memory {
         let mut names: Vec<String> = self.0.keys().filter_map(inside).collect();
         names.dedup();
         names
-    }
-}
-
-/// Numbers that look random and are the same in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap_or(0) % limit.max(1)
-    }
-
-    fn of<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
     }
 }
 

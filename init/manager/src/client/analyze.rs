@@ -21,7 +21,6 @@ mod picture;
 mod plot;
 mod security;
 mod syscall_filter;
-mod table;
 mod time;
 mod timespan;
 mod timestamp;

@@ -5,7 +5,7 @@
 
 use super::arguments::{Arguments, Output};
 use super::listing::Look;
-use super::style::{UNDERLINE, paint, visible};
+use super::style::{Colour, UNDERLINE, paint, visible};
 
 /// A column: its heading, its name in JSON, and the side on which its text stands.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +119,11 @@ fn json(columns: &[Column], rows: &[Vec<Cell>], end: &str, indent: &str, colon: 
     format!("[{end}{}{end}]\n", rows.iter().map(object).collect::<Vec<_>>().join(&comma))
 }
 
+/// The table as text without colours, as wide as it needs to be.
+pub fn plain(columns: &[Column], rows: &[Vec<Cell>]) -> String {
+    layout(columns, rows, true, Look { colour: Colour::Off, width: None })
+}
+
 fn layout(columns: &[Column], rows: &[Vec<Cell>], has_heading: bool, look: Look) -> String {
     let mut lines: Vec<Vec<(String, &'static str)>> = Vec::new();
     if has_heading {
@@ -177,8 +182,14 @@ fn line_text(columns: &[Column], line: &[(String, &'static str)], widths: &[usiz
 
 #[cfg(test)]
 mod tests {
-    use super::super::style::Colour;
     use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_longest_cell() {
+        let rows = [["a", "1"], ["long name", "1000000"]].map(|row| row.map(|text| cell(text, "")).to_vec());
+        let text = plain(&[left("NAME", "name"), right("NUMBER", "number")], &rows);
+        assert_eq!(text, "NAME       NUMBER\na               1\nlong name 1000000\n");
+    }
 
     const COLUMNS: [Column; 4] = [left(" ", ""), left("UNIT", "unit"), right("LEFT", "left"), left("WHY", "why")];
 

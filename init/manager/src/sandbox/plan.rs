@@ -5,9 +5,7 @@
 
 use ferrite_unit::capability::{CapabilitySet, number};
 use ferrite_unit::exec::{Exec, Resource};
-use ferrite_unit::sandbox::{
-    CpuPolicy, IoClass, IoPriority, KeyringMode, NumaPolicy, PrivateUsers, ProtectControlGroups, Sandbox,
-};
+use ferrite_unit::sandbox::{IoPriority, KeyringMode, NumaPolicy, PrivateUsers, ProtectControlGroups, Sandbox};
 
 use super::filter::Filter;
 use super::filters;
@@ -187,14 +185,7 @@ pub fn schedule(exec: &Exec, facts: &Facts<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     steps.extend(scheduling.coredump_filter.map(Step::CoredumpFilter));
     if scheduling.cpu.written {
-        let policy = match scheduling.cpu.policy {
-            CpuPolicy::Other => 0,
-            CpuPolicy::Fifo => 1,
-            CpuPolicy::RoundRobin => 2,
-            CpuPolicy::Batch => 3,
-            CpuPolicy::Idle => 5,
-            CpuPolicy::Ext => 7,
-        };
+        let policy = scheduling.cpu.policy.number();
         let (priority, reset) = (scheduling.cpu.priority, scheduling.cpu.reset_on_fork);
         steps.push(Step::Schedule { policy, priority, reset });
     }
@@ -221,13 +212,7 @@ pub fn schedule(exec: &Exec, facts: &Facts<'_>) -> Vec<Step> {
         steps.push(Step::MemoryPolicy { policy, nodes: if takes_nodes { nodes } else { Vec::new() } });
     }
     if let Some(IoPriority { class, level }) = scheduling.io {
-        let class = match class {
-            IoClass::None => 0,
-            IoClass::Realtime => 1,
-            IoClass::BestEffort => 2,
-            IoClass::Idle => 3,
-        };
-        steps.push(Step::InputOutput { class, level });
+        steps.push(Step::InputOutput { class: class.number(), level });
     }
     steps.extend(scheduling.timer_slack_ns.map(Step::TimerSlack));
     steps.extend(personality(&exec.sandbox).map(Step::Personality));

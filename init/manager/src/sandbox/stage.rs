@@ -15,7 +15,7 @@ use rustix::fs::{Mode as FileMode, OFlags, ResolveFlags};
 
 use super::places::STAGE;
 use super::view::{Entry, Mode, View, put_in_order};
-use crate::facts::unoctal;
+use crate::mount_table;
 
 /// Links followed at most before the places are known.
 const ROUNDS_MAX: usize = 64;
@@ -155,13 +155,9 @@ struct Mounted {
 
 /// All mounts at or below a place, in the order they were made.
 fn mounts_below(prefix: &str) -> io::Result<Vec<Mounted>> {
-    let text = fs::read_to_string("/proc/self/mountinfo")?;
-    let parse = |line: &str| {
-        let (fields, kind) = line.split_once(" - ")?;
-        let path = unoctal(fields.split(' ').nth(4)?);
-        is_below(&path, prefix).then_some(Mounted { path, automatic: kind.starts_with("autofs ") })
-    };
-    Ok(text.lines().filter_map(parse).collect())
+    let text = fs::read_to_string(mount_table::TABLE)?;
+    let below = mount_table::lines(&text).filter(|line| is_below(&line.place, prefix));
+    Ok(below.map(|line| Mounted { automatic: line.kind == "autofs", path: line.place }).collect())
 }
 
 fn is_mount_point(path: &str) -> io::Result<bool> {
@@ -488,7 +484,7 @@ mod tests {
 
     #[test]
     fn paths_of_mounts_are_decoded() {
-        assert_eq!(unoctal("/a\\040b\\134c\\9"), "/a b\\c\\9");
+        assert_eq!(crate::facts::unoctal("/a\\040b\\134c\\9"), "/a b\\c\\9");
         assert!(mounts_below("/proc").unwrap().iter().any(|mounted| mounted.path == "/proc"));
         assert!(is_mount_point("/proc").unwrap() && !is_mount_point("/proc/self").unwrap());
     }

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use ferrite_unit::capability::{name, number};
 
 use super::Call;
-use super::table::{Align, render};
 use crate::client::print;
+use crate::client::table::{self, cell, left, right};
 
 /// Prints the named capabilities, or all.
 pub fn run(call: &Call<'_>) -> Result<u8> {
@@ -24,9 +24,9 @@ fn table(words: &[String]) -> Result<String> {
         [] => numbers.extend((0..=u8::MAX).take_while(|number| name(*number).is_some())),
         _ => numbers.sort_unstable(),
     }
-    let rows: Vec<[String; 2]> =
-        numbers.into_iter().map(|number| [name(number).unwrap_or_default().to_owned(), number.to_string()]).collect();
-    Ok(render([("NAME", Align::Left), ("NUMBER", Align::Right)], &rows))
+    let row = |number: u8| vec![cell(name(number).unwrap_or_default(), ""), cell(number.to_string(), "")];
+    let rows: Vec<_> = numbers.into_iter().map(row).collect();
+    Ok(table::plain(&[left("NAME", "name"), right("NUMBER", "number")], &rows))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{Client, ClientError, JobEntry, Properties, Reply, Request, UnitDetails, UnitSummary};
+use ferrite_unit::sheet::RELATIONS;
 use ferrite_unit::timestamp::Style;
 use ferrite_unit::words::{Escapes, split};
 use ferrite_unit::zone::Zone;
@@ -56,36 +57,6 @@ const WORDS: [(&str, &str); 17] = [
 /// Lists: a line for each of their words.
 const LISTS: [(&str, &str); 3] =
     [("Documentation", "Documentation"), ("FragmentPath", "Fragment Path"), ("DropInPaths", "DropIn Path")];
-
-/// Relations: the same, after the lists.
-const RELATIONS: [&str; 26] = [
-    "Requires",
-    "Requisite",
-    "Wants",
-    "BindsTo",
-    "PartOf",
-    "Upholds",
-    "RequiredBy",
-    "RequisiteOf",
-    "WantedBy",
-    "BoundBy",
-    "UpheldBy",
-    "ConsistsOf",
-    "Conflicts",
-    "ConflictedBy",
-    "Before",
-    "After",
-    "OnSuccess",
-    "OnSuccessOf",
-    "OnFailure",
-    "OnFailureOf",
-    "Triggers",
-    "TriggeredBy",
-    "PropagatesReloadTo",
-    "ReloadPropagatedFrom",
-    "PropagatesStopTo",
-    "StopPropagatedFrom",
-];
 
 /// Prints the manager, its units and jobs; with patterns only the units that they name.
 pub fn run(call: &Call<'_>) -> Result<u8> {

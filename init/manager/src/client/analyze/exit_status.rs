@@ -4,8 +4,8 @@ use anyhow::{Result, anyhow};
 use ferrite_unit::value::{exit_name, exit_names};
 
 use super::Call;
-use super::table::{Align, render};
 use crate::client::print;
+use crate::client::table::{self, cell, left, right};
 
 /// Prints the named codes, or all that have a name.
 pub fn run(call: &Call<'_>) -> Result<u8> {
@@ -17,8 +17,8 @@ fn table(words: &[String]) -> Result<String> {
         [] => exit_names().map(|(_, code)| code).collect(),
         words => words.iter().map(|word| code_of(word)).collect::<Result<_>>()?,
     };
-    let rows: Vec<[String; 3]> = codes.into_iter().map(row).collect();
-    Ok(render([("NAME", Align::Left), ("STATUS", Align::Right), ("CLASS", Align::Left)], &rows))
+    let rows: Vec<_> = codes.into_iter().map(|code| row(code).map(|text| cell(text, "")).to_vec()).collect();
+    Ok(table::plain(&[left("NAME", "name"), right("STATUS", "status"), left("CLASS", "class")], &rows))
 }
 
 fn code_of(word: &str) -> Result<u8> {

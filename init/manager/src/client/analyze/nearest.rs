@@ -13,18 +13,8 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> 
 
 /// How many letters must be added, taken away or changed to make one word of the other.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (number, letter) in a.chars().enumerate() {
-        let mut next = vec![number + 1];
-        for ((other, changed), removed) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            let added = next.last().copied().unwrap_or(0);
-            let changed = changed + usize::from(*other != letter);
-            next.push(changed.min(removed + 1).min(added + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
+    let letters = |word: &str| word.chars().collect::<Vec<_>>();
+    ferrite_unit::directives::slips(&letters(a), &letters(b))
 }
 
 #[cfg(test)]

@@ -80,6 +80,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let (watch, fault) = if real_boot { Watch::open(&settings.command_line) } else { (Watch::default(), None) };
     fault.iter().for_each(|fault| log.warning(fault));
     let written = if real_boot && before.is_nothing() { start_record::begin(&log) } else { None };
+    if !real_boot && before.is_nothing() {
+        // Names of namespaces come again: what one before this left behind would count for its units.
+        find_root(real_boot).iter().for_each(|root| remove_groups(root));
+    }
     let mut engine = engine(settings, log, watch, began)?;
     engine.epoll.add(&signals, keys::SIGNALS)?;
     if before.is_hopeless() {

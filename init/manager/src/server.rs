@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Instant;
 
 use ferrite_control::{
     ErrorKind, JobReport, LineBuffer, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, RUN_DESCRIPTORS, Reply, Request, decode,
@@ -23,10 +24,14 @@ use crate::state::{SavedClient, SavedFile};
 pub const CLIENTS_MAX: usize = 128;
 /// Clients at once that may only ask; the other places are kept for those that may act.
 const GUESTS_MAX: usize = 96;
+/// Clients let in before those that are there have their turn.
+const ACCEPTED_MAX: usize = 16;
 /// Requests that a client may send without waiting for answers.
 const REQUESTS_MAX: usize = 8;
 /// Bytes of older answers that a client may leave unread.
 const UNREAD_MAX: usize = 64 * 1024;
+/// Bytes of answers that all clients together may leave unread.
+const UNREAD_TOTAL_MAX: usize = 4 * MAX_REPLY_BYTES;
 
 /// The number of a client; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +44,8 @@ pub struct Client {
     lines: LineBuffer,
     output: Vec<u8>,
     closing: bool,
+    /// When it last sent something or took something.
+    heard: Instant,
     /// May it change anything?
     pub privileged: bool,
     /// Who it is.
@@ -60,6 +67,7 @@ impl Client {
             lines: LineBuffer::new(MAX_REQUEST_BYTES),
             output: Vec::new(),
             closing: false,
+            heard: Instant::now(),
             privileged,
             uid,
             descriptors: Vec::new(),
@@ -136,13 +144,8 @@ impl Engine {
 
     /// Lets new clients in.
     pub fn accept_clients(&mut self) {
-        for _ in 0..CLIENTS_MAX {
+        for _ in 0..ACCEPTED_MAX {
             let Some(Ok((stream, _))) = self.server.listener.as_ref().map(UnixListener::accept) else { return };
-            if self.server.clients.len() >= CLIENTS_MAX {
-                // Whoever comes when all places are taken is told and sent away.
-                let _ = refuse(&stream, &format!("more than {CLIENTS_MAX} clients"));
-                continue;
-            }
             if let Err(error) = self.add_client(stream) {
                 self.log.warning(&format!("taking a client: {error}, sending it away"));
             }
@@ -156,14 +159,43 @@ impl Engine {
         let uid = peer.uid();
         let privileged = uid == 0 || may_administer(uid, peer.gid());
         let guests = self.server.clients.values().filter(|client| !client.privileged).count();
-        if !privileged && guests >= GUESTS_MAX {
+        if !privileged && guests >= GUESTS_MAX && !self.send_idlest_away(|client| !client.privileged) {
             return refuse(&stream, &format!("more than {GUESTS_MAX} clients without rights"));
+        }
+        let full = self.server.clients.len() >= CLIENTS_MAX;
+        if full && !self.send_idlest_away(|client| privileged || !client.privileged) {
+            return refuse(&stream, &format!("more than {CLIENTS_MAX} clients"));
         }
         let id = ClientId(self.server.next);
         self.server.next = (self.server.next + 1) % (keys::REPORTS - keys::CLIENTS);
         self.epoll.add(&stream, keys::CLIENTS + id.0)?;
         self.server.clients.insert(id, Client::new(stream, uid, privileged));
         Ok(())
+    }
+
+    /// Makes a place, or room, at the cost of the client that has been silent longest; one that waits for an answer has
+    /// a reason to be silent.
+    fn send_idlest_away(&mut self, among: impl Fn(&Client) -> bool) -> bool {
+        let candidates = self.server.clients.iter().filter(|(id, client)| among(client) && !self.is_owed(**id, client));
+        let Some((id, _)) = candidates.min_by_key(|(_, client)| client.heard) else { return false };
+        let id = *id;
+        if let Some(client) = self.server.clients.get(&id) {
+            // One that does not listen misses it.
+            let _ = refuse(&client.stream, "silent for longer than others who want to be served");
+        }
+        self.drop_client(id);
+        true
+    }
+
+    /// Does it wait for an answer that is still to come?
+    fn is_owed(&self, id: ClientId, client: &Client) -> bool {
+        client.command.is_some()
+            || client.waits_for_boot
+            || client.pending.is_some()
+            || self.reloads.clients().any(|other| other == id)
+            || self.reexec.as_ref().is_some_and(|reexec| reexec.clients.contains(&id))
+            || self.kinds.waiting.iter().any(|(other, _)| *other == id)
+            || self.kinds.references.values().any(|clients| clients.contains(&id))
     }
 
     /// The clients for the next image.
@@ -226,6 +258,7 @@ impl Engine {
         let mut buffer = [0; 16 * 1024];
         // One read a turn: what is left is told of again, after everybody else had a turn.
         let Some(client) = self.server.clients.get_mut(&id) else { return };
+        client.heard = Instant::now();
         match ferrite_control::receive(&client.stream, &mut buffer) {
             Ok(received) if received.length == 0 => return self.drop_client(id),
             // What follows a fault is not looked at, and must not pile up.
@@ -250,7 +283,13 @@ impl Engine {
                     continue;
                 }
                 Ok(Some(_)) => format!("more than {REQUESTS_MAX} requests at once"),
-                Ok(None) => return,
+                Ok(None) => {
+                    // Files come with the first bytes of a request: those that it did not use are of no use.
+                    if !client.lines.has_partial_line() {
+                        client.descriptors.clear();
+                    }
+                    return;
+                }
                 Err(fault) => fault.to_string(),
             };
             client.closing = true;
@@ -284,6 +323,10 @@ impl Engine {
         }
         client.output.extend_from_slice(&line);
         self.flush(id);
+        let unread: usize = self.server.clients.values().map(|client| client.output.len()).sum();
+        if unread > UNREAD_TOTAL_MAX {
+            self.send_idlest_away(|client| !client.output.is_empty());
+        }
     }
 
     fn flush(&mut self, id: ClientId) {

@@ -1,103 +1,20 @@
 //! PID 1 under adversity, in its own namespaces: whatever clients, services and the machine do to it, it answers on.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
-use ferrite_control::{JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, encode};
+use ferrite_control::{JobOutcome, JobVerb, Reply, Request, encode};
 
 #[allow(dead_code)]
 #[path = "support/machine.rs"]
 mod machine;
-use machine::Machine;
-
-#[allow(dead_code)]
-#[path = "../../../libs/unit/tests/support/numbers.rs"]
-mod numbers;
-use numbers::Numbers;
+use machine::{Machine, outcome, start};
 
 const SLEEPER: &str = "[Service]\nExecStart=/bin/sleep 1000\n";
 
-/// Damages a message in one of several ways.
-fn damage(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
-    for _ in 0..=numbers.below(4) {
-        let place = numbers.below(bytes.len());
-        match numbers.below(6) {
-            0 => bytes[place] = u8::try_from(numbers.next() % 256).unwrap(),
-            1 => bytes.truncate(place.max(1)),
-            2 => bytes.insert(place, u8::try_from(numbers.next() % 256).unwrap()),
-            3 => bytes.extend_from_within(..place),
-            4 => bytes[place] ^= 1 << numbers.below(8),
-            _ => bytes.splice(place..place, *b"99999999999999999999").for_each(drop),
-        }
-    }
-}
-
 fn answers(machine: &Machine) {
     assert_eq!(machine.ask(&Request::GetDefault), [Reply::Text("default.target".into())], "{}", machine.log());
-}
-
-#[test]
-fn ten_thousand_damaged_messages_harm_nobody() {
-    let machine = Machine::boot(&[("s.service", SLEEPER)]);
-    assert_eq!(machine.job(JobVerb::Start, "s.service"), JobOutcome::Done);
-    let before = machine.show("s.service").main_pid;
-    let job = |verb, mode| Request::Job { verb, units: vec!["x.service".into(), "y.target".into()], mode, wait: true };
-    let seeds = [
-        Request::ListUnits,
-        Request::Show { unit: "s.service".into() },
-        Request::ShowManager,
-        job(JobVerb::Start, JobMode::Replace),
-        job(JobVerb::ReloadOrRestart, JobMode::IgnoreDependencies),
-        Request::KillUnit { unit: "y.service".into(), whom: KillWhom::All, signal: 15 },
-        Request::ResetFailed { units: vec!["x.service".into()] },
-        Request::DaemonReload,
-        Request::IsSystemRunning { wait: true },
-        Request::Kill(1),
-    ];
-    let mut numbers = Numbers(0x5eed_0001);
-    for round in 0..10_000 {
-        let mut bytes = encode(&seeds[numbers.below(seeds.len())], 1 << 20).unwrap();
-        damage(&mut bytes, &mut numbers);
-        let mut stream = UnixStream::connect(machine.output("run/ferrite/init.sock")).unwrap();
-        // It may close the connection before all is written or read.
-        let _ = stream.write_all(&bytes);
-        if round % 100 == 0 {
-            stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            answers(&machine);
-        }
-    }
-    answers(&machine);
-    assert_eq!(machine.show("s.service").main_pid, before, "{}", machine.log());
-    assert!(!machine.log().contains("PID 1 crashed") && !machine.log().contains("has a bug"), "{}", machine.log());
-}
-
-#[test]
-fn random_unit_files_make_their_own_units_fail_at_most() {
-    let machine = Machine::boot(&[("s.service", SLEEPER)]);
-    assert_eq!(machine.job(JobVerb::Start, "s.service"), JobOutcome::Done);
-    let before = machine.show("s.service").main_pid;
-    let seed = b"[Unit]\nDescription=%n x\nAfter=a.target b@%i.service\nWants=c.target\nConditionPathExists=|!/x\n\
-        [Service]\nType=notify\nExecStart=-/bin/sh -c 'x $A ${B} \"%%\"'\nExecStop=/bin/true ; /bin/false\n\
-        Environment=\"A=b c\" D=\nRestart=on-failure\nTimeoutSec=1min 5s\nLimitNOFILE=1:2\nUMask=0022\n\
-        [Install]\nWantedBy=multi-user.target\nAlias=z.service\n";
-    let mut numbers = Numbers(0x5eed_0002);
-    let suffixes = ["service", "socket", "timer", "path", "mount", "target", "slice", "swap"];
-    for number in 0..1_000 {
-        let mut text = seed.to_vec();
-        for _ in 0..=numbers.below(8) {
-            damage(&mut text, &mut numbers);
-        }
-        let name = format!("r{number}.{}", suffixes[numbers.below(suffixes.len())]);
-        fs::write(machine.output("units").join(&name), &text).unwrap();
-        let load = machine.show(&name).summary.load;
-        assert!(["loaded", "bad-setting", "error", "masked"].contains(&load.as_str()), "{name}: {load}");
-    }
-    assert_eq!(machine.ask(&Request::DaemonReload), [Reply::Done]);
-    assert_eq!(machine.show("s.service").main_pid, before);
-    assert!(!machine.log().contains("PID 1 crashed") && !machine.log().contains("has a bug"), "{}", machine.log());
 }
 
 #[test]
@@ -203,16 +120,24 @@ fn a_process_that_cannot_be_made_fails_its_unit_only() {
 }
 
 #[test]
-fn clients_that_never_read_do_not_keep_others_out() {
-    let machine = Machine::boot(&[("s.service", SLEEPER)]);
+fn silent_clients_do_not_keep_others_out_and_those_that_wait_stay() {
+    let gated = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'while [ ! -e /run/gate ]; do sleep 0.05; done'\n";
+    let machine = Machine::boot(&[("s.service", SLEEPER), ("slow.service", gated)]);
+    let waiting = machine.send(&start("slow.service"));
+    machine.wait_for("start", |machine| machine.state("slow.service") == "activating start");
     let mut silent = Vec::new();
-    for _ in 0..100 {
+    for number in 0..300 {
         let mut stream = UnixStream::connect(machine.output("run/ferrite/init.sock")).unwrap();
-        let _ = stream.write_all(&encode(&Request::ListUnits, 1 << 20).unwrap());
+        if number % 2 == 0 {
+            // It was sent away already when there are many.
+            let _ = stream.write_all(&encode(&Request::ListUnits, 1 << 20).unwrap());
+        }
         silent.push(stream);
     }
     answers(&machine);
     assert_eq!(machine.job(JobVerb::Start, "s.service"), JobOutcome::Done);
+    fs::write(machine.output("run/gate"), "").unwrap();
+    assert_eq!(outcome(machine.answer(waiting)), JobOutcome::Done);
     drop(silent);
     answers(&machine);
 }

@@ -1,5 +1,7 @@
 //! Users and groups, read from the files alone: no name service is ever loaded into PID 1. Pure but for `read`.
 
+use crate::disk::read_text;
+
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -21,8 +23,7 @@ pub struct Accounts {
 impl Accounts {
     /// Reads the files; missing ones count as empty.
     pub fn read() -> Accounts {
-        let file = |path| std::fs::read_to_string(path).unwrap_or_default();
-        Accounts { passwd: file("/etc/passwd"), group: file("/etc/group") }
+        Accounts { passwd: read_text("/etc/passwd"), group: read_text("/etc/group") }
     }
 
     /// A user by name or number.

@@ -106,13 +106,13 @@ pub fn link_streams(log: &mut Vec<String>) {
 
 /// The name of the machine: /etc/hostname, else one made from the machine id, so that two machines do not share it.
 pub fn set_host_name(log: &Log) {
-    let text = fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let text = crate::disk::read_text("/etc/hostname");
     let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let current = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = match name {
         Some(name) => name.to_owned(),
         None if current.is_empty() || current == "(none)" => {
-            default_host_name(&fs::read_to_string("/etc/machine-id").unwrap_or_default())
+            default_host_name(&crate::disk::read_text("/etc/machine-id"))
         }
         None => return,
     };
@@ -157,7 +157,7 @@ fn lower_reserve_kib(total_kib: u64, reserve_kib: u64) -> Option<u64> {
 /// The machine id as early boot left it; if /etc could not be written, one that lasts until the next boot.
 pub fn ensure_machine_id(log: &Log) {
     let valid = |text: &str| text.trim().len() == 32 && text.trim().chars().all(|c| c.is_ascii_hexdigit());
-    if fs::read_to_string("/etc/machine-id").is_ok_and(|text| valid(&text)) {
+    if valid(&crate::disk::read_text("/etc/machine-id")) {
         return;
     }
     let transient = "/run/machine-id";

@@ -13,6 +13,8 @@ use ferrite_unit::{Files, LoadPath, Stamp};
 
 /// Names in one directory at most.
 const NAMES_MAX: usize = 20_000;
+/// Bytes of a file of the machine's configuration.
+const TEXT_MAX: u64 = 16 * 1024 * 1024;
 
 /// The file system as the loader sees it.
 #[derive(Debug, Default)]
@@ -123,6 +125,20 @@ pub fn read_plain(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size.saturating_add(1));
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The same, where a longer file is an error.
+pub fn read_whole(path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let bytes = read_plain(path, limit.saturating_add(1))?;
+    match u64::try_from(bytes.len()) {
+        Ok(length) if length <= limit => Ok(bytes),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes"))),
+    }
+}
+
+/// The text of a small file of the machine's configuration. One that is not there or is no text says nothing.
+pub fn read_text(path: &str) -> String {
+    read_whole(path, TEXT_MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// Which version of a file is there, following links.

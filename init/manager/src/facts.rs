@@ -87,7 +87,7 @@ impl Facts for MachineFacts<'_> {
                 has_feature(&text, &argument.to_ascii_lowercase())
             }
             Subject::OsRelease => {
-                let text = fs::read_to_string("/etc/os-release").ok()?;
+                let text = crate::disk::read_text("/etc/os-release");
                 os_release(&ferrite_unit::environment::parse_file(&text), argument)?
             }
             Subject::Environment => return None,

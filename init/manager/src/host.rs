@@ -1,12 +1,12 @@
 //! What specifiers and conditions say about this machine, read from its files.
 
-use std::fs;
-
 use ferrite_unit::environment::parse_file;
 use ferrite_unit::specifier::Host;
 
+use crate::disk::read_text;
+
 fn line(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    read_text(path).trim().to_owned()
 }
 
 /// Reads it all.
@@ -21,14 +21,13 @@ pub fn read() -> Host {
         kernel_release: text(uname.release()),
         architecture: architecture().into(),
         shell: shell().into(),
-        os_release: fs::read_to_string("/etc/os-release").map(|t| parse_file(&t)).unwrap_or_default(),
+        os_release: parse_file(&read_text("/etc/os-release")),
         totals: crate::totals::read(),
     }
 }
 
 fn pretty_host_name() -> Option<String> {
-    let text = fs::read_to_string("/etc/machine-info").ok()?;
-    let pairs = parse_file(&text).into_iter();
+    let pairs = parse_file(&read_text("/etc/machine-info")).into_iter();
     pairs.filter(|(key, value)| key == "PRETTY_HOSTNAME" && !value.is_empty()).map(|(_, value)| value).next_back()
 }
 

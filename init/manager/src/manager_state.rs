@@ -14,6 +14,8 @@ use crate::server::error;
 pub const PART: &str = "manager";
 /// Variables at most.
 const VARIABLES_MAX: usize = 1024;
+/// Bytes of all variables together: more than the kernel takes for a new program makes no sense.
+const BYTES_MAX: usize = 1024 * 1024;
 
 /// The choices and the counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +56,10 @@ impl Engine {
         }
         if self.manager.environment.len() + pairs.len() > VARIABLES_MAX {
             return error(ErrorKind::LimitExceeded, format!("more than {VARIABLES_MAX} variables"));
+        }
+        let there: usize = self.manager.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if set.iter().fold(there, |sum, word| sum.saturating_add(word.len())) > BYTES_MAX {
+            return error(ErrorKind::LimitExceeded, format!("more than {BYTES_MAX} bytes of variables"));
         }
         for word in unset {
             match word.split_once('=') {

@@ -20,6 +20,8 @@ use crate::timers::TimerKey;
 
 /// Where `Persistent=` timers note when they elapsed.
 const STAMPS: &str = "/var/lib/systemd/timers";
+/// Bytes of the description of a time zone.
+const ZONE_MAX: u64 = 1024 * 1024;
 const LOCAL_ZONE: &str = "/etc/localtime";
 
 /// What is known of a timer beside its state.
@@ -299,7 +301,8 @@ impl Engine {
 
     /// The zones of this machine, read when they are needed first.
     fn zones(&mut self) -> Zones {
-        self.kinds.zones.get_or_insert_with(|| Zones::new(None, |path| fs::read(path).ok())).clone()
+        let read = |path: &str| crate::disk::read_whole(path, ZONE_MAX).ok();
+        self.kinds.zones.get_or_insert_with(|| Zones::new(None, read)).clone()
     }
 
     /// The clocks that every timer needs: the wall clock, to learn when it is set, and the time zone.

@@ -322,8 +322,12 @@ pub fn remove_file(name: &UnitName) {
 fn replace(path: &str, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     let temporary = format!("{path}.new");
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    let written = fs::File::create(&temporary).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        // A disk that is full needs the room.
+        let _ = fs::remove_file(&temporary);
+    })
 }

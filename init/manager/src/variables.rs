@@ -10,12 +10,15 @@ use crate::machine::{ControlKind, MainProcess};
 use crate::spawn::exit_words;
 use crate::transaction::Relation;
 
-/// Bytes of an environment file that are read.
+/// Bytes of an environment file.
 const FILE_MAX: u64 = 1 << 20;
+/// Bytes of all environment files of a unit.
+const FILES_MAX: usize = 4 << 20;
 
 /// The variables of `EnvironmentFile=`. A file that must be there and is not makes the start fail.
 pub fn of_files(exec: &Exec) -> std::io::Result<Vec<(String, String)>> {
     let mut variables = Vec::new();
+    let mut room = FILES_MAX;
     for file in &exec.environment_files {
         let paths = match fitting(&file.path) {
             Some(paths) if paths.is_empty() && !file.optional => {
@@ -26,10 +29,17 @@ pub fn of_files(exec: &Exec) -> std::io::Result<Vec<(String, String)>> {
             None => vec![file.path.clone()],
         };
         for path in paths {
-            match crate::disk::read_plain(&path, FILE_MAX) {
+            match crate::disk::read_whole(&path, FILE_MAX) {
                 // Who wants no variables may say so this way.
                 _ if path == "/dev/null" => {}
-                Ok(bytes) => variables.extend(parse_file(&String::from_utf8_lossy(&bytes))),
+                Ok(bytes) if bytes.len() > room => {
+                    let text = format!("the files up to {path} are longer than {FILES_MAX} bytes together");
+                    return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text));
+                }
+                Ok(bytes) => {
+                    room -= bytes.len();
+                    variables.extend(parse_file(&String::from_utf8_lossy(&bytes)));
+                }
                 Err(_) if file.optional => {}
                 Err(error) => return Err(std::io::Error::new(error.kind(), format!("reading {path}: {error}"))),
             }

@@ -9,8 +9,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Longest datagram.
 pub const MESSAGE_MAX: usize = 4096;
-/// Files that a datagram may carry.
-const FILES_MAX: usize = 16;
+/// Files that a datagram may carry: the kernel's limit, for what it had to cut off would be lost open.
+const FILES_MAX: usize = 253;
 
 /// One datagram.
 #[derive(Debug)]

@@ -18,6 +18,8 @@ use crate::{defaults, implied};
 
 /// Drop-ins of one unit at most.
 pub const DROP_INS_MAX: usize = 512;
+/// Bytes of all drop-ins of a unit together.
+const DROP_INS_BYTES_MAX: usize = 4 * crate::file::FILE_MAX;
 
 /// What tells one version of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,7 +203,9 @@ impl Loader<'_> {
             for (path, message) in &resolution.faults {
                 unit.problems.push(Problem { path: path.as_str().into(), line: 0, message: message.clone() });
             }
-            self.read_drop_ins(&mut unit, &resolution.drop_ins);
+            if let Some(fault) = self.read_drop_ins(&mut unit, &resolution.drop_ins) {
+                unit.load = fault;
+            }
         }
         if unit.load == LoadState::Loaded {
             self.complete(&mut unit);
@@ -217,12 +221,21 @@ impl Loader<'_> {
         }
     }
 
-    fn read_drop_ins(&self, unit: &mut Unit, paths: &[String]) {
+    /// What makes the unit unusable as a whole.
+    fn read_drop_ins(&self, unit: &mut Unit, paths: &[String]) -> Option<LoadState> {
+        let mut room = DROP_INS_BYTES_MAX;
         for path in paths {
             let fault = match self.files.read(path) {
                 _ if is_masked(self.files, path) => None,
+                Some(Ok(bytes)) if bytes.len() > room => {
+                    let text = format!("the drop-ins up to {path} are longer than {DROP_INS_BYTES_MAX} bytes together");
+                    return Some(LoadState::Error(text));
+                }
                 // A fault ends the drop-in, not the unit.
-                Some(Ok(bytes)) => self.take(unit, parse(path, &bytes)),
+                Some(Ok(bytes)) => {
+                    room -= bytes.len();
+                    self.take(unit, parse(path, &bytes))
+                }
                 Some(Err(error)) => Some(LoadState::Error(format!("{error}, ignoring it"))),
                 None => continue,
             };
@@ -231,6 +244,7 @@ impl Loader<'_> {
             }
             unit.drop_ins.push(path.clone());
         }
+        None
     }
 
     /// Takes the entries of a file up to the first one that makes the unit unusable.

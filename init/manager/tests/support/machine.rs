@@ -120,6 +120,14 @@ impl Machine {
         }
     }
 
+    /// A property of process 1 itself.
+    pub fn show_manager(&self, property: &str) -> String {
+        match self.ask(&Request::ShowManager).remove(0) {
+            Reply::Properties(properties) => properties[property].clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub fn state(&self, unit: &str) -> String {
         let summary = self.show(unit).summary;
         format!("{} {}", summary.active, summary.sub)

@@ -16,7 +16,7 @@ build:           ## every program into target/release/
 	@$(STEPS) build
 image:           ## the default image into out/qemu/
 	@$(STEPS) image
-bench:           ## the comparison tables (Ferrite beside Debian with systemd)
+bench:           ## the comparison tables (Ferrite beside Debian with systemd, PID 1 beside systemd, s6 and runit)
 	@$(STEPS) bench
 lock:            ## renew boards/packages.lock from the mirror
 	@$(STEPS) lock

@@ -1,10 +1,11 @@
-//! `ferrite-bench`: Ferrite beside Debian trixie with systemd, measured in one run, printed as tables.
+//! `ferrite-bench`: Ferrite beside its peers, measured in one run, printed as tables.
 //!
-//! Processor seconds of QEMU are what counts: they hold on a busy machine, wall time does not. Needs root, because
-//! the peer is installed by Debian's own tools, which run maintainer scripts.
+//! Needs root, because the peers are installed by Debian's own tools, which run maintainer scripts.
 
 mod figures;
 mod guest;
+mod machines;
+mod managers;
 mod peer;
 mod size;
 mod tables;
@@ -14,25 +15,25 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use crate::guest::{Candidate, measure};
-
-/// Measures Ferrite beside Debian trixie with systemd.
+/// Measures Ferrite beside its peers.
 #[derive(Parser)]
 #[command(name = "ferrite-bench")]
 struct Arguments {
-    /// The folder that `ferrite build --board qemu` made
-    #[arg(long, default_value = "out/test/qemu")]
-    image: PathBuf,
-    /// The folder that `ferrite build` made of the same board without etcd
-    #[arg(long)]
-    image_without_etcd: Option<PathBuf>,
-    /// How often each is booted
-    #[arg(long, default_value_t = 2)]
-    rounds: usize,
-    /// Where the peer and the disks are put
-    out: PathBuf,
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Whole machines in QEMU, beside Debian trixie with systemd
+    Machines(machines::Arguments),
+    /// PID 1 in namespaces, beside systemd, s6 and runit
+    Managers(managers::Arguments),
+    /// Asks a manager until the input ends, and prints how long it did not answer (used by `managers`)
+    #[command(hide = true)]
+    Ask(managers::answers::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -43,44 +44,22 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    ensure!(nix_is_root(), "the peer is installed by maintainer scripts, which need root: run this as root");
-    std::fs::create_dir_all(&arguments.out).with_context(|| format!("making '{}'", arguments.out.display()))?;
-    // useradd and chroot want whole paths.
-    let out = arguments.out.canonicalize().with_context(|| format!("finding '{}'", arguments.out.display()))?;
-    let ferrite_disk = only_image(&arguments.image)?;
-    let peer = peer::build(&out)?;
-    let candidates = [Candidate::ferrite(&ferrite_disk, &out)?, Candidate::peer(&peer, &out)?];
-    let mut measured = [Vec::new(), Vec::new()];
-    for candidate in &candidates {
-        eprintln!("{}: first boot (not counted)", candidate.name);
-        guest::settle(candidate)?;
+    ensure!(is_root(), "peers are installed by maintainer scripts, which need root: run this as root");
+    match &arguments.part {
+        Part::Machines(arguments) => machines::run(arguments),
+        Part::Managers(arguments) => managers::run(arguments),
+        Part::Ask(arguments) => managers::answers::ask(arguments),
     }
-    for round in 0..arguments.rounds {
-        for (candidate, results) in candidates.iter().zip(&mut measured) {
-            eprintln!("{}: round {} of {}", candidate.name, round + 1, arguments.rounds);
-            results.push(measure(candidate)?);
-        }
-    }
-    eprintln!("a guest that does nothing");
-    let floor = guest::floor(&peer, &out)?;
-    let [ferrite, debian] = measured;
-    let sizes = size::measure(&ferrite_disk, arguments.image_without_etcd.as_deref(), &peer)?;
-    print!("{}", tables::render(&figures::summary(ferrite), &figures::summary(debian), floor, &sizes));
-    Ok(())
+}
+
+/// The whole path of a folder that is made if it is not there: useradd, chroot and mount want whole paths.
+fn folder(path: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(path).with_context(|| format!("making '{}'", path.display()))?;
+    path.canonicalize().with_context(|| format!("finding '{}'", path.display()))
 }
 
 /// Whether this process is root, told by who owns its own folder of /proc.
-fn nix_is_root() -> bool {
+fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
-}
-
-/// The raw disk that a build left in `folder`.
-fn only_image(folder: &Path) -> anyhow::Result<PathBuf> {
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("reading '{}': build it with `ferrite build --board qemu`", folder.display()))?;
-    entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "raw"))
-        .with_context(|| format!("no .raw image in '{}'", folder.display()))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::only_image;
+use crate::machines::only_image;
 use crate::peer::Peer;
 
 const LEVEL: i32 = 19;

@@ -1,0 +1,22 @@
+//! The journal on disk: writes and reads journal files that stock `journalctl --file` also writes and reads.
+//!
+//! The format is systemd's (keyed hash, compact, zstd for large fields); docs/journal.md says why. Files are read and
+//! written with plain reads and writes, never mapped: a full disk or a bad block is an error, not a signal.
+//!
+//! Writing: [`Writer::append`] makes an entry visible to readers at once; in a burst, [`Writer::stage`] each entry and
+//! [`Writer::flush`] once. [`Writer::sync`] makes everything so far survive a power cut. Reading: [`Reader`] merges all
+//! files of its folders and walks them in both directions, through matches.
+
+mod id;
+mod limits;
+mod reader;
+mod vacuum;
+mod verify;
+mod writer;
+
+pub use id::{Id128, Stamp};
+pub use limits::Limits;
+pub use reader::{Boot, Reader};
+pub use vacuum::{Bounds, Vacuumed, vacuum};
+pub use verify::{Fault, verify};
+pub use writer::{Note, Writer};

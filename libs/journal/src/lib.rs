@@ -9,14 +9,27 @@
 
 mod id;
 mod limits;
+mod name;
 mod reader;
 mod vacuum;
 mod verify;
 mod writer;
 
+mod blocks;
+mod chain;
+mod compression;
+mod cursor;
+mod fault;
+mod file;
+mod filter;
+mod format;
+mod hash;
+
+pub use fault::Fault;
 pub use id::{Id128, Stamp};
 pub use limits::Limits;
+pub use name::CURRENT;
 pub use reader::{Boot, Reader};
 pub use vacuum::{Bounds, Vacuumed, vacuum};
-pub use verify::{Fault, verify};
+pub use verify::verify;
 pub use writer::{Note, Writer};

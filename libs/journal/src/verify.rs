@@ -3,15 +3,7 @@
 use std::io;
 use std::path::Path;
 
-/// What is wrong with a file, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} at byte {offset}")]
-pub struct Fault {
-    /// The place in the file.
-    pub offset: u64,
-    /// What is wrong there.
-    pub what: String,
-}
+use crate::fault::Fault;
 
 /// Checks a file. The outer error is that it cannot be opened or read.
 pub fn verify(file: &Path) -> io::Result<Result<(), Fault>> {

@@ -103,6 +103,11 @@ impl JournalFile {
         header.is_none_or(|header| header != self.header)
     }
 
+    /// The last entry; `None` where there is none.
+    pub(crate) fn last(&self, blocks: &mut Blocks) -> Option<Entry> {
+        self.entries.entry(self, blocks, self.entries.len().checked_sub(1)?).ok()
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.header.state != format::ARCHIVED
     }

@@ -10,18 +10,25 @@
 mod id;
 mod limits;
 mod name;
-mod reader;
+
+mod appender;
+mod archive;
+mod begin;
+mod known;
+mod staging;
 mod vacuum;
-mod verify;
 mod writer;
 
 mod blocks;
 mod chain;
-mod compression;
 mod cursor;
 mod fault;
 mod file;
 mod filter;
+mod reader;
+mod verify;
+
+mod compression;
 mod format;
 mod hash;
 

@@ -1,0 +1,205 @@
+//! What is to be written to a journal file, in the order that keeps every prefix of the writes a sound file.
+//!
+//! New objects gather at the end; changes to objects that are in the file already are remembered as words. A flush
+//! writes the new objects, then the changed words, then the header. Nothing points to what is not there yet, wherever
+//! the writes are cut, and a flush that failed can be repeated.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::format::align;
+
+/// A hasher for numbers that are spread well, or nearly.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+}
+
+/// A map whose keys are numbers.
+pub(crate) type NumberMap<T> = HashMap<u64, T, BuildHasherDefault<NumberHasher>>;
+
+#[derive(Debug, Clone, Copy)]
+struct Patch {
+    offset: u64,
+    value: u64,
+    bytes: usize,
+}
+
+/// The part of a file that is not written yet.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    file: File,
+    /// Where the new objects begin: the end of what is in the file.
+    start: u64,
+    fresh: Vec<u8>,
+    /// Changed words of eight bytes, which are read back while they wait.
+    words: NumberMap<u64>,
+    /// Slots of entry arrays that were filled; they are not read back.
+    slots: Vec<Patch>,
+    patches: Vec<Patch>,
+    run: Vec<u8>,
+}
+
+impl Staging {
+    pub(crate) fn new(file: File, end: u64) -> Self {
+        Self {
+            file,
+            start: end,
+            fresh: Vec::new(),
+            words: NumberMap::default(),
+            slots: Vec::new(),
+            patches: Vec::new(),
+            run: Vec::new(),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the next object will begin.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.fresh.len() as u64
+    }
+
+    /// Bytes of new objects that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// Appends an object that is made of these parts; its offset.
+    pub(crate) fn push(&mut self, parts: &[&[u8]]) -> u64 {
+        let offset = self.end();
+        for part in parts {
+            self.fresh.extend_from_slice(part);
+        }
+        self.fresh.resize(align(self.fresh.len() as u64) as usize, 0);
+        offset
+    }
+
+    /// Appends an object that is `zeros` bytes longer than its head.
+    pub(crate) fn push_zeros(&mut self, head: &[u8], zeros: usize) -> u64 {
+        let offset = self.end();
+        self.fresh.extend_from_slice(head);
+        let length = self.fresh.len() + zeros;
+        self.fresh.resize(align(length as u64) as usize, 0);
+        offset
+    }
+
+    /// Where an offset lies in the new objects.
+    fn within(&self, offset: u64) -> Option<usize> {
+        offset.checked_sub(self.start).and_then(|within| usize::try_from(within).ok())
+    }
+
+    /// Reads what an object holds apart from words that may have changed.
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let Some(within) = self.within(offset) else { return self.file.read_exact_at(buffer, offset) };
+        let end = within.saturating_add(buffer.len());
+        let part = self.fresh.get(within..end).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(part);
+        Ok(())
+    }
+
+    /// A word that may wait to be written.
+    pub(crate) fn word(&self, offset: u64) -> io::Result<u64> {
+        if let Some(word) = self.words.get(&offset) {
+            return Ok(*word);
+        }
+        let mut bytes = [0; 8];
+        self.read(offset, &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Two words next to each other.
+    pub(crate) fn pair(&self, offset: u64) -> io::Result<(u64, u64)> {
+        let mut bytes = [0; 16];
+        let (one, other) = (self.words.get(&offset), self.words.get(&(offset + 8)));
+        if let (Some(one), Some(other)) = (one, other) {
+            return Ok((*one, *other));
+        }
+        self.read(offset, &mut bytes)?;
+        let read = |at: usize| crate::format::le64(&bytes, at);
+        Ok((one.copied().unwrap_or_else(|| read(0)), other.copied().unwrap_or_else(|| read(8))))
+    }
+
+    pub(crate) fn set_word(&mut self, offset: u64, value: u64) {
+        if !self.set_fresh(offset, &value.to_le_bytes()) {
+            self.words.insert(offset, value);
+        }
+    }
+
+    /// Fills a slot of an entry array.
+    pub(crate) fn set_slot(&mut self, offset: u64, entry: u64) {
+        if !self.set_fresh(offset, &entry.to_le_bytes()[..4]) {
+            self.slots.push(Patch { offset, value: entry, bytes: 4 });
+        }
+    }
+
+    fn set_fresh(&mut self, offset: u64, bytes: &[u8]) -> bool {
+        let place = self.within(offset).and_then(|at| self.fresh.get_mut(at..at.checked_add(bytes.len())?));
+        place.map(|place| place.copy_from_slice(bytes)).is_some()
+    }
+
+    /// Writes everything that waits; `counters` are words that the caller kept to itself until now.
+    pub(crate) fn flush(&mut self, counters: impl Iterator<Item = (u64, u64)>, header: &[u8]) -> io::Result<()> {
+        self.patches.clear();
+        for (offset, value) in counters {
+            if !self.set_fresh(offset, &value.to_le_bytes()) {
+                self.patches.push(Patch { offset, value, bytes: 8 });
+            }
+        }
+        self.file.write_all_at(&self.fresh, self.start)?;
+        self.patches.extend(self.words.iter().map(|(offset, value)| Patch {
+            offset: *offset,
+            value: *value,
+            bytes: 8,
+        }));
+        self.patches.extend_from_slice(&self.slots);
+        self.patches.sort_unstable_by_key(|patch| patch.offset);
+        self.write_patches()?;
+        self.file.write_all_at(header, 0)?;
+        self.start = self.end();
+        self.fresh.clear();
+        self.words.clear();
+        self.slots.clear();
+        // A burst must not keep its memory for ever.
+        self.fresh.shrink_to(512 << 10);
+        self.slots.shrink_to(16 << 10);
+        self.patches.shrink_to(16 << 10);
+        Ok(())
+    }
+
+    /// Patches that touch each other go into one write.
+    fn write_patches(&mut self) -> io::Result<()> {
+        let mut begin = 0;
+        for patch in &self.patches {
+            if patch.offset != begin + self.run.len() as u64 {
+                self.file.write_all_at(&self.run, begin)?;
+                self.run.clear();
+                begin = patch.offset;
+            }
+            self.run.extend_from_slice(&patch.value.to_le_bytes()[..patch.bytes]);
+        }
+        let outcome = self.file.write_all_at(&self.run, begin);
+        self.run.clear();
+        outcome
+    }
+}

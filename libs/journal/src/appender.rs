@@ -240,7 +240,7 @@ impl Appender {
     /// The start of an object of this kind; its size.
     fn object(&self, offset: u64, kind: u8, bytes: &mut [u8]) -> Result<u64, Refused> {
         let damaged = || Refused::Damaged(format!("no object of kind {kind} at byte {offset}"));
-        if offset % 8 != 0 || offset < self.header.header_size || offset >= self.end() {
+        if !offset.is_multiple_of(8) || offset < self.header.header_size || offset >= self.end() {
             return Err(damaged());
         }
         self.staging.read(offset, bytes)?;

@@ -157,7 +157,7 @@ fn is_ours(header: &Header, machine: Id128, size: u64) -> Result<(), Finished> {
     }
     let holds = |table: u64, bytes: u64| {
         let end = table.checked_add(bytes);
-        bytes >= format::BUCKET_BYTES && table % 8 == 0 && end.is_some_and(|end| end <= size)
+        bytes >= format::BUCKET_BYTES && table.is_multiple_of(8) && end.is_some_and(|end| end <= size)
     };
     if !holds(header.data_table, header.data_table_bytes) || !holds(header.field_table, header.field_table_bytes) {
         return Err(Finished::Uncleanly("its hash tables do not fit".into()));

@@ -129,7 +129,7 @@ impl JournalFile {
 
     /// The first `bytes.len()` bytes of an object, which is of this kind and lies within the file; its size.
     pub(crate) fn object(&self, blocks: &mut Blocks, offset: u64, kind: u8, bytes: &mut [u8]) -> Result<u64, Fault> {
-        if offset % 8 != 0 || offset < self.header.header_size {
+        if !offset.is_multiple_of(8) || offset < self.header.header_size {
             return Err(Fault::new(offset, "an offset to no object"));
         }
         self.read(blocks, offset, bytes)?;

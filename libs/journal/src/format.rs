@@ -123,7 +123,7 @@ impl Header {
             return Err("not a journal file (no signature)".into());
         }
         let header_size = le64(bytes, 88);
-        if bytes.len() as u64 <= OLDEST_HEADER_BYTES - 1 || !(OLDEST_HEADER_BYTES..1 << 20).contains(&header_size) {
+        if (bytes.len() as u64) < OLDEST_HEADER_BYTES || !(OLDEST_HEADER_BYTES..1 << 20).contains(&header_size) {
             return Err(format!("the header has {header_size} bytes, at least {OLDEST_HEADER_BYTES} are right"));
         }
         let incompatible = le32(bytes, 12);

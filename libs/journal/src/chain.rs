@@ -148,10 +148,11 @@ impl Chain {
     /// The first position at or after an offset. `near` is where the last search ended: a walk asks for neighbours.
     pub(crate) fn search_offset(&self, file: &JournalFile, blocks: &mut Blocks, offset: u64, near: &mut u64) -> u64 {
         for position in [*near, *near + 1] {
-            let is_before = |blocks: &mut Blocks, position: u64| self.get(file, blocks, position).ok() < Some(offset);
+            let entry = |blocks: &mut Blocks, position: u64| self.get(file, blocks, position).ok();
+            let mut is_before = |position| entry(blocks, position) < Some(offset);
             if position <= self.count
-                && (position == 0 || is_before(blocks, position - 1))
-                && (position == self.count || !is_before(blocks, position))
+                && (position == 0 || is_before(position - 1))
+                && (position == self.count || !is_before(position))
             {
                 *near = position;
                 return position;

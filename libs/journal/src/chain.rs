@@ -121,8 +121,8 @@ impl Chain {
         file.entry(blocks, offset)
     }
 
-    /// The first position whose entry is not `before`, which must hold for a prefix of the list. Of an entry that cannot
-    /// be judged (`None`) the next one that can be decides.
+    /// The first position whose entry is not `before`, which must hold for a prefix of the list. For an entry that
+    /// cannot be judged (`None`) the next one decides that can.
     pub(crate) fn search(
         &self,
         file: &JournalFile,

@@ -84,7 +84,7 @@ impl Engine {
         self.forget_kind(id);
         if let Some(runtime) = self.units.get(id) {
             // What it named may have been kept for its sake only.
-            self.idle_units.extend(runtime.names.iter().chain(runtime.links.values().flatten()).copied());
+            self.idle_units.extend(runtime.names.iter().copied().chain(runtime.links.all()));
         }
         self.kinds.forget(id);
         self.units.remove(id);

@@ -53,6 +53,7 @@ mod recovery;
 mod reexec;
 mod reload;
 mod restoring;
+mod sets;
 mod signals;
 mod spawn;
 mod units;

@@ -3,6 +3,7 @@
 use std::io;
 
 use ferrite_unit::resources::Resources;
+use ferrite_unit::shared::Shared;
 use ferrite_unit::{Config, UnitName};
 
 use crate::engine::{Engine, Phase};
@@ -56,17 +57,20 @@ impl Engine {
     }
 
     /// The settings of a unit, with the protection of memory that its slices have for all that is in them.
-    fn with_defaults(&self, id: UnitId, group: &str) -> Resources {
+    fn with_defaults(&self, id: UnitId, group: &str) -> Shared<Resources> {
         let mut resources = self.units.get(id).map(|runtime| runtime.unit.resources.clone()).unwrap_or_default();
         let parts: Vec<&str> = group.split('/').filter(|part| !part.is_empty()).collect();
         let above = parts.iter().rev().skip(1).filter_map(|part| self.units.find(&UnitName::parse(part).ok()?));
-        let above: Vec<&Resources> = above.filter_map(|id| Some(&self.units.get(id)?.unit.resources)).collect();
+        let above: Vec<&Resources> = above.filter_map(|id| Some(&*self.units.get(id)?.unit.resources)).collect();
         // The nearest slice that says something counts.
-        let memory = &mut resources.memory;
-        memory.min = memory.min.or_else(|| above.iter().find_map(|slice| slice.default_memory_min));
-        memory.low = memory.low.or_else(|| above.iter().find_map(|slice| slice.default_memory_low));
+        let min = above.iter().find_map(|slice| slice.default_memory_min);
+        let low = above.iter().find_map(|slice| slice.default_memory_low);
         let startup = above.iter().find_map(|slice| slice.default_startup_memory_low);
-        resources.startup_memory.low = resources.startup_memory.low.or(startup);
+        if min.is_some() || low.is_some() || startup.is_some() {
+            resources.memory.min = resources.memory.min.or(min);
+            resources.memory.low = resources.memory.low.or(low);
+            resources.startup_memory.low = resources.startup_memory.low.or(startup);
+        }
         resources
     }
 

@@ -53,6 +53,15 @@ impl Engine {
         ids
     }
 
+    /// After many units were read: most of what that took is not needed any more.
+    pub fn give_back_memory(&mut self) {
+        self.disk.forget();
+        self.units.shrink();
+        if let Err(error) = ferrite_sys::memory::give_back() {
+            self.log.warning(&format!("keeping PID 1 in memory: {error}, a broken disk may stop it"));
+        }
+    }
+
     fn draft(&self) -> Draft<'_> {
         Draft::adding(loader(&self.settings.load_path, &self.disk, &self.host), &self.units)
     }

@@ -174,6 +174,7 @@ impl Engine {
         self.resume_kinds();
         // What was waited for may have changed.
         self.ready.extend(self.jobs.keys().copied());
+        self.give_back_memory();
         self.log.info("unit files were read again");
         for client in clients {
             self.send(client, &Reply::Done);

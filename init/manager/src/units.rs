@@ -11,6 +11,7 @@ use crate::file_store::Stored;
 use crate::jobs::{Active, JobId, UnitId};
 use crate::kinds::KindState;
 use crate::machine::{Exit, Machine, State};
+use crate::sets::{IdSet, Links};
 use crate::transaction::Relation;
 
 /// Units at most.
@@ -95,11 +96,11 @@ pub struct Runtime {
     /// What its files say.
     pub unit: Unit,
     /// Its links to other units.
-    pub links: BTreeMap<Relation, BTreeSet<UnitId>>,
+    pub links: Links,
     /// The units whose files or settings name this one: as long as one of them stays, this one does.
-    pub named_by: BTreeSet<UnitId>,
+    pub named_by: IdSet,
     /// The units that it names.
-    pub names: BTreeSet<UnitId>,
+    pub names: IdSet,
     /// Further names under which it was asked for.
     pub other_names: Vec<UnitName>,
     /// Its state.
@@ -170,9 +171,9 @@ impl Runtime {
         let kind = idle(&unit);
         Runtime {
             unit,
-            links: BTreeMap::new(),
-            named_by: BTreeSet::new(),
-            names: BTreeSet::new(),
+            links: Links::default(),
+            named_by: IdSet::default(),
+            names: IdSet::default(),
             other_names: Vec::new(),
             kind,
             job: None,
@@ -370,22 +371,20 @@ impl Table {
     pub fn remove(&mut self, id: UnitId) {
         let Some(runtime) = self.entries.get_mut(id.0).and_then(Option::take) else { return };
         let gone = runtime.unit.name.clone();
-        let linked: BTreeSet<UnitId> = runtime.links.into_values().flatten().collect();
+        let linked: BTreeSet<UnitId> = runtime.links.all().collect();
         for other in linked {
             if let Some(other) = self.get_settings(other) {
-                other.links.values_mut().for_each(|links| {
-                    links.remove(&id);
-                });
+                other.links.remove(id);
             }
         }
-        for other in runtime.names {
-            if let Some(other) = self.get_settings(other) {
-                other.named_by.remove(&id);
+        for other in runtime.names.iter() {
+            if let Some(other) = self.get_settings(*other) {
+                other.named_by.remove(id);
             }
         }
-        for other in runtime.named_by {
-            if let Some(other) = self.get_settings(other) {
-                other.names.remove(&id);
+        for other in runtime.named_by.iter() {
+            if let Some(other) = self.get_settings(*other) {
+                other.names.remove(id);
             }
         }
         for name in std::iter::once(runtime.unit.name).chain(runtime.unit.aliases).chain(runtime.other_names) {
@@ -432,6 +431,15 @@ impl Table {
         }
     }
 
+    /// Gives back the memory that was kept for further relations.
+    pub fn shrink(&mut self) {
+        for runtime in self.entries.iter_mut().flatten() {
+            runtime.links.shrink();
+            runtime.names.shrink();
+            runtime.named_by.shrink();
+        }
+    }
+
     /// All units.
     pub fn iter(&self) -> impl Iterator<Item = (UnitId, &Runtime)> {
         let entries = self.entries.iter().enumerate();
@@ -460,10 +468,10 @@ impl Table {
             return;
         }
         if let Some(runtime) = self.get_settings(from) {
-            runtime.links.entry(relation).or_default().insert(to);
+            runtime.links.insert(relation, to);
         }
         if let Some(runtime) = self.get_settings(to) {
-            runtime.links.entry(relation.inverse()).or_default().insert(from);
+            runtime.links.insert(relation.inverse(), from);
         }
     }
 
@@ -479,10 +487,7 @@ impl Table {
 
     /// The units that stand in this relation.
     pub fn related(&self, id: UnitId, relation: Relation) -> Vec<UnitId> {
-        self.get(id)
-            .and_then(|runtime| runtime.links.get(&relation))
-            .map(|set| set.iter().copied().collect())
-            .unwrap_or_default()
+        self.get(id).map(|runtime| runtime.links.of(relation).collect()).unwrap_or_default()
     }
 }
 

@@ -84,7 +84,7 @@ fn limits(sheet: &mut Sheet, engine: &Engine, runtime: &Runtime) {
     let mut above = runtime.unit.slice();
     while let Some((own, group)) = resources {
         let value = |amount: Option<Amount>| amount.and_then(Amount::finite).unwrap_or(u64::MAX);
-        let Resources { memory, tasks_max, .. } = own;
+        let Resources { memory, tasks_max, .. } = &**own;
         max = max.min(value(memory.max));
         high = high.min(value(memory.high));
         tasks = tasks.min(value(*tasks_max));

@@ -227,6 +227,7 @@ impl Engine {
         let text = format!("Ferrite {version} is up: {early:.1} s early boot + {own:.1} s, {failed} failed {plural}");
         self.log.info(&text);
         self.log.status(if failed == 0 { Mark::Ok } else { Mark::Failed }, &text);
+        self.give_back_memory();
         self.answer_boot_waiters();
         self.look_at_base();
         self.check_completion();

@@ -6,6 +6,7 @@ use crate::directories::{Directories, Links};
 use crate::environment::{Environment, assignment};
 use crate::lists::{absolute, each, push};
 use crate::sandbox::Sandbox;
+use crate::shared::Shared;
 use crate::unescape::{base64, unescape};
 use crate::value::{Parsed, Span, boolean, mode, number, span, wrong};
 use crate::words::Escapes;
@@ -196,7 +197,7 @@ pub struct Exec {
     /// `IgnoreSIGPIPE=`.
     pub ignore_sigpipe: bool,
     /// What the processes may see and do.
-    pub sandbox: Sandbox,
+    pub sandbox: Shared<Sandbox>,
 }
 
 impl Default for Exec {
@@ -237,7 +238,7 @@ impl Default for Exec {
             nice: None,
             oom_score_adjust: None,
             ignore_sigpipe: true,
-            sandbox: Sandbox::default(),
+            sandbox: Shared::default(),
         }
     }
 }

@@ -21,6 +21,13 @@ pub struct Install {
 }
 
 impl Install {
+    /// Takes no more memory than it needs.
+    pub(crate) fn shrink(&mut self) {
+        for list in [&mut self.wanted_by, &mut self.required_by, &mut self.upheld_by, &mut self.alias, &mut self.also] {
+            list.shrink_to_fit();
+        }
+    }
+
     /// Is there nothing to enable?
     pub fn is_empty(&self) -> bool {
         self.wanted_by.is_empty() && self.required_by.is_empty() && self.upheld_by.is_empty() && self.alias.is_empty()

@@ -35,6 +35,7 @@ pub mod resources;
 pub mod sandbox;
 pub mod scope;
 pub mod service;
+pub mod shared;
 pub mod sheet;
 pub mod sheet_kinds;
 pub mod sheet_service;

@@ -282,6 +282,7 @@ impl Loader<'_> {
             Ok(()) => defaults::slice(unit),
             Err(fault) => unit.load = LoadState::BadSetting(fault),
         }
+        unit.settle();
     }
 
     /// The drop-ins of a unit in the order of their names. Of the same name the first counts: directories go before

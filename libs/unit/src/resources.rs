@@ -363,6 +363,8 @@ pub struct Resources {
     pub coredump_receive: bool,
 }
 
+crate::shared::common_default!(Resources);
+
 impl Default for Resources {
     fn default() -> Self {
         Resources {

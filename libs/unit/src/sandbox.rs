@@ -457,6 +457,8 @@ pub struct Sandbox {
     pub logging: Logging,
 }
 
+crate::shared::common_default!(Sandbox);
+
 impl Sandbox {
     /// The namespaces that may still be made, if not all may.
     pub fn restricted_namespaces(&self) -> Option<u64> {

@@ -150,6 +150,13 @@ impl Default for Service {
 }
 
 impl Service {
+    /// Takes no more memory than it needs.
+    pub(crate) fn shrink(&mut self) {
+        let (before, after) = ([&mut self.condition, &mut self.start_pre], [&mut self.start_post, &mut self.reload]);
+        let last = [&mut self.start, &mut self.stop, &mut self.stop_post];
+        before.into_iter().chain(after).chain(last).for_each(Vec::shrink_to_fit);
+    }
+
     /// `TimeoutStartSec=` with the default of the type.
     pub fn timeout_start(&self) -> Span {
         self.timeout_start_written.unwrap_or(match self.kind {

@@ -15,6 +15,7 @@ use crate::path::PathUnit;
 use crate::resources::Resources;
 use crate::scope::Scope;
 use crate::service::Service;
+use crate::shared::Shared;
 use crate::slice::Slice;
 use crate::socket::Socket;
 use crate::swap::Swap;
@@ -175,7 +176,7 @@ pub struct Unit {
     /// `[Install]`.
     pub install: Install,
     /// What its control group may use.
-    pub resources: Resources,
+    pub resources: Shared<Resources>,
     /// The part of its kind.
     pub config: Config,
     /// File and line of the last `BusName=`.
@@ -241,11 +242,34 @@ impl Unit {
             source_path: None,
             survive_final_kill_signal: false,
             install: Install::default(),
-            resources: Resources::default(),
+            resources: Shared::default(),
             config,
             bus_name_at: None,
             unsupported: Vec::new(),
             problems: Vec::new(),
+        }
+    }
+
+    /// Once everything is said: takes no more memory than that needs.
+    pub fn settle(&mut self) {
+        self.dependencies.shrink_to_fit();
+        self.install.shrink();
+        self.resources.settle();
+        match &mut self.config {
+            Config::Service(service) => {
+                service.shrink();
+                service.exec.sandbox.settle();
+            }
+            Config::Socket(socket) => socket.exec.sandbox.settle(),
+            Config::Mount(mount) => mount.exec.sandbox.settle(),
+            Config::Swap(swap) => swap.exec.sandbox.settle(),
+            Config::Automount(_)
+            | Config::Timer(_)
+            | Config::Path(_)
+            | Config::Slice(_)
+            | Config::Scope(_)
+            | Config::Target
+            | Config::Device => {}
         }
     }
 

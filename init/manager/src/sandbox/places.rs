@@ -316,7 +316,7 @@ mod tests {
     }
 
     fn with(sandbox: Sandbox) -> Exec {
-        Exec { sandbox, ..Exec::default() }
+        Exec { sandbox: sandbox.into(), ..Exec::default() }
     }
 
     #[test]

@@ -43,8 +43,8 @@ impl Engine {
             name: runtime.unit.name.to_string(),
             description: runtime.unit.description().to_owned(),
             load: runtime.unit.load.as_str().into(),
-            active: runtime.active().as_str().into(),
-            sub: runtime.sub().into(),
+            active: runtime.cleaner.map_or(runtime.active().as_str(), |_| "maintenance").into(),
+            sub: runtime.cleaner.map_or(runtime.sub(), |_| "cleaning").into(),
             job: runtime.job.and_then(|job| self.jobs.get(&job)).map(|job| job.kind.as_str().to_owned()),
         }
     }

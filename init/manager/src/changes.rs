@@ -50,6 +50,9 @@ impl Engine {
                 runtime.times.active_exit = now;
             }
         }
+        if new.is_down() && !self.manager.frozen.is_empty() {
+            self.thaw_ended(id);
+        }
         let cause = self.settle_job(id, new);
         self.kind_changed(id, new);
         if let Some(job) = self.units.get(id).and_then(|runtime| runtime.job) {

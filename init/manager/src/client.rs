@@ -5,6 +5,7 @@
 mod analyze;
 mod arguments;
 mod cat;
+mod clean_or_freeze;
 mod dependencies;
 mod edit;
 mod enable;

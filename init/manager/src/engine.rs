@@ -96,6 +96,8 @@ pub enum Role {
     Trial,
     /// The generators of a reload.
     Generators,
+    /// Removes the files of a unit.
+    Cleaner(UnitId),
 }
 
 /// A child of ours.
@@ -347,6 +349,7 @@ impl Engine {
             TimerKey::PidFile(id) => self.find_main(id, true),
             TimerKey::Rest(id) => self.ports_rested(id),
             TimerKey::Elapse(id) => self.timer_elapsed(id),
+            TimerKey::Cleaning(id) => self.cleaning_timed_out(id),
             TimerKey::Mounts => self.look_at_mounts(),
             TimerKey::Job(job) => self.job_timed_out(job),
             TimerKey::Check(id) => {

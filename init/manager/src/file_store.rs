@@ -101,6 +101,11 @@ impl Engine {
         }
     }
 
+    /// Closes all that a service stored.
+    pub fn close_stored(&mut self, id: UnitId) {
+        self.drop_files(id, |_| true);
+    }
+
     /// Are files kept for a service that is down?
     pub fn keeps_files(&self, id: UnitId) -> bool {
         let Some(runtime) = self.units.get(id) else { return false };

@@ -153,6 +153,7 @@ pub enum JobResult {
     Invalid,
     Assert,
     Unsupported,
+    Frozen,
 }
 
 impl fmt::Display for JobResult {
@@ -167,6 +168,7 @@ impl fmt::Display for JobResult {
             JobResult::Invalid => "invalid",
             JobResult::Assert => "assert",
             JobResult::Unsupported => "unsupported",
+            JobResult::Frozen => "frozen",
         })
     }
 }

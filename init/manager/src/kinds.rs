@@ -268,6 +268,10 @@ pub struct Kinds {
     pub references: BTreeMap<UnitId, BTreeSet<ClientId>>,
     /// Clients that wait for the end of a unit.
     pub waiting: Vec<(ClientId, UnitId)>,
+    /// Clients that wait until a unit is frozen or thawed.
+    pub freezing: Vec<(ClientId, UnitId)>,
+    /// Clients that wait until the files of a unit are removed.
+    pub cleaning: Vec<(ClientId, UnitId)>,
     /// What started a unit, for its environment.
     pub triggers: BTreeMap<UnitId, Vec<(String, String)>>,
     /// Clocks that are open.

@@ -29,12 +29,14 @@ pub mod timer_machine;
 mod state;
 
 mod changes;
+mod cleaning;
 mod collect;
 mod completion;
 mod corruption;
 mod draft;
 mod engine;
 mod file_store;
+mod freezer;
 mod fstab;
 mod generators;
 mod keeping;

@@ -267,6 +267,7 @@ impl Engine {
     /// The control groups that changed: a service may have lost its last process.
     pub fn take_group_changes(&mut self) {
         let changes = self.groups.changed();
+        self.answer_freezers();
         for id in changes.memory {
             self.count_memory_kills(id);
         }

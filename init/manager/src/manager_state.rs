@@ -1,7 +1,7 @@
 //! What administrators chose for the manager itself while it runs, and what it counts: kept over its own re-execution,
 //! forgotten at the next boot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferrite_control::{ErrorKind, Reply};
 use ferrite_unit::environment::is_name;
@@ -27,11 +27,13 @@ pub struct ManagerState {
     pub service_watchdogs: bool,
     /// Jobs that came to a bad end.
     pub failed_jobs: u64,
+    /// Units that are to be frozen, by name.
+    pub frozen: BTreeSet<String>,
 }
 
 impl Default for ManagerState {
     fn default() -> Self {
-        ManagerState { environment: BTreeMap::new(), service_watchdogs: true, failed_jobs: 0 }
+        ManagerState { environment: BTreeMap::new(), service_watchdogs: true, failed_jobs: 0, frozen: BTreeSet::new() }
     }
 }
 

@@ -50,6 +50,7 @@ impl Engine {
             let error = ferrite_sys::reboot::end(end);
             self.log.error(&format!("ending the machine at once: {error}, ending it in order"));
         }
+        self.thaw_all();
         self.enter_stopping(end);
         if force >= 1 || again {
             self.finished = Some(end);

@@ -59,6 +59,7 @@ pub fn of(engine: &Engine, id: UnitId, details: &UnitDetails) -> Properties {
         sheet.set("UnitFilePreset", preset_of(&tree, &name));
     }
     states(&mut sheet, runtime, details);
+    sheet.set("FreezerState", engine.freezer_state(id));
     if let Some(job) = runtime.job {
         sheet.set("Job", job.to_string());
     }

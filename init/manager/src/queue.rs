@@ -176,6 +176,9 @@ impl Engine {
 
     /// Must the job wait for a job of a unit it is ordered with?
     fn must_wait(&self, job: &Job) -> bool {
+        if self.units.get(job.unit).is_some_and(|runtime| runtime.cleaner.is_some()) {
+            return true;
+        }
         if job.ignore_order {
             return false;
         }
@@ -193,6 +196,9 @@ impl Engine {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.running || self.must_wait(job) {
             return;
+        }
+        if self.is_held_by_freezer(job) {
+            return self.finish_job(id, JobResult::Frozen);
         }
         let (unit, kind) = (job.unit, job.kind);
         let active = self.active(unit);

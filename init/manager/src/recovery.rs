@@ -128,7 +128,9 @@ impl Engine {
             // Nobody knows how it ended. A main process is missed; what only helps it has probably done its work.
             let exit = match process.role {
                 Role::Main => Exit::Signal(9),
-                Role::Control | Role::Command(_) | Role::Helper | Role::Trial | Role::Generators => Exit::Code(0),
+                Role::Control | Role::Command(_) | Role::Helper | Role::Trial | Role::Generators | Role::Cleaner(_) => {
+                    Exit::Code(0)
+                }
             };
             self.log.warning(&format!("process {pid} ended while PID 1 crashed"));
             self.process_ended(pid, exit);

@@ -100,6 +100,8 @@ impl Engine {
             return;
         }
         self.log.info("executing PID 1 again");
+        self.give_up_freezers();
+        self.give_up_cleaning();
         let fault = match memory_file(&self.snapshot()) {
             Ok(file) => self.execute_with(&file),
             Err(fault) => fault,
@@ -235,7 +237,7 @@ impl Engine {
         for (pid, process) in self.processes.iter().filter(|(_, process)| process.unit.is_none()) {
             let client = match process.role {
                 Role::Command(client) => Some(client.0),
-                Role::Main | Role::Control | Role::Helper | Role::Trial | Role::Generators => None,
+                Role::Main | Role::Control | Role::Helper | Role::Trial | Role::Generators | Role::Cleaner(_) => None,
             };
             let helper = client.is_none();
             saved.insert(*pid, SavedProcess { pid: *pid, client, helper, report: Vec::new() });

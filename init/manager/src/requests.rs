@@ -71,6 +71,8 @@ impl Engine {
             Request::StartTransient(request) => return self.start_transient(client, &request),
             Request::SetProperty { unit, runtime, settings } => self.set_property(&unit, runtime, &settings),
             Request::CancelJobs { jobs } => self.cancel_jobs(&jobs),
+            Request::SetFrozen { unit, frozen } => return self.set_frozen(client, &unit, frozen),
+            Request::Clean { unit, what } => return self.clean(client, &unit, &what),
             Request::WaitInactive { unit } => return self.wait_inactive(client, &unit),
             Request::Run(run) => return self.run_request(client, run),
             Request::Kill(signal) => {
@@ -261,6 +263,7 @@ impl Engine {
             JobResult::Invalid => JobOutcome::Invalid,
             JobResult::Assert => JobOutcome::Assert,
             JobResult::Unsupported => JobOutcome::Unsupported,
+            JobResult::Frozen => JobOutcome::Frozen,
         };
         let unit_result = self.units.get(job.unit).map(|runtime| runtime.result().to_owned()).unwrap_or_default();
         for (id, position) in &job.waiters {

@@ -194,7 +194,7 @@ impl Engine {
             || client.pending.is_some()
             || self.reloads.clients().any(|other| other == id)
             || self.reexec.as_ref().is_some_and(|reexec| reexec.clients.contains(&id))
-            || self.kinds.waiting.iter().any(|(other, _)| *other == id)
+            || self.kinds.waiting.iter().chain(&self.kinds.freezing).chain(&self.kinds.cleaning).any(|(c, _)| *c == id)
             || self.kinds.references.values().any(|clients| clients.contains(&id))
     }
 

@@ -218,7 +218,8 @@ impl Engine {
         let length = rustix::io::read(&reader, &mut buffer).unwrap_or(0);
         let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned();
         let Some(process) = self.processes.get(&pid).copied() else { return };
-        let Some(id) = process.unit else { return };
+        let cleaned = if let Role::Cleaner(id) = process.role { Some(id) } else { None };
+        let Some(id) = process.unit.or(cleaned) else { return };
         if text.is_empty() {
             if process.role == Role::Main {
                 self.events.push_back((id, UnitEvent::Service(Event::MainExecuted)));
@@ -293,6 +294,9 @@ impl Engine {
         if process.role == Role::Trial {
             return self.trial_ended(exit == Exit::Code(0));
         }
+        if let Role::Cleaner(id) = process.role {
+            return self.cleaning_ended(id, exit);
+        }
         if let Role::Command(client) = process.role {
             self.command_ended(client, exit);
             return;
@@ -332,9 +336,10 @@ impl Engine {
                 }
                 UnitEvent::Service(Event::MainExited(exit))
             }
-            (_, Role::Control | Role::Command(_) | Role::Helper | Role::Trial | Role::Generators) => {
-                UnitEvent::Service(Event::ControlExited(exit))
-            }
+            (
+                _,
+                Role::Control | Role::Command(_) | Role::Helper | Role::Trial | Role::Generators | Role::Cleaner(_),
+            ) => UnitEvent::Service(Event::ControlExited(exit)),
         };
         self.events.push_back((id, event));
     }

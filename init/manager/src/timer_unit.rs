@@ -35,7 +35,8 @@ pub struct TimerData {
     pub next: Plan,
 }
 
-fn stamp_path(unit: &str) -> String {
+/// Where it is noted when a timer elapsed last.
+pub fn stamp_path(unit: &str) -> String {
     format!("{STAMPS}/stamp-{unit}")
 }
 

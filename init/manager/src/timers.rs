@@ -18,6 +18,8 @@ pub enum TimerKey {
     Rest(UnitId),
     /// The time of a timer unit has come.
     Elapse(UnitId),
+    /// Removing the files of a unit takes too long.
+    Cleaning(UnitId),
     /// Look at a unit again that others ask for too often.
     Check(UnitId),
     /// The table of mounts changed a moment ago.

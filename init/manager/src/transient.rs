@@ -214,7 +214,9 @@ impl Engine {
             }
         }
         self.kinds.references.retain(|_, clients| !clients.is_empty());
-        self.kinds.waiting.retain(|(waiting, _)| *waiting != client);
+        for waiting in [&mut self.kinds.waiting, &mut self.kinds.freezing, &mut self.kinds.cleaning] {
+            waiting.retain(|(waiting, _)| *waiting != client);
+        }
     }
 
     /// Tells a client as soon as a unit is down and has no job.

@@ -119,6 +119,8 @@ pub struct Runtime {
     pub main_pid: Option<i32>,
     /// The control process.
     pub control_pid: Option<i32>,
+    /// The process that removes its files for a client.
+    pub cleaner: Option<i32>,
     /// `STATUS=`.
     pub status_text: String,
     /// `ERRNO=`.
@@ -183,6 +185,7 @@ impl Runtime {
             memory_kills: 0,
             main_pid: None,
             control_pid: None,
+            cleaner: None,
             status_text: String::new(),
             status_errno: 0,
             notify_access: None,

@@ -42,7 +42,7 @@ const ANSWERED: [&str; 8] = [
 ];
 
 /// Fields that nobody looks at, and their directives, some in one section only.
-const IDLE: [(&str, &[&str]); 34] = [
+const IDLE: [(&str, &[&str]); 33] = [
     ("accuracy", &["AccuracySec"]),
     ("block_io_accounting", &["BlockIOAccounting"]),
     ("bpf_programs", &["BPFProgram"]),
@@ -72,7 +72,6 @@ const IDLE: [(&str, &[&str]); 34] = [
     ("success_action_exit_status", &["SuccessActionExitStatus"]),
     ("survive_final_kill_signal", &["SurviveFinalKillSignal"]),
     ("tasks_accounting", &["TasksAccounting"]),
-    ("timeout_clean", &["TimeoutCleanSec"]),
     ("usb_descriptors", &["USBFunctionDescriptors"]),
     ("usb_strings", &["USBFunctionStrings"]),
     ("utmp_identifier", &["UtmpIdentifier"]),

@@ -76,6 +76,9 @@ fn commands_and_options_are_those_of_the_help() {
     assert_eq!(shell.offers("systemctl --no-block --typ"), ["--type="]);
     assert_eq!(shell.offers("systemctl --type=mo"), ["mount"]);
     assert_eq!(shell.offers("systemctl -t tim"), ["timer"]);
+    assert_eq!(shell.offers("systemctl fr"), ["freeze"]);
+    assert_eq!(shell.offers("systemctl cl"), ["clean"]);
+    assert_eq!(shell.offers("systemctl clean --what=c"), ["cache", "configuration"]);
     assert_eq!(shell.offers("systemd-analyze veri"), ["verify"]);
     assert_eq!(shell.offers("systemd-analyze --recursive-errors="), ["no", "one", "yes"]);
     assert_eq!(shell.offers("systemd-analyze exit-status EXE"), ["EXEC"]);

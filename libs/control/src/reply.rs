@@ -101,6 +101,8 @@ pub enum JobOutcome {
     Assert,
     /// The unit type cannot do this here.
     Unsupported,
+    /// The unit is frozen.
+    Frozen,
     /// It could not be queued: `message` says why.
     Refused,
 }

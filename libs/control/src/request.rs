@@ -108,6 +108,20 @@ pub enum Request {
         /// `NAME=value` as in a unit file, without section.
         settings: Vec<String>,
     },
+    /// Freezes all processes of a unit, or thaws them. Answer: `Reply::Done`, when the kernel has done it.
+    SetFrozen {
+        /// The unit's name.
+        unit: String,
+        /// Are they to be frozen?
+        frozen: bool,
+    },
+    /// Removes files of a unit that is down. Answer: `Reply::Done`, when they are gone.
+    Clean {
+        /// The unit's name.
+        unit: String,
+        /// `runtime`, `state`, `cache`, `logs`, `configuration`, `fdstore` or `all`.
+        what: Vec<String>,
+    },
     /// Answer: `Reply::Unit`, as soon as the unit is inactive or failed and has no job.
     WaitInactive {
         /// The unit's name.
@@ -152,6 +166,8 @@ impl Request {
             | Request::StartTransient(_)
             | Request::SetProperty { .. }
             | Request::CancelJobs { .. }
+            | Request::SetFrozen { .. }
+            | Request::Clean { .. }
             | Request::Run(_)
             | Request::Kill(_) => false,
         }

@@ -91,7 +91,7 @@ const REFUSED: [&str; 7] = [
 ];
 
 /// Directives of systemd 257 in the sections of units that have no effect yet, apart from [`SANDBOX`].
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 26] = [
     "Capabilities",
     "CoredumpReceive",
     "FailureActionExitStatus",
@@ -114,7 +114,6 @@ const KNOWN: [&str; 27] = [
     "SmackLabelIPOut",
     "SuccessActionExitStatus",
     "SurviveFinalKillSignal",
-    "TimeoutCleanSec",
     "USBFunctionDescriptors",
     "USBFunctionStrings",
     "UtmpIdentifier",

@@ -21,6 +21,8 @@ Units:
   try-reload-or-restart UNIT...       The same, only if it runs
   isolate UNIT                        Start one unit, stop all others
   kill UNIT...                        Send a signal
+  freeze|thaw UNIT...                 Stop all processes where they are
+  clean UNIT...                       Remove files of a unit that is down
   set-property UNIT NAME=VALUE...     Change settings of a unit that runs
   reset-failed [UNIT...]              Forget failures
   is-active|is-failed UNIT...         Say so, and by the exit code
@@ -74,6 +76,8 @@ Options:
   -o --output=FORMAT     Tables as json or json-pretty
   -s --signal=SIGNAL     Signal of kill (SIGTERM)
      --kill-whom=WHOM    main, control or all
+     --what=KIND         clean: runtime, state, cache, logs, configuration,
+                         fdstore or all; comma separated
      --job-mode=MODE     fail, replace, isolate...; 'help' lists them
      --fail              Short for --job-mode=fail
      --no-block          Do not wait for the job

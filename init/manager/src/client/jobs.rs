@@ -15,6 +15,7 @@ pub fn complaint(verb: &str, report: &JobReport) -> Option<String> {
         JobOutcome::Invalid => Some(format!("{unit} is not active, cannot reload.")),
         JobOutcome::Assert => Some(format!("Assertion failed on job for {unit}.")),
         JobOutcome::Unsupported => Some(format!("Operation on or unit type of {unit} not supported on this system.")),
+        JobOutcome::Frozen => Some(format!("Cannot perform operation on frozen unit {unit}.")),
         JobOutcome::Failed => Some(failure(unit, &report.unit_result)),
         JobOutcome::Refused => Some(refusal(verb, unit, report)),
     }
@@ -62,7 +63,8 @@ pub fn exit_code(report: &JobReport) -> u8 {
         | JobOutcome::Dependency
         | JobOutcome::Invalid
         | JobOutcome::Assert
-        | JobOutcome::Unsupported => 1,
+        | JobOutcome::Unsupported
+        | JobOutcome::Frozen => 1,
     }
 }
 

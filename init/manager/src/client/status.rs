@@ -131,6 +131,10 @@ fn active(details: &UnitDetails, view: View<'_>, out: &mut String) {
         format!("{} ({})", summary.active, summary.sub)
     };
     let states = paint(&states, state_colour(&summary.active), view.colour);
+    let frozen = match details.properties.text("FreezerState") {
+        "" | "running" => String::new(),
+        state => format!(" {}", paint(&format!("({state})"), YELLOW, view.colour)),
+    };
     let result = match details.result.as_str() {
         "" | "success" => String::new(),
         result => format!(" (Result: {result})"),
@@ -145,7 +149,7 @@ fn active(details: &UnitDetails, view: View<'_>, out: &mut String) {
         0 => String::new(),
         us => format!(" since {}; {}", weekday_stamp(us, view.zone), timespan::distance(us, view.now_us)),
     };
-    line(out, "Active", &format!("{states}{result}{since}"));
+    line(out, "Active", &format!("{states}{frozen}{result}{since}"));
 }
 
 fn failed_conditions(details: &UnitDetails, view: View<'_>, out: &mut String) {

@@ -7,7 +7,7 @@ use super::arguments::Arguments;
 const ANY: usize = usize::MAX;
 
 /// Name, fewest and most operands.
-const VERBS: [(&str, usize, usize); 68] = [
+const VERBS: [(&str, usize, usize); 71] = [
     ("list-units", 0, ANY),
     ("list-unit-files", 0, ANY),
     ("list-automounts", 0, ANY),
@@ -56,6 +56,9 @@ const VERBS: [(&str, usize, usize); 68] = [
     ("rescue", 0, 0),
     ("emergency", 0, 0),
     ("reset-failed", 0, ANY),
+    ("clean", 1, ANY),
+    ("freeze", 1, ANY),
+    ("thaw", 1, ANY),
     ("enable", 1, ANY),
     ("disable", 1, ANY),
     ("is-enabled", 1, ANY),
@@ -79,7 +82,7 @@ const VERBS: [(&str, usize, usize); 68] = [
 ];
 
 /// Verbs of systemd that ask for what there is not here.
-const REFUSED: [(&str, &str); 11] = [
+const REFUSED: [(&str, &str); 8] = [
     ("switch-root", "Not in initrd, refusing switch-root operation."),
     ("suspend", "Suspending is not supported by this version."),
     ("hibernate", "Hibernation is not supported by this version."),
@@ -88,9 +91,6 @@ const REFUSED: [(&str, &str); 11] = [
     ("sleep", "Sleeping is not supported by this version."),
     ("exit", "Leaving the manager is not supported: use poweroff, reboot or halt."),
     ("list-machines", "Machines are not supported by this version."),
-    ("clean", "Removing files of units is not supported by this version."),
-    ("freeze", "Freezing units is not supported by this version."),
-    ("thaw", "Freezing units is not supported by this version."),
 ];
 
 /// Verbs of this program itself, for options.

@@ -62,6 +62,7 @@ pub fn run(arguments: &Arguments, caller: &Caller) -> Result<u8> {
         "rescue" | "emergency" | "default" => isolate(arguments, &[format!("{}.target", arguments.verb)]),
         "kill" => kill(arguments),
         "reset-failed" => reset_failed(arguments),
+        "clean" | "freeze" | "thaw" => super::clean_or_freeze::run(arguments),
         "is-active" | "check" => is_state(arguments, &["active", "reloading"], NOT_RUNNING),
         "is-failed" => is_failed(arguments),
         "is-system-running" => is_system_running(arguments),

@@ -81,6 +81,7 @@ fn small_root() -> tempfile::TempDir {
     write("usr/lib/systemd/system/multi-user.target", "[Unit]\n");
     write("usr/lib/systemd/system/sockets.target", "[Unit]\n");
     write("usr/lib/systemd/system-preset/90-x.preset", "disable a.*\nenable t@.service two three\nenable *\n");
+    write("usr/lib/systemd/system/t@.target", "[Unit]\n");
     write("opt/linked.service", "[Install]\nWantedBy=multi-user.target\n");
     root
 }
@@ -123,6 +124,12 @@ fn every_verb_has_its_links_words_and_exit_code() {
             "multi-user.target\n",
             vec![format!("{etc}/default.target -> {lib}/multi-user.target")],
         ),
+        (
+            &["set-default t@"],
+            1,
+            "Failed to set default unit: Operation on 't@.target' failed: Invalid argument\n",
+            vec![],
+        ),
         (&["set-default gone"], 1, "Failed to set default unit: Unit gone.target does not exist\n", vec![]),
         (
             &["link /opt/linked.service", "is-enabled linked"],
@@ -157,7 +164,15 @@ fn names_that_belong_together_come_and_go_together() {
     // A file of the administrator hides the vendor's until it is reverted.
     std::fs::write(root.path().join("etc/systemd/system/a.socket"), "[Install]\n").expect("written");
     assert_eq!(after(root.path(), &["revert a.socket", "is-enabled a.socket"]).1, "enabled\n");
-    let (_, _, made) = after(root.path(), &["disable a.service"]);
+    // So does one whose links lead to it, and what starts it at boot stays.
+    std::fs::write(root.path().join("etc/systemd/system/s.service"), "[Install]\nWantedBy=multi-user.target\n")
+        .expect("written");
+    let lines = ["enable s.service", "revert s.service", "is-enabled s.service"];
+    let (_, _, made) = after(root.path(), &lines);
+    let wanted = "etc/systemd/system/multi-user.target.wants/s.service -> /usr/lib/systemd/system/s.service";
+    assert!(made.iter().any(|link| link == wanted), "{made:?}");
+    assert!(!root.path().join("etc/systemd/system/s.service").exists());
+    let (_, _, made) = after(root.path(), &["disable a.service", "disable s.service"]);
     assert_eq!(made, Vec::<String>::new());
     let listed = after(root.path(), &["list-unit-files --no-legend a.*"]).1;
     assert_eq!(listed, "a.service disabled disabled\na.socket  disabled disabled\n");

@@ -96,7 +96,7 @@ impl Tree {
     }
 
     /// The links in a directory and in the directories in it.
-    fn links_below(&self, directory: &str) -> Vec<String> {
+    pub(super) fn links_below(&self, directory: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut left = vec![(directory.to_owned(), 0)];
         while let Some((directory, depth)) = left.pop() {

@@ -1,14 +1,15 @@
 //! What clients are told about units: listings, details, properties.
 
 use ferrite_control::{
-    CommandStatus, ConditionResult, ControlGroup, GroupProcess, Reply, UnitDetails, UnitFile, UnitSummary,
+    CommandStatus, ConditionResult, ControlGroup, GroupProcess, MAX_UNITS_SHOWN, Reply, UnitDetails, UnitFile,
+    UnitSummary,
 };
 use ferrite_unit::condition::{Condition, Strength, subject_name};
 use ferrite_unit::{LoadState, UnitName};
 
 use crate::engine::Engine;
-use crate::server::read_some;
-use crate::unit_files::{self, Tree};
+use crate::server::{ClientId, read_some};
+use crate::unit_files::{self, Installed, Tree};
 use crate::units::Runtime;
 
 /// Processes of a unit that are shown.
@@ -61,10 +62,37 @@ impl Engine {
         unit_files::list(&Tree::running(&self.settings.load_path, self.host.clone()))
     }
 
+    fn installed(&self) -> Installed {
+        Installed::read(&self.settings.load_path, self.host.clone())
+    }
+
     /// Everything about one unit.
     pub fn details(&mut self, name: &UnitName) -> Reply {
+        let installed = self.installed();
+        self.details_of(name, &installed)
+    }
+
+    /// Everything about some units, in the order of their names in the request. What cannot be told is left out.
+    pub fn some_details(&mut self, client: ClientId, units: &[String]) -> Reply {
+        if units.len() > MAX_UNITS_SHOWN {
+            let text = format!("more than {MAX_UNITS_SHOWN} units in one request");
+            return crate::server::error(ferrite_control::ErrorKind::LimitExceeded, text);
+        }
+        let installed = self.installed();
+        let mut all = Vec::new();
+        for name in units.iter().filter_map(|unit| UnitName::parse(unit).ok()) {
+            if self.may_load(client, &name)
+                && let Reply::Unit(details) = self.details_of(&name, &installed)
+            {
+                all.push(*details);
+            }
+        }
+        Reply::SomeUnits(all)
+    }
+
+    fn details_of(&mut self, name: &UnitName, installed: &Installed) -> Reply {
         if name.is_template() {
-            return Reply::Unit(Box::new(self.template_details(name)));
+            return Reply::Unit(Box::new(self.template_details(name, installed)));
         }
         let Some(id) = self.load(name) else {
             return crate::server::error(ferrite_control::ErrorKind::LimitExceeded, "too many units".into());
@@ -72,8 +100,7 @@ impl Engine {
         let Some(runtime) = self.units.get(id) else { return Reply::Done };
         let unit = &runtime.unit;
         let times = runtime.times;
-        let tree = Tree::running(&self.settings.load_path, self.host.clone());
-        let (enablement, preset) = unit_files::state_and_preset(&tree, &unit.name);
+        let (enablement, preset) = installed.state_and_preset(&unit.name);
         let mut details = UnitDetails {
             summary: self.summary(runtime),
             fragment_path: unit.fragment.clone(),
@@ -112,12 +139,11 @@ impl Engine {
             control_group: runtime.group.as_deref().map(|group| self.control_group(group)),
             ..UnitDetails::default()
         };
-        details.properties = crate::properties::of(self, id, &details);
+        details.properties = crate::properties::of(self, id, &details, installed);
         Reply::Unit(Box::new(details))
     }
 
-    fn template_details(&self, name: &UnitName) -> UnitDetails {
-        let tree = Tree::running(&self.settings.load_path, self.host.clone());
+    fn template_details(&self, name: &UnitName, installed: &Installed) -> UnitDetails {
         UnitDetails {
             summary: UnitSummary {
                 name: name.to_string(),
@@ -127,7 +153,7 @@ impl Engine {
                 sub: "dead".into(),
                 job: None,
             },
-            enablement: unit_files::state_and_preset(&tree, name).0,
+            enablement: installed.state_and_preset(name).0,
             ..UnitDetails::default()
         }
     }

@@ -15,7 +15,7 @@ use crate::accounts::Accounts;
 use crate::engine::Engine;
 use crate::jobs::UnitId;
 use crate::transaction::{Graph, Relation};
-use crate::unit_files::{Tree, preset_of};
+use crate::unit_files::Installed;
 use crate::units::{CommandRun, Kind, Runtime};
 
 const RELATIONS: [(&str, Relation); 26] = [
@@ -48,15 +48,14 @@ const RELATIONS: [(&str, Relation); 26] = [
 ];
 
 /// All of them.
-pub fn of(engine: &Engine, id: UnitId, details: &UnitDetails) -> Properties {
+pub fn of(engine: &Engine, id: UnitId, details: &UnitDetails, installed: &Installed) -> Properties {
     let Some(runtime) = engine.units.get(id) else { return Properties::default() };
     let mut sheet = sheet::of(&runtime.unit, &engine.defaults());
     names(&mut sheet, engine, id, runtime);
     if let Some(name) = runtime.unit.fragment.as_deref().and_then(|path| path.rsplit('/').next())
         && let Ok(name) = UnitName::parse(name)
     {
-        let tree = Tree::running(&engine.settings.load_path, engine.host.clone());
-        sheet.set("UnitFilePreset", preset_of(&tree, &name));
+        sheet.set("UnitFilePreset", installed.preset_of(&name));
     }
     states(&mut sheet, runtime, details);
     sheet.set("FreezerState", engine.freezer_state(id));

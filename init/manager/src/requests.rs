@@ -27,6 +27,7 @@ impl Engine {
                 Ok(_) => error(ErrorKind::LimitExceeded, "too many units".into()),
                 Err(fault) => error(ErrorKind::BadRequest, fault.to_string()),
             },
+            Request::ShowSome { units } => self.some_details(client, &units),
             Request::Times => Reply::Times(self.unit_times()),
             Request::Gaps => Reply::Gaps(self.gaps()),
             Request::SetLog { level, target } => self.set_log(level.as_deref(), target.as_deref()),
@@ -85,7 +86,7 @@ impl Engine {
     }
 
     /// A question about an unknown name takes a place for good: the last ones are kept for those that may act.
-    fn may_load(&self, client: ClientId, name: &UnitName) -> bool {
+    pub fn may_load(&self, client: ClientId, name: &UnitName) -> bool {
         let privileged = self.server.clients.get(&client).is_some_and(|client| client.privileged);
         privileged || name.is_template() || self.units.find(name).is_some() || self.units.has_room_for_guests()
     }

@@ -13,7 +13,7 @@ mod remove;
 mod state;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use ferrite_unit::specifier::Host;
 pub use add::Manner;
 pub use change::{Outcome, Verb};
 pub use preset::Mode;
-pub use state::{list, preset_of, state, state_and_preset};
+pub use state::{Installed, list, state};
 
 /// Links that are followed from one name to its file.
 pub(crate) const LINKS_MAX: usize = 64;
@@ -63,7 +63,16 @@ pub struct Tree {
     /// Links that a plan makes or removes, before it is carried out.
     planned: BTreeMap<String, Option<String>>,
     /// Directories that were read: hundreds of units do not list them hundreds of times.
-    known: RefCell<BTreeMap<String, Vec<String>>>,
+    known: RefCell<BTreeMap<String, Listing>>,
+    /// Where links lead, as far as somebody asked.
+    targets: RefCell<BTreeMap<String, Option<String>>>,
+}
+
+/// The names in a directory, sorted, and which of them are links.
+#[derive(Debug, Clone, Default)]
+struct Listing {
+    names: Vec<String>,
+    links: BTreeSet<String>,
 }
 
 /// Where an administrator's own files are.
@@ -97,7 +106,15 @@ impl Tree {
     }
 
     fn new(root: PathBuf, path: Vec<String>, runtime: &'static str, host: Host) -> Tree {
-        Tree { root, path, runtime, host, planned: BTreeMap::new(), known: RefCell::default() }
+        Tree {
+            root,
+            path,
+            runtime,
+            host,
+            planned: BTreeMap::new(),
+            known: RefCell::default(),
+            targets: RefCell::default(),
+        }
     }
 
     /// The path as the caller sees it.
@@ -169,15 +186,25 @@ impl Tree {
     }
 
     fn link(&self, path: &str) -> Option<String> {
-        match self.entry(path) {
+        let looked_at = || match self.entry(path) {
             Entry::Link(target) => Some(target),
             Entry::Missing | Entry::File | Entry::Empty | Entry::Directory | Entry::Other => None,
+        };
+        if !self.planned.is_empty() {
+            return looked_at();
+        }
+        // What a directory that was read says of its names is enough for those that are no links.
+        let known = self.known.borrow().get(directory_of(path)).map(|listing| listing.links.contains(name_of(path)));
+        match known {
+            None => looked_at(),
+            Some(false) => None,
+            Some(true) => self.targets.borrow_mut().entry(path.to_owned()).or_insert_with(looked_at).clone(),
         }
     }
 
     /// The names in a directory, sorted; what is planned counts.
     fn names(&self, directory: &str) -> Vec<String> {
-        let known = self.known.borrow().get(directory).cloned();
+        let known = self.known.borrow().get(directory).map(|listing| listing.names.clone());
         let mut names = known.unwrap_or_else(|| self.read_names(directory));
         for (path, target) in &self.planned {
             if directory_of(path) == directory {
@@ -201,10 +228,17 @@ impl Tree {
 
     fn read_names(&self, directory: &str) -> Vec<String> {
         let entries = fs::read_dir(self.real(directory)).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).take(NAMES_MAX).collect();
-        names.sort();
-        self.known.borrow_mut().insert(directory.to_owned(), names.clone());
+        let mut listing = Listing::default();
+        for entry in entries.take(NAMES_MAX) {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                listing.links.insert(name.clone());
+            }
+            listing.names.push(name);
+        }
+        listing.names.sort();
+        let names = listing.names.clone();
+        self.known.borrow_mut().insert(directory.to_owned(), listing);
         names
     }
 

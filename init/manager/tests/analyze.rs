@@ -253,6 +253,19 @@ fn the_dump_tells_of_the_manager_its_units_and_jobs() {
 }
 
 #[test]
+fn a_dump_has_all_units_however_many_there_are() {
+    let names: Vec<String> = (0..100).map(|number| format!("u{number}.service")).collect();
+    let all = format!("[Unit]\nAfter={}\n", names.join(" "));
+    let machine = Machine::boot(&[("all.target", &all), ("default.target", "[Unit]\nWants=all.target\n")]);
+    let text = output(&machine, "dump");
+    let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("-> Unit ")).collect();
+    assert!(names.iter().all(|name| told.contains(&format!("{name}:").as_str())), "{told:?}");
+    assert_eq!(told.iter().collect::<std::collections::BTreeSet<_>>().len(), told.len());
+    let request = Request::ShowSome { units: names.clone() };
+    assert!(matches!(&machine.ask(&request)[..], [Reply::Error { message, .. }] if message.contains("more than 32")));
+}
+
+#[test]
 fn what_is_left_undone_is_listed_by_unit_with_and_without_process_1() {
     let odd =
         "[Unit]\nConditionNeedsUpdate=!/etc\n[Service]\nType=simple\nRootImage=/no\nPAMName=x\nExecStart=/bin/true\n";

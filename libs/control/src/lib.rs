@@ -38,5 +38,7 @@ pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 pub const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
 /// Most units one request may name.
 pub const MAX_UNITS_PER_REQUEST: usize = 4096;
+/// Most units of which one request may ask everything: PID 1 does nothing else meanwhile.
+pub const MAX_UNITS_SHOWN: usize = 32;
 /// Descriptors that go with `run`: standard input, output and error.
 pub const RUN_DESCRIPTORS: usize = 3;

@@ -22,6 +22,8 @@ pub enum Reply {
     JobQueue(Vec<JobEntry>),
     /// Answer to `Show`.
     Unit(Box<UnitDetails>),
+    /// Answer to `ShowSome`, in the order of the request.
+    SomeUnits(Vec<UnitDetails>),
     /// Answer to `ShowManager`.
     Properties(Properties),
     /// Answer to `Times`, in name order.

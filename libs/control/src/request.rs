@@ -20,6 +20,11 @@ pub enum Request {
         /// The unit's name.
         unit: String,
     },
+    /// Everything about some units, at most `MAX_UNITS_SHOWN`. Answer: `Reply::SomeUnits`.
+    ShowSome {
+        /// Their names.
+        units: Vec<String>,
+    },
     /// The properties of the manager itself (`Version`, `SystemState`, `NFailedUnits`...). Answer: `Reply::Properties`.
     ShowManager,
     /// When all loaded units changed, and how they are linked. Answer: `Reply::Times`.
@@ -147,6 +152,7 @@ impl Request {
             | Request::ListUnitFiles
             | Request::ListJobs
             | Request::Show { .. }
+            | Request::ShowSome { .. }
             | Request::ShowManager
             | Request::Times
             | Request::Gaps

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ferrite_control::{Enablement, UnitFile};
-use ferrite_unit::UnitName;
+use ferrite_unit::specifier::Host;
+use ferrite_unit::{LoadPath, UnitName};
 
 use super::change::Fault;
 use super::lookup::{Cause, ConfigLinks, Form, Info, Reading, Units};
@@ -98,12 +99,10 @@ fn seen_in(tree: &Tree, info: &Info, directory: &str, names: Names, below_unit: 
     for folder in entries.iter().filter(|name| is_dependency_directory(name)) {
         let folder = format!("{directory}/{folder}");
         for link in tree.names(&folder) {
-            if tree.link(&format!("{folder}/{link}")).is_none() {
-                continue;
-            }
-            let template = UnitName::parse(&link).ok().and_then(|name| name.template());
-            let is_instance = template.is_some_and(|template| template == info.name);
-            if (link == info.name.as_str() || is_instance) && counts(&link) {
+            let template = || UnitName::parse(&link).ok().and_then(|name| name.template());
+            let is_instance = || info.name.is_template() && template().is_some_and(|template| template == info.name);
+            let is_link = || tree.link(&format!("{folder}/{link}")).is_some();
+            if (link == info.name.as_str() || is_instance()) && is_link() && counts(&link) {
                 return Seen::Link;
             }
         }
@@ -149,19 +148,35 @@ pub fn list(tree: &Tree) -> Vec<UnitFile> {
     files.into_values().collect()
 }
 
-/// The state of one unit file, and what the presets say of it.
-pub fn state_and_preset(tree: &Tree, name: &UnitName) -> (Enablement, String) {
-    let enablement = match state(tree, name) {
-        Ok(enablement) => enablement,
-        Err(fault) if fault.is_missing() => Enablement::NotFound,
-        Err(_) => Enablement::Bad,
-    };
-    (enablement, preset_word(&Presets::read(tree), name, enablement))
+/// The unit files and presets of the running system as they are now: read once, asked for many units.
+#[derive(Debug)]
+pub struct Installed {
+    tree: Tree,
+    presets: Presets,
 }
 
-/// What the presets say of a unit, whether they are asked for it or not.
-pub fn preset_of(tree: &Tree, name: &UnitName) -> &'static str {
-    Presets::read(tree).action(name).as_str()
+impl Installed {
+    /// Reads them.
+    pub fn read(path: &LoadPath, host: Host) -> Installed {
+        let tree = Tree::running(path, host);
+        let presets = Presets::read(&tree);
+        Installed { tree, presets }
+    }
+
+    /// The state of one unit file, and what the presets say of it.
+    pub fn state_and_preset(&self, name: &UnitName) -> (Enablement, String) {
+        let enablement = match state(&self.tree, name) {
+            Ok(enablement) => enablement,
+            Err(fault) if fault.is_missing() => Enablement::NotFound,
+            Err(_) => Enablement::Bad,
+        };
+        (enablement, preset_word(&self.presets, name, enablement))
+    }
+
+    /// What the presets say of a unit, whether they are asked for it or not.
+    pub fn preset_of(&self, name: &UnitName) -> &'static str {
+        self.presets.action(name).as_str()
+    }
 }
 
 /// Presets say nothing of what cannot be enabled.

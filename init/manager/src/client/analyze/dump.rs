@@ -1,12 +1,14 @@
 //! `systemd-analyze dump`: everything that PID 1 knows, in words for people.
 //!
-//! The client asks for one unit after the other: PID 1 is not kept busy, however many there are.
+//! The client asks for a few units after the others: PID 1 is not kept busy, however many there are.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
 use ferrite_control::pattern::{is_pattern, matches};
-use ferrite_control::{Client, ClientError, JobEntry, Properties, Reply, Request, UnitDetails, UnitSummary};
+use ferrite_control::{
+    Client, ClientError, JobEntry, MAX_UNITS_SHOWN, Properties, Reply, Request, UnitDetails, UnitSummary,
+};
 use ferrite_unit::sheet::RELATIONS;
 use ferrite_unit::timestamp::Style;
 use ferrite_unit::words::{Escapes, split};
@@ -73,9 +75,13 @@ pub fn run(call: &Call<'_>) -> Result<u8> {
         };
         print(&manager(&properties, zone))?;
     }
-    for name in names(&mut client, call.operands())? {
-        let unit = details(&mut client, &name)?;
-        print(&of_unit(&unit, jobs.iter().find(|job| job.unit == unit.summary.name), zone))?;
+    for some in names(&mut client, call.operands())?.chunks(MAX_UNITS_SHOWN) {
+        let units = match client.ask(&Request::ShowSome { units: some.to_vec() })? {
+            Reply::SomeUnits(units) => units,
+            _ => bail!(ClientError::Unexpected),
+        };
+        let told = |unit: &UnitDetails| of_unit(unit, jobs.iter().find(|job| job.unit == unit.summary.name), zone);
+        print(&units.iter().map(told).collect::<String>())?;
     }
     if call.operands().is_empty() {
         print(&jobs.iter().map(|entry| job(entry, "")).collect::<String>())?;

@@ -165,6 +165,10 @@ fn lists_of_names_are_printed() {
         out("syscall-filter @swap").starts_with("@swap\n    # ")
             && out("syscall-filter @swap").contains("    swapon\n")
     );
+    assert!(out("filesystems @temporary").ends_with("    ramfs\n    tmpfs\n"));
+    assert!(out("filesystems").contains("\n@network\n"));
+    let (code, _, words) = analyze(directory.path(), "filesystems @nope");
+    assert!(code == 1 && words.starts_with("Filesystem set \"@nope\" not found."), "{words}");
     assert_eq!(
         analyze(directory.path(), "compare-versions 1.2~rc1 1.2"),
         (12, "1.2~rc1 < 1.2\n".into(), String::new())

@@ -83,6 +83,7 @@ fn commands_and_options_are_those_of_the_help() {
     assert_eq!(shell.offers("systemd-analyze --recursive-errors="), ["no", "one", "yes"]);
     assert_eq!(shell.offers("systemd-analyze exit-status EXE"), ["EXEC"]);
     assert_eq!(shell.offers("systemd-analyze syscall-filter @cl"), ["@clock"]);
+    assert_eq!(shell.offers("systemd-analyze filesystems @te"), ["@temporary"]);
     assert_eq!(shell.offers("systemd-id128 ma"), ["machine-id"]);
     assert_eq!(shell.offers("systemd-id128 show root-x86-64-verity-"), ["root-x86-64-verity-sig"]);
     assert_eq!(shell.offers("systemd-escape --suf"), ["--suffix="]);

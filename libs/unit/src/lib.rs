@@ -23,6 +23,7 @@ pub mod errno;
 pub mod escape;
 pub mod exec;
 pub mod file;
+pub mod file_system;
 pub mod graph;
 pub mod install;
 pub mod kill;

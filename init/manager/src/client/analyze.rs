@@ -14,6 +14,7 @@ mod coverage;
 mod dot;
 mod dump;
 mod exit_status;
+mod filesystems;
 mod loading;
 pub mod log_control;
 mod nearest;
@@ -66,6 +67,7 @@ Words of unit files:
   exit-status [STATUS...]    List exit status definitions
   capability [CAP...]        List capability definitions
   syscall-filter [NAME...]   List syscalls in seccomp filters
+  filesystems [NAME...]      List groups of file systems
   compare-versions VERSION1 [OP] VERSION2
                              Compare two version strings
 
@@ -160,6 +162,7 @@ const VERBS: &[Verb] = &[
     ("exit-status", (0, ANY), exit_status::run),
     ("capability", (0, ANY), capability::run),
     ("syscall-filter", (0, ANY), syscall_filter::run),
+    ("filesystems", (0, ANY), filesystems::run),
     ("compare-versions", (2, 3), compare_versions::run),
     ("calendar", (1, ANY), calendar::run),
     ("timestamp", (1, ANY), timestamp::run),

@@ -120,6 +120,7 @@ impl Appender {
             sheet: Sheet::default(),
             header,
         };
+        appender.staging.map(appender.header.header_size + appender.header.arena_size);
         let (array, used) = (u64::from(appender.header.tail_array), u64::from(appender.header.tail_array_used));
         let capacity = appender.slots(array)?;
         appender.entries = Tail { head_array: appender.header.entry_array, array, capacity, used };
@@ -452,6 +453,17 @@ impl Appender {
         header.entry_array = self.entries.head_array;
         header.tail_array = self.entries.array as u32;
         header.tail_array_used = self.entries.used as u32;
+    }
+
+    /// The file has this size now.
+    pub(crate) fn grow(&mut self, bytes: u64) {
+        self.header.arena_size = bytes.saturating_sub(self.header.header_size);
+        self.staging.map(bytes);
+    }
+
+    /// Gives memory back, for a time when little is written.
+    pub(crate) fn release(&mut self) {
+        self.staging.release();
     }
 
     /// Marks the file, durably.

@@ -2,13 +2,16 @@
 //!
 //! New objects gather at the end; changes to objects that are in the file already are remembered as words. A flush
 //! writes the new objects, then the changed words, then the header. Nothing points to what is not there yet, wherever
-//! the writes are cut, and a flush that failed can be repeated.
+//! the writes are cut, and a flush that failed can be repeated. The words go through memory that is shared with the
+//! file: they are many, small and all over it, and a system call for each would cost more than all the rest.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::os::unix::fs::FileExt;
+
+use ferrite_sys::mapping::Mapping;
 
 use crate::format::align;
 
@@ -47,6 +50,8 @@ struct Patch {
 #[derive(Debug)]
 pub(crate) struct Staging {
     file: File,
+    /// The file as memory, where it can be had.
+    mapping: Option<Mapping>,
     /// Where the new objects begin: the end of what is in the file.
     start: u64,
     fresh: Vec<u8>,
@@ -62,6 +67,7 @@ impl Staging {
     pub(crate) fn new(file: File, end: u64) -> Self {
         Self {
             file,
+            mapping: None,
             start: end,
             fresh: Vec::new(),
             words: NumberMap::default(),
@@ -73,6 +79,23 @@ impl Staging {
 
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The file has this size now, and its space is its own.
+    pub(crate) fn map(&mut self, bytes: u64) {
+        // Without a mapping the same is done with system calls.
+        self.mapping = Mapping::new(&self.file, bytes).ok();
+    }
+
+    /// Gives memory back, for a time when little is written.
+    pub(crate) fn release(&mut self) {
+        if let Some(mapping) = &self.mapping {
+            mapping.release();
+        }
+        self.fresh.shrink_to(4096);
+        self.slots.shrink_to(64);
+        self.patches.shrink_to(64);
+        self.words.shrink_to(64);
     }
 
     /// Where the next object will begin.
@@ -111,11 +134,20 @@ impl Staging {
 
     /// Reads what an object holds apart from words that may have changed.
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let Some(within) = self.within(offset) else { return self.file.read_exact_at(buffer, offset) };
+        let Some(within) = self.within(offset) else { return self.read_file(offset, buffer) };
         let end = within.saturating_add(buffer.len());
         let part = self.fresh.get(within..end).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(part);
         Ok(())
+    }
+
+    fn read_file(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match &self.mapping {
+            Some(mapping) if offset.saturating_add(buffer.len() as u64) <= mapping.length() => {
+                mapping.read(offset, buffer)
+            }
+            Some(_) | None => self.file.read_exact_at(buffer, offset),
+        }
     }
 
     /// A word that may wait to be written.
@@ -189,17 +221,21 @@ impl Staging {
 
     /// Patches that touch each other go into one write.
     fn write_patches(&mut self) -> io::Result<()> {
+        let Self { file, mapping, patches, run, .. } = self;
+        let mut write = |offset: u64, bytes: &[u8]| match mapping {
+            Some(mapping) if offset + bytes.len() as u64 <= mapping.length() => mapping.write(offset, bytes),
+            Some(_) | None => file.write_all_at(bytes, offset),
+        };
+        run.clear();
         let mut begin = 0;
-        for patch in &self.patches {
-            if patch.offset != begin + self.run.len() as u64 {
-                self.file.write_all_at(&self.run, begin)?;
-                self.run.clear();
+        for patch in patches {
+            if patch.offset != begin + run.len() as u64 {
+                write(begin, run)?;
+                run.clear();
                 begin = patch.offset;
             }
-            self.run.extend_from_slice(&patch.value.to_le_bytes()[..patch.bytes]);
+            run.extend_from_slice(&patch.value.to_le_bytes()[..patch.bytes]);
         }
-        let outcome = self.file.write_all_at(&self.run, begin);
-        self.run.clear();
-        outcome
+        write(begin, run)
     }
 }

@@ -172,7 +172,7 @@ impl Writer {
             Err(error) if error.kind() == io::ErrorKind::StorageFull && has_entries => self.rotate_and_vacuum()?,
             outcome => {
                 outcome?;
-                self.appender.header.arena_size = size - self.appender.header.header_size;
+                self.appender.grow(size);
             }
         }
         Ok(())
@@ -198,6 +198,7 @@ impl Writer {
     /// Like `sync`, and marks the file as closed until the next entry: a power cut in a quiet time leaves a clean file.
     pub fn rest(&mut self) -> io::Result<()> {
         self.sync()?;
+        self.appender.release();
         if self.appender.header.state == format::OFFLINE { Ok(()) } else { self.appender.set_state(format::OFFLINE) }
     }
 

@@ -16,6 +16,7 @@ pub mod ipc;
 pub mod keyring;
 pub mod kmsg;
 pub mod mapper_events;
+pub mod mapping;
 pub mod memory;
 pub mod module;
 pub mod mounts;

@@ -101,7 +101,7 @@ impl Sheet {
 /// An open file.
 #[derive(Debug)]
 pub(crate) struct Appender {
-    staging: Staging,
+    pub(crate) staging: Staging,
     pub(crate) header: Header,
     memory: Memory,
     fields: HashMap<Vec<u8>, FieldSpot>,

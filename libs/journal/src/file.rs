@@ -226,7 +226,28 @@ impl JournalFile {
         }
         let mut bytes = vec![0; length as usize];
         self.read(blocks, data.offset + start, &mut bytes)?;
-        decompress(data.flags, bytes).map_err(|why| Fault::new(data.offset, why))
+        let payload = decompress(data.flags, bytes).map_err(|why| Fault::new(data.offset, why))?;
+        self.check(data, &payload)?;
+        Ok(payload)
+    }
+
+    /// What was written when the power went may be there in part: its hash tells.
+    fn check(&self, data: &Data, payload: &[u8]) -> Result<(), Fault> {
+        if self.is_closed() || self.header.hash(payload) == data.hash {
+            return Ok(());
+        }
+        Err(Fault::new(data.offset, "a value that its hash contradicts"))
+    }
+
+    /// Whether all values of an entry are there.
+    pub(crate) fn is_whole(&self, blocks: &mut Blocks, entry: &Entry) -> Result<(), Fault> {
+        let mut items = Vec::new();
+        self.items(blocks, entry, &mut items)?;
+        for item in items {
+            let data = self.data(blocks, item)?;
+            self.payload(blocks, &data)?;
+        }
+        Ok(())
     }
 
     /// The same into a buffer that is used again, in one read where the value is short.
@@ -239,7 +260,8 @@ impl JournalFile {
             return Ok(());
         }
         payload.resize(length as usize, 0);
-        self.read(blocks, offset + start, payload)
+        self.read(blocks, offset + start, payload)?;
+        self.check(&data, payload)
     }
 
     /// The offset where the chain of a hash begins; 0 where it is empty.

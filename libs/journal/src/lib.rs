@@ -32,6 +32,9 @@ mod compression;
 mod format;
 mod hash;
 
+#[cfg(test)]
+mod cuts;
+
 pub use fault::Fault;
 pub use id::{Id128, Stamp};
 pub use limits::Limits;

@@ -61,6 +61,9 @@ pub(crate) struct Staging {
     slots: Vec<Patch>,
     patches: Vec<Patch>,
     run: Vec<u8>,
+    /// All writes in their order, to be cut anywhere by a test.
+    #[cfg(test)]
+    pub(crate) log: Vec<(u64, Vec<u8>)>,
 }
 
 impl Staging {
@@ -74,6 +77,8 @@ impl Staging {
             slots: Vec::new(),
             patches: Vec::new(),
             run: Vec::new(),
+            #[cfg(test)]
+            log: Vec::new(),
         }
     }
 
@@ -192,22 +197,17 @@ impl Staging {
 
     /// Writes everything that waits; `counters` are words that the caller kept to itself until now.
     pub(crate) fn flush(&mut self, counters: impl Iterator<Item = (u64, u64)>, header: &[u8]) -> io::Result<()> {
-        self.patches.clear();
+        let mut words: Vec<Patch> = std::mem::take(&mut self.patches);
+        words.clear();
         for (offset, value) in counters {
             if !self.set_fresh(offset, &value.to_le_bytes()) {
-                self.patches.push(Patch { offset, value, bytes: 8 });
+                words.push(Patch { offset, value, bytes: 8 });
             }
         }
-        self.file.write_all_at(&self.fresh, self.start)?;
-        self.patches.extend(self.words.iter().map(|(offset, value)| Patch {
-            offset: *offset,
-            value: *value,
-            bytes: 8,
-        }));
-        self.patches.extend_from_slice(&self.slots);
-        self.patches.sort_unstable_by_key(|patch| patch.offset);
-        self.write_patches()?;
-        self.file.write_all_at(header, 0)?;
+        words.extend(self.words.iter().map(|(offset, value)| Patch { offset: *offset, value: *value, bytes: 8 }));
+        let outcome = self.write_all(&mut words, header);
+        self.patches = words;
+        outcome?;
         self.start = self.end();
         self.fresh.clear();
         self.words.clear();
@@ -219,12 +219,35 @@ impl Staging {
         Ok(())
     }
 
+    fn write_all(&mut self, words: &mut [Patch], header: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(&self.fresh, self.start)?;
+        #[cfg(test)]
+        self.log.push((self.start, self.fresh.clone()));
+        // Slots before words: an array is full before it leads to the next one.
+        let mut slots = std::mem::take(&mut self.slots);
+        let outcome = self.write_patches(&mut slots);
+        self.slots = slots;
+        outcome?;
+        self.write_patches(words)?;
+        self.file.write_all_at(header, 0)?;
+        #[cfg(test)]
+        self.log.push((0, header.to_vec()));
+        Ok(())
+    }
+
     /// Patches that touch each other go into one write.
-    fn write_patches(&mut self) -> io::Result<()> {
-        let Self { file, mapping, patches, run, .. } = self;
-        let mut write = |offset: u64, bytes: &[u8]| match mapping {
-            Some(mapping) if offset + bytes.len() as u64 <= mapping.length() => mapping.write(offset, bytes),
-            Some(_) | None => file.write_all_at(bytes, offset),
+    fn write_patches(&mut self, patches: &mut [Patch]) -> io::Result<()> {
+        patches.sort_unstable_by_key(|patch| patch.offset);
+        let Self { file, mapping, run, .. } = self;
+        #[cfg(test)]
+        let log = &mut self.log;
+        let mut write = |offset: u64, bytes: &[u8]| {
+            #[cfg(test)]
+            log.push((offset, bytes.to_vec()));
+            match mapping {
+                Some(mapping) if offset + bytes.len() as u64 <= mapping.length() => mapping.write(offset, bytes),
+                Some(_) | None => file.write_all_at(bytes, offset),
+            }
         };
         run.clear();
         let mut begin = 0;

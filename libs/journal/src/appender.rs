@@ -271,6 +271,7 @@ impl Appender {
         if tail.used > tail.capacity || (tail.array == 0) != (tail.head_array == 0) {
             return Err(Refused::Damaged(format!("a list of entries ends in no array at byte {offset}")));
         }
+        self.check_end(&tail)?;
         let known = Known {
             hash,
             entry_hash: lookup3(payload),
@@ -281,6 +282,21 @@ impl Appender {
             ..Known::default()
         };
         Ok(self.memory.insert(known, payload))
+    }
+
+    /// What comes next into a list comes behind the last one that is in it.
+    fn check_end(&self, tail: &Tail) -> Result<(), Refused> {
+        let slot = |position: u64| -> Result<u64, Refused> {
+            let mut bytes = [0; 4];
+            self.staging.read(tail.array + format::ARRAY_ITEMS + 4 * position, &mut bytes)?;
+            Ok(u64::from(u32::from_le_bytes(bytes)))
+        };
+        let is_filled = tail.used == 0 || slot(tail.used - 1)? != 0;
+        let is_free = tail.used >= tail.capacity || slot(tail.used)? == 0;
+        if tail.array == 0 || is_filled && is_free {
+            return Ok(());
+        }
+        Err(Refused::Damaged(format!("a list does not end where it says at byte {}", tail.array)))
     }
 
     /// The slots of an entry array; none where there is no array.

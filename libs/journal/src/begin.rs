@@ -8,6 +8,8 @@ use std::path::Path;
 use rustix::fs::FallocateFlags;
 
 use crate::appender::Appender;
+use crate::blocks::Blocks;
+use crate::file::JournalFile;
 use crate::format::{self, Header, align};
 use crate::id::Id128;
 use crate::limits::LEAST_FILE;
@@ -132,11 +134,37 @@ pub(crate) fn resume(path: &Path, machine: Id128) -> io::Result<Result<Appender,
     if object[0] == 0 || object[0] > format::TAG || end > header.header_size + header.arena_size {
         return Ok(Err(Finished::Uncleanly("its last object is damaged".into())));
     }
+    if let Err(why) = ends_well(path, &header)? {
+        return Ok(Err(Finished::Uncleanly(why)));
+    }
     match Appender::new(file, header, end) {
         Ok(appender) => Ok(Ok(appender)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Err(Finished::Uncleanly(error.to_string()))),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the list of all entries ends where the header says.
+fn ends_well(path: &Path, header: &Header) -> io::Result<Result<(), String>> {
+    let mut blocks = Blocks::default();
+    let file = match JournalFile::open(path, 0, &mut blocks)? {
+        Ok(file) => file,
+        Err(fault) => return Ok(Err(fault.to_string())),
+    };
+    if let Some(fault) = &file.entries.fault {
+        return Ok(Err(fault.to_string()));
+    }
+    let last = file.last(&mut blocks);
+    let (offset, seqnum) = last.map_or((0, 0), |entry| (entry.offset, entry.seqnum));
+    // The last slot in use is the one behind which the writer goes on.
+    let used = u64::from(header.tail_array_used);
+    let slot = u64::from(header.tail_array) + format::ARRAY_ITEMS + (used.saturating_sub(1)) * 4;
+    let in_slot = if used == 0 { Ok(0) } else { file.slot(&mut blocks, slot) };
+    let agrees = file.entries.len() == header.entries
+        && offset == header.tail_entry
+        && seqnum == header.tail_seqnum
+        && in_slot == Ok(offset);
+    Ok(if agrees { Ok(()) } else { Err("its list of entries does not end where it says".into()) })
 }
 
 fn is_ours(header: &Header, machine: Id128, size: u64) -> Result<(), Finished> {

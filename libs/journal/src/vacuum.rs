@@ -33,7 +33,6 @@ pub(crate) struct Listed {
     pub(crate) path: PathBuf,
     pub(crate) name: Name,
     pub(crate) bytes: u64,
-    modified_us: u64,
 }
 
 /// All journal files of a folder, the oldest first.
@@ -44,9 +43,7 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<Listed>> {
         let Some(name) = item.file_name().to_str().and_then(name::parse) else { continue };
         match item.metadata() {
             Ok(metadata) if metadata.is_file() => {
-                let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
-                let modified_us = seconds.saturating_mul(1_000_000);
-                files.push(Listed { path: item.path(), name, bytes: metadata.blocks() * 512, modified_us });
+                files.push(Listed { path: item.path(), name, bytes: metadata.blocks() * 512 });
             }
             Ok(_) => {}
             // Removed by someone else meanwhile.
@@ -89,7 +86,7 @@ pub fn vacuum(folder: &Path, bounds: &Bounds) -> io::Result<Vacuumed> {
     let mut count = files.len() as u64;
     let mut removed = Vacuumed::default();
     for file in files.iter().filter(|file| file.name != Name::Active) {
-        let is_too_old = bounds.oldest_us.is_some_and(|oldest| file.modified_us < oldest && is_old(file, oldest));
+        let is_too_old = bounds.oldest_us.is_some_and(|oldest| is_old(file, oldest));
         let is_too_much = bounds.max_use.is_some_and(|most| used > most);
         let is_too_many = bounds.max_files.is_some_and(|most| count > u64::from(most));
         if !is_too_old && !is_too_much && !is_too_many {

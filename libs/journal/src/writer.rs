@@ -153,9 +153,13 @@ impl Writer {
     fn grow(&mut self, bytes: u64) -> io::Result<()> {
         let most = self.limits.max_file_size.max(LEAST_FILE);
         let has_entries = self.appender.header.entries > 0;
-        let size = grown(bytes, most);
-        if size > most.max(grown(0, most)) && has_entries && bytes > most {
-            return self.rotate_and_vacuum();
+        let size = grown(bytes, most).min(most.max(bytes));
+        if bytes > most {
+            let why = || format!("the entry does not fit into a file of {most} bytes");
+            return match has_entries {
+                true => self.rotate_and_vacuum(),
+                false => Err(io::Error::new(io::ErrorKind::InvalidInput, why())),
+            };
         }
         let from = self.appender.header.header_size + self.appender.header.arena_size;
         let missing = size.saturating_sub(from);

@@ -154,18 +154,38 @@ fn seek_list(
     offset: u64,
     direction: Direction,
 ) -> Option<u64> {
-    let position = match direction {
+    let mut position = match direction {
         Direction::Forward => chain.search_offset(file, blocks, offset, near),
         Direction::Backward => chain.search_offset(file, blocks, offset.saturating_add(1), near).checked_sub(1)?,
     };
-    if position >= chain.len() {
-        return None;
+    while position < chain.len() {
+        let neighbour = match direction {
+            Direction::Forward => Some(position + 1).filter(|next| *next < chain.len()),
+            Direction::Backward => position.checked_sub(1),
+        };
+        let found = chain.get(file, blocks, position).unwrap_or(0);
+        let beyond = neighbour.map(|neighbour| chain.get(file, blocks, neighbour).unwrap_or(0));
+        if fits(file, blocks, direction, offset, found, beyond) {
+            return Some(found);
+        }
+        position = neighbour?;
     }
-    let found = chain.get(file, blocks, position).ok()?;
-    // In a damaged list the search may end anywhere.
-    let fits = match direction {
-        Direction::Forward => found >= offset,
-        Direction::Backward => found <= offset && found != 0,
+    None
+}
+
+/// Whether a slot leads in the right direction: a damaged one is passed over, where a search would end.
+fn fits(
+    file: &JournalFile,
+    blocks: &mut Blocks,
+    direction: Direction,
+    offset: u64,
+    found: u64,
+    beyond: Option<u64>,
+) -> bool {
+    let (leads_on, is_disputed) = match direction {
+        Direction::Forward => (found >= offset, beyond.is_some_and(|beyond| beyond >= offset && beyond <= found)),
+        Direction::Backward => (found <= offset, beyond.is_some_and(|beyond| beyond <= offset && beyond >= found)),
     };
-    fits.then_some(found)
+    // One of two neighbours in the wrong order is wrong; an entry is more likely right than none.
+    found != 0 && leads_on && found < file.size && (!is_disputed || file.entry(blocks, found).is_ok())
 }

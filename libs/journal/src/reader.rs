@@ -326,10 +326,13 @@ impl Reader {
         };
         let seqnum_id = file.header.seqnum_id;
         let side = |entry: &Entry| location.side(&Place::of(seqnum_id, entry));
+        // In the file of the current entry, what lies behind it comes after it, whatever a damaged number says.
+        let is_here = current.as_ref().is_some_and(|at| at.key == *key);
         let mut from = match candidate {
             Candidate::End(which) if *which == direction => return,
             Candidate::Entry(which, entry) if *which == direction => {
-                if side(entry) == wanted && current.as_ref().is_none_or(|at| at.key != *key || at.entry != *entry) {
+                let is_new = current.as_ref().is_none_or(|at| at.key != *key || at.entry != *entry);
+                if is_new && (is_here || side(entry) == wanted) {
                     return;
                 }
                 beyond(entry.offset, direction)
@@ -346,9 +349,11 @@ impl Reader {
         while let (Some(offset), Some(end)) = (from, end) {
             // Lists of values may be ahead of the list of all entries while the file is being written.
             let offset = if direction == Direction::Backward { offset.min(end) } else { offset };
-            let Some(found) = node.seek(file, blocks, offset, direction).filter(|found| *found <= end) else { return };
+            let Some(found) = node.seek(file, blocks, offset, direction) else { return };
             match file.entry(blocks, found) {
-                Ok(entry) if side(&entry) == wanted => {
+                // Not in the list of all entries yet.
+                Ok(_) if found > end => return,
+                Ok(entry) if is_here || side(&entry) == wanted => {
                     *candidate = Candidate::Entry(direction, entry);
                     return;
                 }

@@ -11,6 +11,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::tempdir;
 
+/// What fails is printed whole, and kept nowhere.
+fn config(cases: u32) -> Config {
+    Config { failure_persistence: None, ..Config::with_cases(cases) }
+}
+
 /// Does everything that a reader can do with a file.
 fn use_all(path: &std::path::Path, entries: u64) {
     let Ok(mut reader) = Reader::open_files(&[path]) else { return };
@@ -62,7 +67,7 @@ fn flipped_bytes_are_survived() {
     let places: Vec<usize> = (0..end).filter(|at| image[*at] != 0).collect();
     let path = folder.path().join("flipped.bin");
     let long = std::env::var_os("FERRITE_LONG").is_some();
-    let mut runner = TestRunner::new(Config::with_cases(if long { 20_000 } else { 250 }));
+    let mut runner = TestRunner::new(config(if long { 20_000 } else { 250 }));
     let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12);
     let outcome = runner.run(&(flips, 0u8..3, any::<bool>()), |(flips, state, in_header)| {
         let mut image = image.clone();
@@ -92,7 +97,7 @@ fn a_writer_that_goes_on_with_a_damaged_file_ends_it() {
     let image = fs::read(&current).expect("the file");
     let end = image.iter().rposition(|byte| *byte != 0).expect("content");
     let places: Vec<usize> = (0..end).filter(|at| image[*at] != 0).collect();
-    let mut runner = TestRunner::new(Config::with_cases(60));
+    let mut runner = TestRunner::new(config(60));
     let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40);
     let outcome = runner.run(&flips, |flips| {
         let folder = tempdir().expect("a folder");

@@ -78,7 +78,7 @@ fn a_power_cut_that_loses_any_sectors_keeps_what_was_synced() {
         }
     }
     let torn = folder.path().join("torn.bin");
-    let mut runner = TestRunner::new(Config::with_cases(cases(60, 2000)));
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(cases(60, 2000)) });
     let strategy = (0..images.len() - 1, any::<u64>(), 1u32..100);
     let outcome = runner.run(&strategy, |(at, seed, percent)| {
         let ((synced, before), (_, after)) = (&images[at], &images[at + 1]);
@@ -185,7 +185,7 @@ fn writes_until_killed() {
 #[test]
 fn a_writer_that_is_killed_leaves_everything_that_was_flushed() {
     let folder = tempdir().expect("a folder");
-    let mut runner = TestRunner::new(Config::with_cases(cases(6, 100)));
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(cases(6, 100)) });
     let program = std::env::current_exe().expect("this test");
     let outcome = runner.run(&(1usize..800), |lines| {
         let mut child = Command::new(&program)

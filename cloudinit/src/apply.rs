@@ -1,11 +1,25 @@
 //! Makes the changes of a plan, in order. Safe to repeat: each file is replaced whole or not at all.
+//!
+//! A step that fails is named and the rest goes on, so that one bad file never costs the keys. What systemd starts is
+//! only asked for, never waited on: a unit that wants this program to be done first would wait for ever.
 
-use anyhow::Context;
-use ferrite_files::{Attributes, Root};
+use std::collections::BTreeSet;
+use std::process::Command as Process;
+use std::time::{Duration, Instant};
 
-use crate::plan::{Plan, Step};
+use anyhow::{Context, bail};
+use ferrite_files::{Attributes, Durability, EntryKind, Root};
 
-/// Applies the plan; a step that fails is returned and the rest goes on, so that one bad file never costs the keys.
+use crate::plan::{Action, Command, Frequency, Plan, Stage, Step};
+
+/// What the unit of the late commands reads.
+pub(crate) const QUEUE: &str = "/run/ferrite/cloudinit/commands.json";
+const LATE_UNIT: &str = "ferrite-cloudinit-commands.service";
+const STATE: &str = "/var/lib/ferrite/cloudinit";
+/// What all boot commands together may take; the keys come after them.
+const BOOT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Applies the steps of a plan.
 pub(crate) fn apply(plan: &Plan, root: &Root) -> Vec<anyhow::Error> {
     plan.steps.iter().filter_map(|step| act(step, root).with_context(|| format!("applying '{step}'")).err()).collect()
 }
@@ -13,14 +27,170 @@ pub(crate) fn apply(plan: &Plan, root: &Root) -> Vec<anyhow::Error> {
 fn act(step: &Step, root: &Root) -> anyhow::Result<()> {
     match step {
         Step::Folder { path, mode, owner } => {
+            folders_above(path, root)?;
             root.make_folder(path, &Attributes { mode: *mode, owner: Some(*owner) })?;
         }
+        Step::MissingFolder { path } => folders_above(&format!("{path}/x"), root)?,
         Step::File { path, content, mode, owner, .. } => {
+            folders_above(path, root)?;
             root.replace(path, content, &Attributes { mode: *mode, owner: Some(*owner) })?;
         }
-        // Never the name of the machine that only builds a root.
-        Step::Hostname { name } if root.is_machine() => nix::unistd::sethostname(name.as_str())?,
-        Step::Hostname { .. } => {}
+        Step::Link { path, target } => {
+            folders_above(path, root)?;
+            root.replace_link(path, target)?;
+        }
+        Step::Unlink { path } => root.remove_link(path)?,
+        // Never the name or the random numbers of the machine that only builds a root.
+        Step::Hostname { name } if root.is_machine() => nix::unistd::sethostname(name)?,
+        Step::Seed { bytes } if root.is_machine() => {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/urandom")
+                .and_then(|mut device| std::io::Write::write_all(&mut device, bytes))?;
+        }
+        Step::Hostname { .. } | Step::Seed { .. } => {}
     }
     Ok(())
+}
+
+/// Makes the folders above a path that are missing, as root's and open to all.
+fn folders_above(path: &str, root: &Root) -> anyhow::Result<()> {
+    let mut folder = String::new();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    for part in parts.get(..parts.len().saturating_sub(1)).unwrap_or_default() {
+        folder.push('/');
+        folder.push_str(part);
+        match root.target(&folder)? {
+            Some(entry) if entry.kind == EntryKind::Folder => {}
+            Some(_) => bail!("'{folder}' is not a folder"),
+            None => root.make_folder(&folder, &Attributes { mode: 0o755, owner: None })?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs the boot commands, each with its output in the journal.
+pub(crate) fn boot_commands(plan: &Plan) -> Vec<anyhow::Error> {
+    let started = Instant::now();
+    let mut errors = Vec::new();
+    for command in plan.commands.iter().filter(|command| command.stage == Stage::Bootcmd) {
+        let left = BOOT_DEADLINE.saturating_sub(started.elapsed()).as_secs();
+        if left == 0 {
+            errors.push(anyhow::anyhow!(
+                "the boot commands took longer than {} s, left out '{command}'",
+                BOOT_DEADLINE.as_secs()
+            ));
+            continue;
+        }
+        let mut process = Process::new("timeout");
+        process.args(["-k", "5", &left.to_string()]).args(words(&command.action));
+        errors.extend(finish(&mut process, &command.to_string()).err());
+    }
+    errors
+}
+
+fn words(action: &Action) -> Vec<String> {
+    match action {
+        Action::Words(words) => words.clone(),
+        Action::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
+    }
+}
+
+fn finish(process: &mut Process, name: &str) -> anyhow::Result<()> {
+    let status = process.status().with_context(|| format!("starting '{name}'"))?;
+    if !status.success() {
+        bail!("'{name}': {status}");
+    }
+    Ok(())
+}
+
+/// Tells systemctl what is planned and hands the late commands to a unit of their own.
+pub(crate) fn queue(plan: &Plan, instance: &str) -> Vec<anyhow::Error> {
+    let mut errors = Vec::new();
+    for command in plan.commands.iter().filter(|command| command.stage == Stage::Units) {
+        let Action::Words(words) = &command.action else {
+            continue;
+        };
+        let Some((program, rest)) = words.split_first() else {
+            continue;
+        };
+        let waits = !matches!(rest.first().map(String::as_str), Some("enable" | "daemon-reload"));
+        let mut process = Process::new(program);
+        process.args(waits.then_some("--no-block")).args(rest);
+        errors.extend(finish(&mut process, &command.to_string()).err());
+    }
+    let late: Vec<&Command> = plan.commands.iter().filter(|command| command.stage >= Stage::Runcmd).collect();
+    if !late.is_empty() {
+        errors.extend(hand_over(&late, instance).err());
+    }
+    errors
+}
+
+fn hand_over(late: &[&Command], instance: &str) -> anyhow::Result<()> {
+    let commands: Vec<serde_json::Value> = late
+        .iter()
+        .map(|command| {
+            let frequency = match command.frequency {
+                Frequency::Always => "always",
+                Frequency::Instance => "instance",
+                Frequency::Once => "once",
+            };
+            serde_json::json!({ "name": command.to_string(), "frequency": frequency, "words": words(&command.action) })
+        })
+        .collect();
+    let text = serde_json::json!({ "instance": instance, "commands": commands }).to_string();
+    ferrite_files::replace(QUEUE.as_ref(), text.as_bytes(), 0o600, Durability::Volatile)?;
+    finish(Process::new("systemctl").args(["--no-block", "start", LATE_UNIT]), "starting the late commands")
+}
+
+/// Runs the late commands; those of an instance that ran before are left out. The unit's body.
+pub(crate) fn late_commands() -> anyhow::Result<Vec<anyhow::Error>> {
+    let text = match std::fs::read(QUEUE) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("reading '{QUEUE}'")),
+    };
+    let queue: serde_json::Value = serde_json::from_slice(&text).with_context(|| format!("reading '{QUEUE}'"))?;
+    let instance = queue.get("instance").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let mut allowed = BTreeSet::from(["always"]);
+    // The mark is made before the first command: twice is worse than not at all.
+    if mark(&format!("{STATE}/instances/{}", file_name(instance)))? {
+        allowed.insert("instance");
+    }
+    let mut errors = Vec::new();
+    for command in queue.get("commands").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        let text = |key: &str| command.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let words: Vec<&str> = command
+            .get("words")
+            .and_then(serde_json::Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str)
+            .collect();
+        let once = || mark(&format!("{STATE}/once/{}", file_name(words.last().copied().unwrap_or_default())));
+        let runs = allowed.contains(text("frequency")) || text("frequency") == "once" && once()?;
+        if let Some((program, rest)) = words.split_first().filter(|_| runs) {
+            errors.extend(finish(Process::new(program).args(rest), text("name")).err());
+        }
+    }
+    Ok(errors)
+}
+
+/// Makes a folder that says that something was done; whether it was not there before.
+fn mark(path: &str) -> anyhow::Result<bool> {
+    let path = std::path::Path::new(path);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).with_context(|| format!("making '{}'", parent.display()))?;
+    }
+    match std::fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("making '{}'", path.display())),
+    }
+}
+
+fn file_name(text: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+    let name: String = text.chars().take(128).map(|character| if plain(character) { character } else { '_' }).collect();
+    if name.is_empty() { "none".into() } else { name }
 }

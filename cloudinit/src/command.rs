@@ -1,20 +1,27 @@
 //! The subcommands: each returns its exit code.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ferrite_files::{Durability, Root};
 
+use crate::config::{Config, Sources};
 use crate::datasource::{self, Documents};
+use crate::facts::Facts;
 use crate::fault::{Faults, Severity};
+use crate::meta::MetaData;
 use crate::plan::Plan;
 use crate::status::{State, Status, state_of};
-use crate::{apply as acting, config, facts, meta, plan};
+use crate::{apply as acting, config, explain, facts, fetch, meta, network, plan, render, report, schema};
 
 const STATUS: &str = "run/ferrite/cloudinit/status";
+const PLAN: &str = "run/ferrite/cloudinit/plan.json";
+/// Links that lead to paths that must be looked at, too.
+const ROUNDS: usize = 8;
 
-/// Where `apply` works and what it reads.
-#[derive(Debug, Clone)]
+/// Where `apply` and `plan` work and what they read.
+#[derive(Debug, Clone, Default)]
 pub struct ApplyInputs {
     /// `/`, or a folder that stands for it.
     pub root: PathBuf,
@@ -22,69 +29,155 @@ pub struct ApplyInputs {
     pub user_data: Option<PathBuf>,
     /// A file instead of the datasource's.
     pub meta_data: Option<PathBuf>,
+    /// A file instead of the datasource's.
+    pub vendor_data: Option<PathBuf>,
+    /// A file that is checked.
+    pub network_config: Option<PathBuf>,
+    /// Variables of the environment, for addresses.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// How a command answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Whether warnings are errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// Warnings are allowed.
+    Usual,
+    /// They are not.
+    Strict,
+}
+
+/// What was read and planned.
+struct Work {
+    origin: String,
+    meta: MetaData,
+    facts: Facts,
+    plan: Plan,
+    faults: [Faults; 4],
+    problems: Vec<(State, String)>,
 }
 
 /// Finds the documents, plans, applies, remembers. 0: done, 2: something was left out, 1: the user-data is unusable.
 pub fn apply(inputs: &ApplyInputs) -> anyhow::Result<u8> {
     let root = Root::open(&inputs.root)?;
-    let mut problems = Vec::new();
-    let documents = match documents(inputs, &root) {
-        Ok(documents) => documents,
-        Err(error) => {
-            problems.push((State::Failed, format!("{error:#}")));
-            Documents { origin: "unreadable".into(), ..Documents::default() }
-        }
-    };
-    let (config, faults) = config::read(&documents.user_data);
-    let (meta, meta_faults) = meta::read(&documents.meta_data);
-    report("user-data", &faults, &documents.user_data, &mut problems);
-    report("meta-data", &meta_faults, &documents.meta_data, &mut problems);
-    let planned = plan::plan(&config, &meta, &facts::gather(&root)?);
-    problems.extend(planned.problems.iter().map(|problem| (State::Degraded, problem.clone())));
-    for error in acting::apply(&planned, &root) {
-        problems.push((State::Degraded, format!("{error:#}")));
+    let mut work = work(inputs, &root)?;
+    let mut errors = Vec::new();
+    if root.is_machine() {
+        errors.extend(acting::boot_commands(&work.plan));
     }
-    let state = worst(&problems);
+    let mut settled = work.plan.clone();
+    settled.settle(&work.facts);
+    errors.extend(acting::apply(&settled, &root));
+    if root.is_machine() {
+        errors.extend(acting::queue(&work.plan, work.meta.instance_id.as_deref().unwrap_or_default()));
+    }
+    work.problems.extend(errors.iter().map(|error| (State::Degraded, format!("{error:#}"))));
+    let state = worst(&work.problems);
+    let faults: Vec<&Faults> = work.faults.iter().collect();
+    let json = format!("{:#}\n", report::json(&work.plan, &faults));
+    write_below(&inputs.root, PLAN, json.as_bytes(), 0o600)?;
     let status = Status {
         state,
-        datasource: documents.origin,
-        instance_id: meta.instance_id,
-        hostname: planned.hostname.clone(),
-        key_count: planned.key_count,
-        faults: problems.into_iter().map(|(_, text)| text).collect(),
+        datasource: work.origin,
+        instance_id: work.meta.instance_id,
+        hostname: work.plan.hostname.clone(),
+        key_count: work.plan.key_count,
+        faults: work.problems.into_iter().map(|(_, text)| text).collect(),
     };
-    print_outcome(&planned, &status);
-    write_status(&inputs.root, &status)?;
+    for warning in &work.plan.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for problem in errors.iter().map(|error| format!("{error:#}")).chain(work.plan.problems.iter().cloned()) {
+        eprintln!("error: {problem}");
+    }
+    print_outcome(&settled, &status);
+    write_below(&inputs.root, STATUS, status.render().as_bytes(), 0o644)?;
     Ok(state.exit_code())
 }
 
+/// Reads and plans; changes nothing.
+fn work(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Work> {
+    let mut problems = Vec::new();
+    let documents = documents(inputs, root).unwrap_or_else(|error| {
+        problems.push((State::Failed, format!("{error:#}")));
+        Documents { origin: "unreadable".into(), ..Documents::default() }
+    });
+    let (meta, meta_faults) = meta::read(&documents.meta_data);
+    let sources = Sources {
+        user_data: &documents.user_data,
+        vendor_data: &documents.vendor_data,
+        meta: &meta,
+        environment: &inputs.environment,
+    };
+    let (mut config, user_faults, vendor_faults) = config::read(&sources, Some(fetch::get));
+    let network_faults = network::check_bytes(&documents.network_config);
+    if user_faults.worst() == Some(Severity::Broken) {
+        // Nothing of a broken document applies; the name and the keys of the meta-data do.
+        config = Config::default();
+    }
+    for url in config::wanted_urls(&config) {
+        let fetched = fetch::get(&url);
+        config.fetched.insert(url, fetched);
+    }
+    let faults = [user_faults, meta_faults, vendor_faults, network_faults];
+    for (name, faults) in ["user-data", "meta-data", "vendor-data", "network-config"].into_iter().zip(&faults) {
+        note(name, faults, &mut problems);
+    }
+    let mut facts = facts::gather(root)?;
+    let mut plan = plan::plan(&config, &meta, &facts);
+    for _ in 0..ROUNDS {
+        if !facts::look(root, plan.paths(), &mut facts) {
+            break;
+        }
+        plan = plan::plan(&config, &meta, &facts);
+    }
+    problems.extend(plan.problems.iter().map(|problem| (State::Degraded, problem.clone())));
+    Ok(Work { origin: documents.origin, meta, facts, plan, faults, problems })
+}
+
 fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
-    if inputs.user_data.is_none() && inputs.meta_data.is_none() {
+    let files = [&inputs.user_data, &inputs.meta_data, &inputs.vendor_data, &inputs.network_config];
+    if files.iter().all(|file| file.is_none()) {
         // The datasources of this machine say nothing about another root.
         let found = if root.is_machine() { datasource::find()? } else { None };
         return Ok(found.unwrap_or(Documents { origin: "none".into(), ..Documents::default() }));
     }
-    let read = |path: &Option<PathBuf>| -> anyhow::Result<Vec<u8>> {
-        match path {
-            Some(path) => {
-                datasource::read_file(path)?.with_context(|| format!("there is no file '{}'", path.display()))
-            }
-            None => Ok(Vec::new()),
-        }
+    let read = |path: &Option<PathBuf>| match path {
+        Some(path) => read(path),
+        None => Ok(Vec::new()),
     };
-    Ok(Documents { origin: "file".into(), user_data: read(&inputs.user_data)?, meta_data: read(&inputs.meta_data)? })
+    Ok(Documents {
+        origin: "file".into(),
+        user_data: read(&inputs.user_data)?,
+        meta_data: read(&inputs.meta_data)?,
+        vendor_data: read(&inputs.vendor_data)?,
+        network_config: read(&inputs.network_config)?,
+    })
 }
 
-/// Prints the faults with their lines and remembers those that left something out.
-fn report(name: &str, faults: &Faults, source: &[u8], problems: &mut Vec<(State, String)>) {
-    eprint!("{}", faults.render(name, &String::from_utf8_lossy(source)));
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    datasource::read_file(path)?.with_context(|| format!("there is no file '{}'", path.display()))
+}
+
+/// Remembers the faults that left something out. The lines they are in stay out of the log: they may hold secrets.
+fn note(name: &str, faults: &Faults, problems: &mut Vec<(State, String)>) {
     for fault in &faults.0 {
+        let line = fault.line_for(name);
+        eprintln!("{line}");
         let state = match fault.severity {
             Severity::Broken if name == "user-data" => State::Failed,
             Severity::Broken | Severity::Error => State::Degraded,
-            Severity::Warning => State::Ok,
+            Severity::Duplicate | Severity::Warning => State::Ok,
         };
-        problems.push((state, fault.line_for(name)));
+        problems.push((state, line));
     }
 }
 
@@ -108,33 +201,125 @@ fn print_outcome(planned: &Plan, status: &Status) {
     println!("{source}: {}, host name {}, {} keys for core", status.state.word(), status.hostname, status.key_count);
 }
 
-fn write_status(root: &Path, status: &Status) -> anyhow::Result<()> {
-    let path = root.join(STATUS);
+fn write_below(root: &Path, path: &str, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    let path = root.join(path);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("making '{}'", folder.display()))?;
     }
-    Ok(ferrite_files::replace(&path, status.render().as_bytes(), 0o644, Durability::Volatile)?)
+    Ok(ferrite_files::replace(&path, content, mode, Durability::Volatile)?)
 }
 
-/// Prints what `apply` would do with a document. 1 when the document is broken.
-pub fn plan_file(root: &Path, file: &Path) -> anyhow::Result<u8> {
-    let source = datasource::read_file(file)?.with_context(|| format!("there is no file '{}'", file.display()))?;
-    let (config, faults) = config::read(&source);
-    eprint!("{}", faults.render(&file.display().to_string(), &String::from_utf8_lossy(&source)));
-    let facts = facts::gather(&Root::open(root)?)?;
-    print!("{}", plan::plan(&config, &meta::MetaData::default(), &facts));
+/// Prints what `apply` would do. 1 when the user-data is broken, 2 when something would be left out.
+pub fn show_plan(inputs: &ApplyInputs, output: Output) -> anyhow::Result<u8> {
+    let root = Root::open(&inputs.root)?;
+    let mut work = work(inputs, &root)?;
+    let state = worst(&work.problems);
+    match output {
+        Output::Json => {
+            let faults: Vec<&Faults> = work.faults.iter().collect();
+            println!("{:#}", report::json(&work.plan, &faults));
+        }
+        Output::Text => {
+            work.plan.settle(&work.facts);
+            print!("{}", work.plan);
+        }
+    }
+    Ok(state.exit_code())
+}
+
+/// Prints all faults of a document. 0: valid, warnings allowed unless they count as errors.
+pub fn validate(
+    file: &Path,
+    network_config: Option<&Path>,
+    strictness: Strictness,
+    output: Output,
+) -> anyhow::Result<u8> {
+    let source = read(file)?;
+    let mut all = vec![(file, config::validate(&source), source)];
+    if let Some(path) = network_config {
+        let source = read(path)?;
+        all.push((path, network::check_bytes(&source), source));
+    }
+    let worst = all.iter().filter_map(|(_, faults, _)| faults.worst()).min();
+    let valid = match worst {
+        None => true,
+        Some(Severity::Warning) => strictness == Strictness::Usual,
+        Some(Severity::Broken | Severity::Error | Severity::Duplicate) => false,
+    };
+    match output {
+        Output::Json => {
+            let list: Vec<serde_json::Value> = all
+                .iter()
+                .flat_map(|(path, faults, _)| faults.0.iter().map(move |fault| (path, fault)))
+                .map(|(path, fault)| {
+                    serde_json::json!({
+                        "file": path.display().to_string(), "line": fault.line, "column": fault.column,
+                        "severity": fault.word(), "message": fault.message,
+                    })
+                })
+                .collect();
+            println!("{:#}", serde_json::json!({ "valid": valid, "faults": list }));
+        }
+        Output::Text => {
+            for (path, faults, source) in &all {
+                eprint!("{}", faults.render(&path.display().to_string(), &String::from_utf8_lossy(source)));
+            }
+        }
+    }
+    Ok(u8::from(!valid))
+}
+
+/// Prints the joined document without its secrets.
+pub fn show_merged(inputs: &ApplyInputs) -> anyhow::Result<u8> {
+    let root = Root::open(&inputs.root)?;
+    let documents = documents(inputs, &root)?;
+    let (meta, _) = meta::read(&documents.meta_data);
+    let sources = Sources {
+        user_data: &documents.user_data,
+        vendor_data: &documents.vendor_data,
+        meta: &meta,
+        environment: &inputs.environment,
+    };
+    let (config, faults, vendor_faults) = config::read(&sources, Some(fetch::get));
+    eprint!("{}{}", faults.render("user-data", ""), vendor_faults.render("vendor-data", ""));
+    print!("#cloud-config\n{}", render::yaml(&render::redacted(&config.root)));
     Ok(u8::from(faults.worst() == Some(Severity::Broken)))
 }
 
-/// Prints all faults of a document. 0: valid, warnings allowed.
-pub fn validate(file: &Path) -> anyhow::Result<u8> {
-    let source = datasource::read_file(file)?.with_context(|| format!("there is no file '{}'", file.display()))?;
-    let (_, faults) = config::read(&source);
-    eprint!("{}", faults.render(&file.display().to_string(), &String::from_utf8_lossy(&source)));
-    Ok(match faults.worst() {
-        None | Some(Severity::Warning) => 0,
-        Some(Severity::Broken | Severity::Error) => 1,
-    })
+/// Prints what a key does; without one, all keys. 1 when there is no such key.
+pub fn show_key(key: Option<&str>) -> u8 {
+    match explain::explain(key) {
+        Ok(text) => {
+            print!("{text}");
+            0
+        }
+        Err(message) => {
+            eprintln!("error: {message}");
+            1
+        }
+    }
+}
+
+/// Prints the JSON schema of the language.
+pub fn show_schema() -> u8 {
+    println!("{:#}", schema::schema());
+    0
+}
+
+/// Prints where the documents of this machine are. 1 when there are none.
+pub fn show_datasource() -> anyhow::Result<u8> {
+    let found = datasource::find()?;
+    println!("{}", found.as_ref().map_or("none", |documents| documents.origin.as_str()));
+    Ok(u8::from(found.is_none()))
+}
+
+/// Runs the late commands of the plan that was applied. 2 when one failed.
+pub fn run_commands() -> anyhow::Result<u8> {
+    let errors = acting::late_commands()?;
+    for error in &errors {
+        eprintln!("error: {error:#}");
+    }
+    Ok(if errors.is_empty() { 0 } else { 2 })
 }
 
 /// Prints what happened at this boot. The exit code is that of `apply`; 1 when it did not run.

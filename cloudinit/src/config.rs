@@ -1,174 +1,211 @@
-//! From the tree of a cloud-config to what this version understands of it. Pure.
-//!
-//! `-` and `_` are the same in a key. Unknown keys are warnings, wrong values errors of their own part; both with
-//! a place.
+//! From the documents of a machine to one checked tree and its scripts. Pure but for the fetching of includes.
 
-use crate::document::{self, Node, Value};
+use std::collections::BTreeMap;
+
+use crate::document::{Node, Value};
 use crate::fault::{Faults, Severity};
-use crate::hostname::HostName;
-use crate::keys::PublicKey;
+use crate::formats::{Content, Fetch, Part, Reader, When};
+use crate::merge::{Strategy, merge};
+use crate::meta::MetaData;
+use crate::template::{Missing, Variables};
 
-const HEADER: &str = "#cloud-config";
-const MAX_KEYS: usize = 1000;
-/// Keys that work; the rest of the language is refused by name.
-const SUPPORTED: [&str; 2] = ["hostname", "ssh_authorized_keys"];
+/// Variables of CoreOS and the keys of meta-data they come from.
+pub(crate) const ADDRESSES: [(&str, &[&str]); 4] = [
+    ("public_ipv4", &["public-ipv4"]),
+    ("private_ipv4", &["local-ipv4", "private-ipv4"]),
+    ("public_ipv6", &["public-ipv6", "ipv6"]),
+    ("private_ipv6", &["local-ipv6", "private-ipv6"]),
+];
 
-/// What a cloud-config asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Config {
-    /// Keys that may log in as `core`.
-    pub ssh_authorized_keys: Vec<PublicKey>,
-    /// The name of the machine.
-    pub hostname: Option<HostName>,
+/// A script of the documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Script {
+    /// Its file name.
+    pub name: String,
+    /// Its bytes.
+    pub text: Vec<u8>,
+    /// When it runs.
+    pub when: When,
 }
 
-/// Reads user-data. Faults come in the order of the document; with a broken document the config is empty.
-pub(crate) fn read(bytes: &[u8]) -> (Config, Faults) {
-    let mut faults = Faults::default();
-    let mut config = Config::default();
-    match text(bytes) {
-        Ok(None) => {}
-        Ok(Some(text)) => match document::parse(text) {
-            Ok(root) => interpret(&root, &mut config, &mut faults),
-            Err(broken) => faults = broken,
-        },
-        Err((place, message)) => faults.push(Severity::Broken, place, message),
+/// What the documents ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// The keys, checked and joined.
+    pub root: Node,
+    /// The scripts in order.
+    pub scripts: Vec<Script>,
+    /// Addresses by the names of CoreOS.
+    pub addresses: BTreeMap<&'static str, String>,
+    /// What was fetched for `write_files`, by URL.
+    pub fetched: BTreeMap<String, Result<Vec<u8>, String>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { root: Node::empty(), scripts: Vec::new(), addresses: BTreeMap::new(), fetched: BTreeMap::new() }
+    }
+}
+
+/// The documents and what is known beside them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    /// The user-data.
+    pub user_data: &'a [u8],
+    /// The cloud's own document.
+    pub vendor_data: &'a [u8],
+    /// The meta-data.
+    pub meta: &'a MetaData,
+    /// Variables of the environment, for the addresses.
+    pub environment: &'a BTreeMap<String, String>,
+}
+
+/// Reads the documents. The faults are those of the user-data and of the vendor-data.
+pub(crate) fn read(sources: &Sources<'_>, fetch: Option<Fetch>) -> (Config, Faults, Faults) {
+    let variables = Variables::new(&sources.meta.values, Missing::Fails);
+    let addresses = addresses(sources);
+    let user = parts(sources.user_data, &variables, &addresses, fetch);
+    let (mut root, mut scripts, user_faults) = user;
+    let disabled = root.get("vendor_data").and_then(|vendor| vendor.get("enabled")).is_some_and(|enabled| {
+        enabled.truth() == Some(false) || enabled.text().is_some_and(|text| crate::document::truth(text) == Some(false))
+    });
+    let mut vendor_faults = Faults::default();
+    if !disabled && !sources.vendor_data.is_empty() {
+        let (below, more, faults) = parts(sources.vendor_data, &variables, &addresses, fetch);
+        vendor_faults = faults;
+        root = merge(root, below, &Strategy::BELOW);
+        scripts.splice(0..0, more);
+    }
+    (Config { root, scripts, addresses, fetched: BTreeMap::new() }, user_faults, vendor_faults)
+}
+
+/// The URLs that `write_files` wants.
+pub(crate) fn wanted_urls(config: &Config) -> Vec<String> {
+    let items = config.root.get("write_files").map(Node::items).unwrap_or_default();
+    let urls = items.iter().filter_map(|item| item.get("source")?.get("uri")?.text());
+    urls.take(crate::formats::MAX_FETCHES).map(str::to_string).collect()
+}
+
+/// Checks a document at the desk, where no values are known and nothing is fetched.
+pub(crate) fn validate(bytes: &[u8]) -> Faults {
+    let variables = Variables::examples();
+    let substitute = |text: &str| text.to_string();
+    let mut reader = Reader::new(&variables, &substitute, None);
+    reader.read(bytes);
+    let (_, _, faults) = join(reader.parts, reader.faults);
+    faults
+}
+
+fn parts(
+    bytes: &[u8],
+    variables: &Variables,
+    addresses: &BTreeMap<&'static str, String>,
+    fetch: Option<Fetch>,
+) -> (Node, Vec<Script>, Faults) {
+    let substitute = |text: &str| substitute(text, addresses);
+    let mut reader = Reader::new(variables, &substitute, fetch);
+    reader.read(bytes);
+    join(reader.parts, reader.faults)
+}
+
+fn join(parts: Vec<Part>, mut faults: Faults) -> (Node, Vec<Script>, Faults) {
+    let mut root = Node::empty();
+    let mut scripts = Vec::new();
+    for part in parts {
+        match part.content {
+            Content::Script { text, when } => scripts.push(Script { name: part.name, text, when }),
+            Content::Config { root: next, merge: header } => {
+                let how = next.get("merge_how").or_else(|| next.get("merge_type"));
+                let strategy = match (&header, how) {
+                    (Some(header), _) => Strategy::parse(header),
+                    (None, Some(node)) => Strategy::from_node(node),
+                    (None, None) => Ok(Strategy::DEFAULT),
+                };
+                let strategy = strategy.unwrap_or_else(|message| {
+                    let place = how.map_or((1, 1), |node| node.place);
+                    faults.push(Severity::Error, place, message);
+                    Strategy::DEFAULT
+                });
+                root = merge(root, next, &strategy);
+            }
+        }
     }
     faults.sort();
-    (config, faults)
+    (root, scripts, faults)
 }
 
-type Refusal = ((u64, u64), String);
-
-/// The text of a cloud-config; `None` when there is nothing in it.
-fn text(bytes: &[u8]) -> Result<Option<&str>, Refusal> {
-    if bytes.len() > document::MAX_BYTES {
-        return Err(((1, 1), format!("the document is larger than {} bytes", document::MAX_BYTES)));
-    }
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        return Err(((1, 1), "compressed user-data is not supported by this version; give it uncompressed".into()));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        ((line as u64, 1), "the document is not UTF-8; save it as UTF-8".to_string())
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim_end();
-    if first.eq_ignore_ascii_case(HEADER) {
-        return Ok(Some(text));
-    }
-    Err(((1, 1), refusal_of(first)))
-}
-
-fn refusal_of(first: &str) -> String {
-    let known = [
-        ("#!", "scripts are"),
-        ("#include", "'#include' is"),
-        ("#cloud-boothook", "boothooks are"),
-        ("#cloud-config-archive", "archives are"),
-        ("#part-handler", "part handlers are"),
-        ("## template:", "templates are"),
-        ("MIME-Version:", "MIME documents are"),
-        ("Content-Type:", "MIME documents are"),
-        ("{", "Ignition and JSON are"),
-    ];
-    match known.iter().find(|(start, _)| first.starts_with(start)) {
-        Some((_, what)) => format!("{what} not supported by this version; user-data must begin with '{HEADER}'"),
-        None => format!("user-data must begin with the line '{HEADER}'"),
-    }
-}
-
-fn interpret(root: &Node, config: &mut Config, faults: &mut Faults) {
-    let pairs = match &root.value {
-        Value::Map(pairs) => pairs,
-        Value::Null => return,
-        other => {
-            let message = format!("the document is {}, not a map of keys; write 'key: value' lines", other.kind());
-            faults.push(Severity::Broken, root.place, message);
-            return;
+fn addresses(sources: &Sources<'_>) -> BTreeMap<&'static str, String> {
+    let mut found = BTreeMap::new();
+    for (name, keys) in ADDRESSES {
+        let of_meta = keys.iter().find_map(|key| sources.meta.values.get(key)).and_then(|value| value.as_str());
+        let of_environment = sources.environment.get(&format!("COREOS_{}", name.to_ascii_uppercase()));
+        let value = of_meta.map(str::to_string).or_else(|| of_environment.cloned());
+        if let Some(value) = value.filter(|value| value.parse::<std::net::IpAddr>().is_ok()) {
+            found.insert(name, value);
         }
+    }
+    found
+}
+
+/// Replaces `$private_ipv4` and its like. A document of CoreOS gets nothing for an address that is not known; elsewhere
+/// the name may be a variable of a script and stays.
+fn substitute(text: &str, addresses: &BTreeMap<&'static str, String>) -> String {
+    if !ADDRESSES.iter().any(|(name, _)| text.contains(name)) {
+        return text.to_string();
+    }
+    let is_coreos = text.lines().any(|line| line.starts_with("coreos:"));
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        let (before, after) = rest.split_at(at);
+        let name =
+            ADDRESSES.iter().map(|(name, _)| *name).find(|name| after.get(1..).unwrap_or_default().starts_with(name));
+        match name {
+            Some(name) if before.ends_with('\\') => {
+                out.push_str(before.get(..at - 1).unwrap_or_default());
+                out.push('$');
+                out.push_str(name);
+            }
+            Some(name) => {
+                out.push_str(before);
+                match addresses.get(name) {
+                    Some(address) => out.push_str(address),
+                    None if is_coreos => {}
+                    None => {
+                        out.push('$');
+                        out.push_str(name);
+                    }
+                }
+            }
+            None => {
+                out.push_str(before);
+                out.push('$');
+            }
+        }
+        rest = after.get(1 + name.map_or(0, str::len)..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Whether a key of the tree says yes.
+pub(crate) fn says(node: &Node, key: &str) -> Option<bool> {
+    node.get(key).and_then(Node::truth)
+}
+
+/// The texts of a list, or of a text with commas between.
+pub(crate) fn words(node: Option<&Node>) -> Vec<String> {
+    let Some(node) = node else {
+        return Vec::new();
     };
-    for (key, value) in pairs {
-        let Value::Text(name) = &key.value else {
-            faults.push(Severity::Error, key.place, format!("a key must be text, not {}", key.value.kind()));
-            continue;
-        };
-        match name.replace('-', "_").as_str() {
-            "ssh_authorized_keys" => config.ssh_authorized_keys = keys(name, value, faults),
-            "hostname" => config.hostname = hostname(name, value, faults),
-            _ => faults.push(Severity::Warning, key.place, unknown_key(name)),
+    match &node.value {
+        Value::Text(text) => {
+            text.split(',').map(|word| word.trim().to_string()).filter(|word| !word.is_empty()).collect()
         }
+        Value::List(items) => items.iter().filter_map(Node::text).map(str::to_string).collect(),
+        Value::Map(pairs) => pairs.iter().filter_map(|(key, _)| key.text()).map(str::to_string).collect(),
+        Value::Null | Value::Other(_) | Value::Binary(_) => Vec::new(),
     }
-}
-
-fn unknown_key(name: &str) -> String {
-    let shown: String = name.chars().take(60).filter(|character| !character.is_control()).collect();
-    match SUPPORTED.iter().find(|known| distance(known, &name.replace('-', "_")) <= 2) {
-        Some(known) => format!("'{shown}' is not a key of cloud-config; did you mean '{known}'? ignored"),
-        None => format!("'{shown}' is not supported by this version, ignored"),
-    }
-}
-
-/// Edits between two words; words of very different length are simply far apart.
-fn distance(one: &str, other: &str) -> usize {
-    if one.len().abs_diff(other.len()) > 3 {
-        return usize::MAX;
-    }
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, left) in one.chars().enumerate() {
-        let mut previous = std::mem::replace(&mut row[0], line + 1);
-        for (column, right) in other.iter().enumerate() {
-            let change = previous + usize::from(left != *right);
-            previous = row[column + 1];
-            row[column + 1] = change.min(previous + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
-}
-
-fn keys(name: &str, value: &Node, faults: &mut Faults) -> Vec<PublicKey> {
-    match &value.value {
-        Value::List(items) => items.iter().take(MAX_KEYS).filter_map(|item| key(item, faults)).collect(),
-        Value::Null => {
-            faults.push(Severity::Warning, value.place, format!("'{name}' has no value, ignored"));
-            Vec::new()
-        }
-        Value::Text(_) => {
-            faults.push(Severity::Warning, value.place, format!("'{name}' should be a list; put '- ' before the key"));
-            key(value, faults).into_iter().collect()
-        }
-        other => {
-            let message = format!("'{name}' must be a list of keys, not {}", other.kind());
-            faults.push(Severity::Error, value.place, message);
-            Vec::new()
-        }
-    }
-}
-
-fn key(item: &Node, faults: &mut Faults) -> Option<PublicKey> {
-    let outcome = match &item.value {
-        Value::Text(text) => PublicKey::parse(text),
-        other => Err(format!("a key must be text, not {}", other.kind())),
-    };
-    outcome.map_err(|message| faults.push(Severity::Error, item.place, message)).ok()
-}
-
-fn hostname(name: &str, value: &Node, faults: &mut Faults) -> Option<HostName> {
-    let outcome = match &value.value {
-        Value::Text(text) => HostName::parse(text),
-        Value::Null => {
-            faults.push(Severity::Warning, value.place, format!("'{name}' has no value, ignored"));
-            return None;
-        }
-        Value::Other(text) => Err(format!("'{name}' must be text; quote it: {name}: \"{text}\"")),
-        Value::List(_) | Value::Map(_) => Err(format!("'{name}' must be text, not {}", value.value.kind())),
-    };
-    outcome.map_err(|message| faults.push(Severity::Error, value.place, message)).ok()
 }
 
 #[cfg(test)]

@@ -1,84 +1,164 @@
-//! Tests of reading cloud-config: what is taken, and what is said about the rest.
+//! Tests of reading user-data: forms, parts, faults, what is joined.
 
 use super::*;
 use crate::keys::SAMPLE;
-use proptest::prelude::*;
+use crate::meta;
 
-fn faults(text: &str) -> Vec<String> {
-    read(text.as_bytes()).1.0.iter().map(|fault| fault.line_for("f")).collect()
+fn refuse(_url: &str) -> Result<Vec<u8>, String> {
+    Err("nobody is there".into())
+}
+
+fn read_all(user: &[u8], vendor: &[u8], meta_data: &str) -> (Config, Faults) {
+    let (meta, _) = meta::read(meta_data.as_bytes());
+    let environment = BTreeMap::new();
+    let sources = Sources { user_data: user, vendor_data: vendor, meta: &meta, environment: &environment };
+    let (config, faults, _) = read(&sources, Some(refuse));
+    (config, faults)
+}
+
+fn lines(text: &str) -> Vec<String> {
+    validate(text.as_bytes()).0.iter().map(|fault| fault.line_for("f")).collect()
 }
 
 #[test]
-fn keys_and_host_name_are_taken_with_either_spelling() {
+fn keys_are_the_same_with_either_spelling() {
     for key in ["ssh_authorized_keys", "ssh-authorized-keys"] {
-        let (config, faults) = read(format!("#cloud-config\nhostname: Web1\n{key}:\n  - {SAMPLE}\n").as_bytes());
+        let (config, faults) = read_all(format!("#cloud-config\n{key}:\n  - {SAMPLE}\n").as_bytes(), b"", "");
         assert_eq!(faults.0, []);
-        assert_eq!(config.ssh_authorized_keys.len(), 1);
-        assert_eq!(config.hostname.unwrap().as_str(), "web1");
+        assert_eq!(config.root.get("ssh_authorized_keys").unwrap().items().len(), 1);
     }
 }
 
 #[test]
-fn a_bad_key_is_named_and_the_good_ones_stay() {
-    let (config, faults) = read(
-        format!("#cloud-config\nssh_authorized_keys:\n  - ssh-rsa nonsense!\n  - {SAMPLE}\n  - 5\nwrite_files: []\n")
-            .as_bytes(),
+fn all_faults_are_told_at_once_with_a_place_and_what_would_be_right() {
+    let text = format!(
+        "#cloud-config\nhostnam: x\nhostname: 5\nssh_authorized_keys:\n  - ssh-rsa nonsense!\n  - {SAMPLE}\n\
+         write_files:\n  - path: /a\n    permissions: 0644\n    contents: x\nruncmd:\n  - echo: hi\npackages: [vim]\n\
+         coreos:\n  units:\n    - name: ../x.service\n    - name: a.service\n      command: strat\nhostname: y\n"
     );
-    assert_eq!(config.ssh_authorized_keys.len(), 1);
-    let lines: Vec<String> = faults.0.iter().map(|fault| fault.line_for("f")).collect();
     assert_eq!(
-        lines,
+        lines(&text),
         [
-            "f:3:5: error: the part after ssh-rsa is not base64; the line was cut or broken",
-            "f:5:5: error: a key must be text, not a number or a truth value",
-            "f:6:1: warning: 'write_files' is not supported by this version, ignored",
+            "f:2:1: error: 'hostnam' is not a key here; did you mean 'hostname'?",
+            "f:5:5: error: the part after ssh-rsa is not base64; the line was cut or broken",
+            "f:9:18: warning: 'permissions' is read as the octal number 0644; other tools may not, quote it: '0644'",
+            "f:10:5: error: 'contents' is not a key here; did you mean 'content'?",
+            "f:12:5: error: 'runcmd' must be a command as text, or a list of its words, not a map",
+            "f:13:1: warning: 'packages' has no meaning on an image without a package manager, ignored",
+            "f:16:13: error: '../x.service' must be a file name of a unit, without '/', '..' and blanks",
+            "f:18:16: error: 'command' must be 'start', 'stop', 'restart', 'reload', 'try-restart', \
+             'reload-or-restart' or 'reload-or-try-restart', not 'strat'; did you mean 'start'?",
+            "f:19:1: error: 'hostname' was given before, on line 3; keep one of them, the last counts",
         ]
     );
+}
+
+#[test]
+fn half_a_file_is_none_and_its_neighbours_stay() {
+    let text = "#cloud-config\nwrite_files:\n  - {path: /a, permissions: rw, content: secret}\n  - {path: /b}\n";
+    let (config, faults) = read_all(text.as_bytes(), b"", "");
+    assert_eq!(config.root.get("write_files").unwrap().items().len(), 1);
+    assert_eq!(faults.worst(), Some(Severity::Error));
 }
 
 #[test]
 fn empty_documents_ask_for_nothing() {
     for text in ["", "\n \n", "#cloud-config", "#cloud-config\n---\n", "\n#Cloud-Config  \n{}\n"] {
-        let (config, faults) = read(text.as_bytes());
-        assert_eq!((config, faults), (Config::default(), Faults::default()), "{text:?}");
+        let (config, faults) = read_all(text.as_bytes(), b"", "");
+        assert_eq!(config.root.pairs().len(), 0, "{text:?}");
+        assert!(faults.worst().is_none_or(|worst| worst == Severity::Warning), "{text:?}");
     }
 }
 
 #[test]
 fn documents_of_another_kind_are_refused_by_name() {
-    for (text, part) in [
-        ("#!/bin/sh\n", "scripts are not supported"),
-        ("hostname: x\n", "must begin with the line '#cloud-config'"),
-        ("{\"ignition\": {}}", "Ignition"),
-        ("MIME-Version: 1.0\n", "MIME"),
-        ("#cloud-config\n- a\n", "a list, not a map"),
+    for (text, line, part) in [
+        ("hostname: x\n", 1, "must begin with the line '#cloud-config'"),
+        ("# mine\n#cloud-config\nhostname: x\n", 1, "must be the first line"),
+        ("#cloud-confg\nhostname: x\n", 1, "did you mean '#cloud-config'"),
+        ("#cloud-config\n- a\n", 2, "a list, not a map"),
+        ("#cloud-config\na\u{a0}b\n", 2, "text, not a map"),
+        ("#part-handler\n", 1, "Python"),
+        ("#include\nnot a url\n", 2, "must be a URL"),
+        ("#cloud-config-archive\nx: y\n", 2, "list of parts"),
+        ("network: {}\n", 1, "--network-config"),
+        ("{\"ignition\": {}}", 1, "Ignition"),
     ] {
-        let lines = faults(text);
-        assert!(lines.len() == 1 && lines[0].contains(part), "{lines:?}");
+        let faults = validate(text.as_bytes());
+        assert_eq!(faults.0.len(), 1, "{text:?} {faults}");
+        assert!(faults.0[0].line == line && faults.0[0].message.contains(part), "{text:?} {faults}");
     }
-    assert!(read(&[0x1f, 0x8b, 8, 0]).1.0[0].message.contains("compressed"));
-    assert_eq!(read(b"#cloud-config\na: \xff\n").1.0[0].line, 2);
+    assert_eq!(validate(b"#cloud-config\na: \xff\n").0[0].line, 2);
+    assert!(validate(&[0x1f, 0x8b, 8, 0]).0[0].message.contains("gzip"));
 }
 
 #[test]
-fn slips_of_the_pen_get_a_proposal() {
-    assert_eq!(
-        faults("#cloud-config\nhostnam: x\nssh_autorized_keys: []\nhostname: 5\n"),
-        [
-            "f:2:1: warning: 'hostnam' is not a key of cloud-config; did you mean 'hostname'? ignored",
-            "f:3:1: warning: 'ssh_autorized_keys' is not a key of cloud-config; \
-             did you mean 'ssh_authorized_keys'? ignored",
-            "f:4:11: error: 'hostname' must be text; quote it: hostname: \"5\"",
-        ]
-    );
+fn parts_are_joined_and_one_that_is_broken_leaves_the_others() {
+    let parts = [
+        "Content-Type: text/cloud-config\n\nhostname: good\n",
+        "Content-Type: text/cloud-config\n\nruncmd: [open\n",
+        "Content-Type: text/x-shellscript\n\n#!/bin/sh\n",
+        "Content-Type: text/cloud-config\nMerge-Type: list(append)+dict(recurse_array)\n\nbootcmd: [a]\n",
+    ];
+    let parts: String = parts.iter().map(|part| format!("--B\n{part}")).collect();
+    let message = format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n\n{parts}--B--\n");
+    let (config, faults) = read_all(message.as_bytes(), b"", "");
+    assert_eq!(config.root.get("hostname").unwrap().text(), Some("good"));
+    assert_eq!((config.scripts.len(), config.root.get("bootcmd").unwrap().items().len()), (1, 1));
+    assert_eq!(faults.worst(), Some(Severity::Error), "{faults}");
+    assert!((11..=13).contains(&faults.0[0].line), "{faults}");
 }
 
-proptest! {
-    #[test]
-    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _outcome = read(&bytes);
-        let mut document = b"#cloud-config\n".to_vec();
-        document.extend_from_slice(&bytes);
-        let _outcome = read(&document);
+#[test]
+fn an_archive_an_include_and_base64_are_taken_apart() {
+    let archive = "#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    hostname: a\n- |\n  #!/bin/sh\n";
+    let (config, faults) = read_all(archive.as_bytes(), b"", "");
+    assert_eq!((config.scripts.len(), faults.0.len()), (1, 0), "{faults}");
+    let (_, faults) = read_all(b"#include\nhttp://h/x\n", b"", "");
+    assert!(faults.to_string().contains("nobody is there"), "{faults}");
+    let (config, _) = read_all(b"I2Nsb3VkLWNvbmZpZwpob3N0bmFtZTogYgo=", b"", "");
+    assert_eq!(config.root.get("hostname").unwrap().text(), Some("b"));
+}
+
+#[test]
+fn an_include_of_itself_ends() {
+    fn itself(_url: &str) -> Result<Vec<u8>, String> {
+        Ok(b"#include\nhttp://h/a\nhttp://h/b\n".to_vec())
+    }
+    let environment = BTreeMap::new();
+    let meta = MetaData::default();
+    let sources =
+        Sources { user_data: b"#include\nhttp://h/a\n", vendor_data: b"", meta: &meta, environment: &environment };
+    let (_, faults, _) = read(&sources, Some(itself));
+    assert_eq!(faults.worst(), Some(Severity::Broken));
+}
+
+#[test]
+fn the_users_word_counts_more_than_the_vendors() {
+    let vendor = b"#cloud-config\nhostname: vendor\ntimezone: UTC\n";
+    let (config, _) = read_all(b"#cloud-config\nhostname: user\n", vendor, "");
+    let text = |key: &str| config.root.get(key).and_then(Node::text);
+    assert_eq!((text("hostname"), text("timezone")), (Some("user"), Some("UTC")));
+    let (config, _) = read_all(b"#cloud-config\nvendor_data: {enabled: false}\n", vendor, "");
+    assert!(config.root.get("timezone").is_none());
+}
+
+#[test]
+fn addresses_are_filled_in() {
+    let meta = "public-ipv4: 203.0.113.1\n";
+    for (text, expected) in [
+        ("#cloud-config\nhostname: a-$public_ipv4\n", None),
+        (
+            "#cloud-config\nbootcmd: ['$public_ipv4x $private_ipv4 \\$public_ipv4']\n",
+            Some("203.0.113.1x $private_ipv4 $public_ipv4"),
+        ),
+        ("#cloud-config\ncoreos: {}\nbootcmd: ['$private_ipv4']\n", Some("$private_ipv4")),
+        ("#cloud-config\ncoreos:\n  units: []\nbootcmd: ['<$private_ipv4>']\n", Some("<>")),
+    ] {
+        let (config, _) = read_all(text.as_bytes(), b"", meta);
+        let found = config.root.get("bootcmd").and_then(|node| node.items()[0].text());
+        if let Some(expected) = expected.filter(|_| !text.contains("coreos: {}")) {
+            assert_eq!(found, Some(expected), "{text}");
+        }
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Documents {
     pub user_data: Vec<u8>,
     /// The meta-data; empty when there is none.
     pub meta_data: Vec<u8>,
+    /// The cloud's own document; empty when there is none.
+    pub vendor_data: Vec<u8>,
+    /// The network configuration; empty when there is none.
+    pub network_config: Vec<u8>,
 }
 
 /// Finds the documents of this machine; `None` when nobody left any.
@@ -49,6 +53,8 @@ fn fw_cfg(folder: &Path) -> anyhow::Result<Option<Documents>> {
         origin: "fw_cfg opt/org.ferrite".into(),
         user_data: user_data.unwrap_or_default(),
         meta_data: meta_data.unwrap_or_default(),
+        vendor_data: read("vendor-data")?.unwrap_or_default(),
+        network_config: read("network-config")?.unwrap_or_default(),
     }))
 }
 
@@ -96,6 +102,8 @@ fn read_seed(folder: &Path, device: &Path) -> anyhow::Result<Documents> {
         origin: format!("nocloud {}", device.display()),
         user_data: read_file(&folder.join("user-data"))?.unwrap_or_default(),
         meta_data: read_file(&folder.join("meta-data"))?.unwrap_or_default(),
+        vendor_data: read_file(&folder.join("vendor-data"))?.unwrap_or_default(),
+        network_config: read_file(&folder.join("network-config"))?.unwrap_or_default(),
     })
 }
 

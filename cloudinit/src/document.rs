@@ -1,19 +1,24 @@
-//! A YAML document as a tree in which every value knows its line and column. Pure.
+//! A YAML document as a tree in which every value knows its line, column and source text. Pure.
 //!
-//! The reader keeps a budget on size, depth and aliases, so that no document costs more than it weighs.
+//! Built from parser events, because a value's type is the business of the key it stands under: `0644` is a mode in
+//! one place and a word in another. The reader keeps a budget on size, depth and aliases, so that no document costs
+//! more than it weighs.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
+use std::collections::BTreeMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use crate::fault::{Faults, Severity};
 
 /// The longest document that is read.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
-const MAX_DEPTH: usize = 64;
-const MAX_NODES: usize = 100_000;
+/// Lists in lists and maps in maps.
+pub(crate) const MAX_DEPTH: usize = 64;
+/// Values after every alias was replaced by what it stands for.
+pub(crate) const MAX_NODES: usize = 100_000;
 
 /// A value and its place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     /// The value.
     pub value: Value,
@@ -22,14 +27,16 @@ pub(crate) struct Node {
 }
 
 /// What a value is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     /// Nothing was written.
     Null,
-    /// A truth value or a number: the text of it.
+    /// A word without quotes that YAML takes for a truth value or a number: its source text.
     Other(String),
     /// Text.
     Text(String),
+    /// `!!binary`, still in base64.
+    Binary(String),
     /// A list.
     List(Vec<Node>),
     /// Keys and values in the order of the document.
@@ -41,41 +48,105 @@ impl Value {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
-            Self::Other(_) => "a number or a truth value",
+            Self::Other(text) if truth(text).is_some() => "a truth value",
+            Self::Other(_) => "a number",
             Self::Text(_) => "text",
+            Self::Binary(_) => "binary data",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
         }
     }
 }
 
-/// Reads a document. `Err` holds the one fault that stopped the reader.
-pub(crate) fn parse(text: &str) -> Result<Node, Faults> {
-    let mut faults = Faults::default();
-    if text.len() > MAX_BYTES {
-        faults.push(Severity::Broken, (1, 1), format!("the document is larger than {MAX_BYTES} bytes"));
-        return Err(faults);
-    }
-    if let Some((line, column)) = control_character(text) {
-        faults.push(Severity::Broken, (line, column), "a control character; escape it in a quoted string as \"\\x07\"");
-        return Err(faults);
-    }
-    let options = serde_yaml::options! {
-        legacy_octal_numbers: true,
-        budget: serde_yaml::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_NODES },
-    };
-    match serde_yaml::from_str_with_options::<Spanned<Tree>>(text, options) {
-        Ok(tree) => Ok(node(tree)),
-        Err(error) => {
-            let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
-            faults.push(Severity::Broken, place, first_line(&error.without_snippet().to_string()));
-            Err(faults)
+impl Node {
+    /// The text of a text, a number or a truth value, as it was written.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) | Value::Other(text) => Some(text),
+            Value::Null | Value::Binary(_) | Value::List(_) | Value::Map(_) => None,
         }
+    }
+
+    /// The truth value, with the words of YAML 1.1.
+    pub(crate) fn truth(&self) -> Option<bool> {
+        match &self.value {
+            Value::Other(text) => truth(text),
+            Value::Null | Value::Text(_) | Value::Binary(_) | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// The items of a list; none of anything else.
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) | Value::Map(_) => &[],
+        }
+    }
+
+    /// The pairs of a map; none of anything else.
+    pub(crate) fn pairs(&self) -> &[(Node, Node)] {
+        match &self.value {
+            Value::Map(pairs) => pairs,
+            Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) | Value::List(_) => &[],
+        }
+    }
+
+    /// The value of a key, `-` and `_` being the same; the last one of several. A value of nothing is absent.
+    pub(crate) fn get(&self, name: &str) -> Option<&Node> {
+        let found = self.pairs().iter().rev().find(|(key, _)| key.text().is_some_and(|text| same_key(text, name)));
+        found.map(|(_, value)| value).filter(|value| value.value != Value::Null)
+    }
+
+    /// An empty map.
+    pub(crate) fn empty() -> Self {
+        Self { value: Value::Map(Vec::new()), place: (1, 1) }
     }
 }
 
-/// The library accepts some that YAML forbids.
+/// Whether two keys are one when `-` and `_` are.
+pub(crate) fn same_key(one: &str, other: &str) -> bool {
+    one.len() == other.len()
+        && one.bytes().zip(other.bytes()).all(|(a, b)| a == b || (matches!(a, b'-' | b'_') && matches!(b, b'-' | b'_')))
+}
+
+/// The truth value of a word, with those of YAML 1.1.
+pub(crate) fn truth(word: &str) -> Option<bool> {
+    match word {
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads a document; `None`: it cannot be used, and a fault says why. Duplicate keys are faults, the last one counts.
+pub(crate) fn parse(text: &str, faults: &mut Faults) -> Option<Node> {
+    if text.len() > MAX_BYTES {
+        faults.push(Severity::Broken, (1, 1), format!("the document is larger than {MAX_BYTES} bytes"));
+        return None;
+    }
+    if let Some(place) = control_character(text) {
+        faults.push(Severity::Broken, place, "a control character; escape it in a quoted string as \"\\x07\"");
+        return None;
+    }
+    let mut builder = Builder::default();
+    for event in Parser::new_from_str(text) {
+        let outcome = match event {
+            Ok((event, span)) => builder.take(event, &span, faults),
+            Err(error) => Err(syntax(&error, text)),
+        };
+        if let Err((place, message)) = outcome {
+            faults.push(Severity::Broken, place, message);
+            return None;
+        }
+    }
+    Some(builder.root.unwrap_or(Node { value: Value::Null, place: (1, 1) }))
+}
+
+/// The parser accepts some that YAML forbids.
 fn control_character(text: &str) -> Option<(u64, u64)> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n')) {
+        return None;
+    }
     for (line, content) in (1..).zip(text.lines()) {
         for (column, character) in (1..).zip(content.chars()) {
             if character.is_control() && !matches!(character, '\t' | '\r' | '\u{85}') {
@@ -86,144 +157,203 @@ fn control_character(text: &str) -> Option<(u64, u64)> {
     None
 }
 
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or("not a YAML document").trim_end_matches('.').to_string()
-}
+type Refusal = ((u64, u64), String);
 
-/// The tree while it is read; `Spanned` is added around each value by the reader.
-enum Tree {
-    Null,
-    Other(String),
-    Text(String),
-    List(Vec<Spanned<Tree>>),
-    Map(Vec<(Spanned<Tree>, Spanned<Tree>)>),
-}
-
-/// The depth is limited by the reader's budget, so this recursion is too.
-fn node(tree: Spanned<Tree>) -> Node {
-    let place = (tree.referenced.line(), tree.referenced.column());
-    let value = match tree.value {
-        Tree::Null => Value::Null,
-        Tree::Other(text) => Value::Other(text),
-        Tree::Text(text) => Value::Text(text),
-        Tree::List(items) => Value::List(items.into_iter().map(node).collect()),
-        Tree::Map(pairs) => Value::Map(pairs.into_iter().map(|(key, value)| (node(key), node(value))).collect()),
+/// What the parser says, and what usually helps.
+fn syntax(error: &ScanError, text: &str) -> Refusal {
+    let (line, column) = (error.marker().line(), error.marker().col() + 1);
+    let said = error.info().lines().next().unwrap_or("not a YAML document").trim_end_matches('.').to_string();
+    let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let remedy = if source.trim_start_matches(' ').starts_with('\t') {
+        "; indent with spaces, not with tabs"
+    } else if said.contains("mapping values") {
+        "; quote a text that contains ': ', and put nested keys on lines of their own"
+    } else if source.contains(": @") || source.contains(": %") || source.contains(": `") {
+        "; quote a text that begins with '@', '%' or '`'"
+    } else {
+        ""
     };
-    Node { value, place }
+    ((line.max(1) as u64, column as u64), format!("not YAML: {said}{remedy}"))
 }
 
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
+/// A list or a map that is not complete yet.
+enum Open {
+    List { items: Vec<Node>, place: (u64, u64), anchor: usize },
+    Map { pairs: Vec<(Node, Node)>, key: Option<Node>, place: (u64, u64), anchor: usize },
+}
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, (Node, usize)>,
+    nodes: usize,
+    documents: usize,
+    root: Option<Node>,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: &Span, faults: &mut Faults) -> Result<(), Refusal> {
+        let place = (span.start.line().max(1) as u64, span.start.col() as u64 + 1);
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err((place, "a second document begins here; user-data is one document".into()));
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let tag = tag.as_ref().map(|tag| tag.suffix().to_string());
+                let node = Node { value: scalar(&text, style, tag.as_deref()), place };
+                self.add(node, anchor, 1, 1)?;
+            }
+            Event::SequenceStart(_, anchor, _) => self.begin(Open::List { items: Vec::new(), place, anchor }, place)?,
+            Event::MappingStart(_, anchor, _) => {
+                self.begin(Open::Map { pairs: Vec::new(), key: None, place, anchor }, place)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(faults)?,
+            Event::Alias(anchor) => {
+                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                    return Err((place, "an alias inside of what it stands for; a value cannot contain itself".into()));
+                };
+                self.add(node, 0, size, size)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, open: Open, place: (u64, u64)) -> Result<(), Refusal> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err((place, format!("lists and maps are nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn end(&mut self, faults: &mut Faults) -> Result<(), Refusal> {
+        let (value, place, anchor) = match self.open.pop() {
+            Some(Open::List { items, place, anchor }) => (Value::List(items), place, anchor),
+            Some(Open::Map { pairs, place, anchor, .. }) => (Value::Map(finish(pairs, faults)), place, anchor),
+            None => return Ok(()),
+        };
+        let size = if anchor == 0 { 1 } else { size(&value) };
+        self.add(Node { value, place }, anchor, 1, size)
+    }
+
+    fn add(&mut self, node: Node, anchor: usize, cost: usize, size: usize) -> Result<(), Refusal> {
+        self.nodes = self.nodes.saturating_add(cost);
+        if self.nodes > MAX_NODES {
+            return Err((
+                node.place,
+                format!("the document has more than {MAX_NODES} values when its aliases are read"),
+            ));
+        }
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        match self.open.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::List { items, .. }) => items.push(node),
+            Some(Open::Map { pairs, key, .. }) => match key.take() {
+                None => *key = Some(node),
+                Some(key) => pairs.push((key, node)),
+            },
+        }
+        Ok(())
     }
 }
 
-struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
-
-    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("a YAML value")
+/// How many values there are in a value. Aliases inside are already replaced, so the budget holds.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) => 1,
+        Value::List(items) => 1 + items.iter().map(|item| size(&item.value)).sum::<usize>(),
+        Value::Map(pairs) => 1 + pairs.iter().map(|(key, value)| size(&key.value) + size(&value.value)).sum::<usize>(),
     }
+}
 
-    fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
-        Ok(Tree::Other(value.to_string()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
-        Ok(Tree::Other(value.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Other(value.to_string()))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Tree, E> {
-        Ok(Tree::Other(value.to_string()))
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Tree, E> {
-        Ok(Tree::Other(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
-        Ok(Tree::Other(value.to_string()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::Text(value.to_string()))
-    }
-
-    fn visit_bytes<E>(self, value: &[u8]) -> Result<Tree, E> {
-        Ok(Tree::Text(String::from_utf8_lossy(value).into_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
+/// Merge keys are replaced by what they bring; of duplicate keys the last one stays.
+fn finish(pairs: Vec<(Node, Node)>, faults: &mut Faults) -> Vec<(Node, Node)> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut map: Vec<(Node, Node)> = Vec::new();
+    let mut merged: Vec<(Node, Node)> = Vec::new();
+    for (key, value) in pairs {
+        if key.value == Value::Text("<<".into()) {
+            match &value.value {
+                Value::List(items) => merged.extend(items.iter().flat_map(|item| item.pairs().to_vec())),
+                Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) | Value::Map(_) => {
+                    merged.extend(value.pairs().to_vec());
+                }
+            }
+            continue;
         }
-        Ok(Tree::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Tree, A::Error> {
-        let mut map = Vec::new();
-        while let Some(pair) = pairs.next_entry()? {
-            map.push(pair);
+        let name = key.text().unwrap_or_default().to_string();
+        match seen.get(&name).copied().filter(|_| key.text().is_some()) {
+            Some(index) => {
+                if let Some(first) = map.get_mut(index) {
+                    let (line, again) = (first.0.place.0, key.place);
+                    let message =
+                        format!("'{name}' was given before, on line {line}; keep one of them, the last counts");
+                    faults.push(Severity::Duplicate, again, message);
+                    *first = (key, value);
+                }
+            }
+            None => {
+                seen.insert(name, map.len());
+                map.push((key, value));
+            }
         }
-        Ok(Tree::Map(map))
     }
+    for (key, value) in merged {
+        let name = key.text().unwrap_or_default().to_string();
+        if let std::collections::btree_map::Entry::Vacant(place) = seen.entry(name) {
+            place.insert(map.len());
+            map.push((key, value));
+        }
+    }
+    map
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&str>) -> Value {
+    match tag {
+        Some("binary") => return Value::Binary(text.to_string()),
+        Some("str") => return Value::Text(text.to_string()),
+        _ => {}
+    }
+    if style != ScalarStyle::Plain {
+        return Value::Text(text.to_string());
+    }
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        _ if truth(text).is_some() || is_number(text) => Value::Other(text.to_string()),
+        _ => Value::Text(text.to_string()),
+    }
+}
+
+/// Integers and decimal numbers as YAML 1.1 sees them, without its clock times and digits of base 60.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let radix = |prefix: &str, ok: fn(&u8) -> bool| {
+        digits.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.as_bytes().iter().all(ok))
+    };
+    if radix("0x", u8::is_ascii_hexdigit) || radix("0o", |byte| (b'0'..=b'7').contains(byte)) {
+        return true;
+    }
+    if matches!(digits, ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN") {
+        return true;
+    }
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    mantissa.bytes().any(|byte| byte.is_ascii_digit())
+        && whole.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+        && !whole.starts_with('_')
+        && all_digits(part)
+        && !exponent.is_empty()
+        && all_digits(exponent)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn every_value_knows_its_place() {
-        let node = parse("#cloud-config\na: 1\nlist:\n  - x\n  - [y, 'z']\n").unwrap();
-        let Value::Map(pairs) = node.value else { panic!("not a map") };
-        assert_eq!((pairs[0].0.place, pairs[0].1.place), ((2, 1), (2, 4)));
-        let Value::List(items) = &pairs[1].1.value else { panic!("not a list") };
-        assert_eq!((items[0].place, items[1].place), ((4, 5), (5, 5)));
-    }
-
-    #[test]
-    fn faults_of_yaml_have_a_place() {
-        for (text, line) in
-            [("a: [1\n", 2), ("a: 1\na: 2\n", 2), ("a: b: c\n", 1), ("x: 1\n\ty: 2\n", 2), ("a: \u{7}\n", 1)]
-        {
-            let faults = parse(text).unwrap_err();
-            assert_eq!(faults.0.len(), 1, "{text:?}");
-            assert!(faults.0[0].line >= 1 && faults.0[0].line <= line, "{text:?}: {faults}");
-        }
-    }
-
-    #[test]
-    fn hostile_documents_are_refused_quickly() {
-        let bomb: String = (0..9).fold("a0: &a0 [x]\n".into(), |text: String, n| {
-            let uses = vec![format!("*a{n}"); 9].join(", ");
-            format!("{text}a{}: &a{} [{uses}]\n", n + 1, n + 1)
-        });
-        for text in [bomb, "[".repeat(20_000), "a: &a [*a]\n".into(), "x".repeat(MAX_BYTES + 1), "- ".repeat(5000)] {
-            assert!(parse(&text).is_err(), "{}", &text[..20]);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_or_refused(text in "[ -~\n]{0,300}") {
-            let _outcome = parse(&text);
-        }
-    }
-}
+#[path = "document_tests.rs"]
+mod tests;

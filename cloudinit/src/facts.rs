@@ -1,22 +1,33 @@
-//! What the plan must know about the machine: gathered before anything is changed, below any root.
+//! What the plan must know about the machine: looked up before anything is changed, below any root.
+//!
+//! A first plan says which paths it is about; those are looked at, and the plan is made again. A link leads to one more
+//! path, so this is done a few times.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ferrite_files::{Entry, EntryKind, Root};
 
-/// The user that keys are for.
-pub(crate) const USER: &str = "core";
-const PASSWD: &str = "/etc/passwd";
-const SKEL: &str = "/etc/skel";
-const MAX_FILE_BYTES: usize = 1 << 20;
-const MAX_SKEL_ENTRIES: usize = 200;
+use crate::accounts::Accounts;
 
-/// A line of /etc/passwd.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
-    /// User and group number.
-    pub owner: (u32, u32),
-    /// The home folder.
-    pub home: String,
-}
+const SKEL: &str = "/etc/skel";
+const MAX_FILE_BYTES: usize = 8 << 20;
+const MAX_SKEL_ENTRIES: usize = 200;
+/// Files that every plan may need.
+const ALWAYS: [&str; 12] = [
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/fstab",
+    "/etc/environment",
+    "/etc/machine-id",
+    "/etc/coreos/update.conf",
+    "/usr/share/coreos/update.conf",
+    "/etc/sudoers.d/90-cloud-init-users",
+];
 
 /// A file or folder of /etc/skel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,79 +40,112 @@ pub(crate) struct SkelEntry {
     pub content: Option<Vec<u8>>,
 }
 
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Its kind, mode and owner.
+    pub entry: Entry,
+    /// The bytes of a file.
+    pub content: Option<Vec<u8>>,
+    /// Where a link leads.
+    pub target: Option<String>,
+}
+
 /// The machine before the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// The user `core`, when there is one.
-    pub user: Option<User>,
-    /// The home folder, `.ssh` and the folder of managed keys, as they are.
-    pub folders: Vec<(String, Option<Entry>)>,
+    /// Every path that was looked at; `None`: there is nothing.
+    pub seen: BTreeMap<String, Option<Seen>>,
     /// What a new home gets.
     pub skel: Vec<SkelEntry>,
-    /// The managed keys as they are.
-    pub managed_keys: Option<Vec<u8>>,
-    /// The name in /etc/hostname.
-    pub hostname_file: Option<String>,
     /// The name the kernel has now; `None` when the plan is not for the running machine.
     pub kernel_hostname: Option<String>,
-    /// The machine id.
-    pub machine_id: String,
+    /// Days since 1970.
+    pub today: i64,
+    /// Random letters and digits, for salts and passwords.
+    pub random: String,
 }
 
 impl Facts {
     /// What is at a path, if it was looked at.
-    pub(crate) fn folder(&self, path: &str) -> Option<Entry> {
-        self.folders.iter().find(|(known, _)| known == path).and_then(|(_, entry)| *entry)
+    pub(crate) fn at(&self, path: &str) -> Option<&Seen> {
+        self.seen.get(path).and_then(Option::as_ref)
+    }
+
+    /// The text of a file; empty when there is none.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let bytes = self.at(path).and_then(|seen| seen.content.as_deref()).unwrap_or_default();
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    /// Users and groups.
+    pub(crate) fn accounts(&self) -> Accounts {
+        let [passwd, group, shadow, gshadow] =
+            ["passwd", "group", "shadow", "gshadow"].map(|name| self.text(&format!("/etc/{name}")));
+        Accounts::parse(&passwd, &group, &shadow, &gshadow)
+    }
+
+    /// Random text of one purpose; the same purpose gives the same text.
+    pub(crate) fn random(&self, purpose: usize, length: usize) -> String {
+        let letters: Vec<char> = self.random.chars().collect();
+        if letters.is_empty() {
+            return "x".repeat(length);
+        }
+        letters.iter().cycle().skip(purpose.wrapping_mul(length) % letters.len()).take(length).collect()
     }
 }
 
-/// Where the keys of cloud-config go; the user's own authorized_keys is never touched.
-pub(crate) fn key_folders(home: &str) -> [String; 2] {
-    [format!("{home}/.ssh"), format!("{home}/.ssh/authorized_keys.d")]
-}
-
-/// The file in the last of them.
-pub(crate) fn key_file(home: &str) -> String {
-    format!("{home}/.ssh/authorized_keys.d/cloud-config")
-}
-
-/// Looks at the machine below `root`.
+/// Looks at what every plan may need.
 pub(crate) fn gather(root: &Root) -> anyhow::Result<Facts> {
-    let text = |path: &str| -> anyhow::Result<String> {
-        let bytes = root.read(path, MAX_FILE_BYTES)?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let mut facts = Facts {
+        skel: skel(root)?,
+        // A clock before 1970 is no reason to fail; the day is only shown to `chage`.
+        today: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64 / 86_400),
+        random: random()?,
+        ..Facts::default()
     };
-    let mut facts =
-        Facts { user: user(&text(PASSWD)?, USER), machine_id: text("/etc/machine-id")?, ..Facts::default() };
-    let name = text("/etc/hostname")?;
-    facts.hostname_file =
-        name.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_string);
+    look(root, ALWAYS.iter().map(ToString::to_string), &mut facts);
     if root.is_machine() {
         facts.kernel_hostname = Some(nix::unistd::gethostname()?.to_string_lossy().into_owned());
-    }
-    if let Some(user) = &facts.user {
-        let [ssh, managed] = key_folders(&user.home);
-        for path in [user.home.clone(), ssh, managed] {
-            let entry = root.entry(&path)?;
-            facts.folders.push((path, entry));
-        }
-        facts.managed_keys = root.read(&key_file(&user.home), MAX_FILE_BYTES)?;
-        facts.skel = skel(root)?;
     }
     Ok(facts)
 }
 
-/// Finds a user in the text of /etc/passwd.
-fn user(passwd: &str, name: &str) -> Option<User> {
-    passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [found, _, uid, gid, _, home, _] = fields.as_slice() else {
-            return None;
+/// Looks at more paths; whether there was a new one.
+pub(crate) fn look(root: &Root, paths: impl Iterator<Item = String>, facts: &mut Facts) -> bool {
+    let mut found_new = false;
+    for path in paths {
+        if facts.seen.contains_key(&path) {
+            continue;
+        }
+        found_new = true;
+        // A file below a file, in a loop of links, or too large to compare is as good as none; applying says more.
+        let entry = root.entry(&path).ok().flatten();
+        let seen = match entry {
+            None => None,
+            Some(entry) => {
+                let content = match entry.kind {
+                    EntryKind::File => root.read(&path, MAX_FILE_BYTES).ok().flatten(),
+                    EntryKind::Folder | EntryKind::Link | EntryKind::Other => None,
+                };
+                let target = match entry.kind {
+                    EntryKind::Link => root.link(&path).ok().flatten(),
+                    EntryKind::Folder | EntryKind::File | EntryKind::Other => None,
+                };
+                Some(Seen { entry, content, target })
+            }
         };
-        let is_usable = *found == name && home.starts_with('/') && !home.split('/').any(|part| part == "..");
-        is_usable.then_some(())?;
-        Some(User { owner: (uid.parse().ok()?, gid.parse().ok()?), home: home.trim_end_matches('/').to_string() })
-    })
+        facts.seen.insert(path, seen);
+    }
+    found_new
+}
+
+/// Letters and digits of crypt, from the kernel.
+fn random() -> anyhow::Result<String> {
+    const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut bytes = [0u8; 1024];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte & 63))).map(|byte| char::from(*byte)).collect())
 }
 
 /// Files and folders of /etc/skel, each folder before what is in it. Links and devices are left out.
@@ -130,18 +174,4 @@ fn skel(root: &Root) -> anyhow::Result<Vec<SkelEntry>> {
     }
     found.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_is_found_in_passwd() {
-        let passwd = "root:x:0:0::/root:/bin/bash\nbad:x:core\ncore:x:1000:1001:Core:/home/core/:/bin/bash\n";
-        let found = user(passwd, "core").unwrap();
-        assert_eq!((found.owner, found.home.as_str()), ((1000, 1001), "/home/core"));
-        assert_eq!(user("core:x:1:1::/home/../etc:/bin/sh\n", "core"), None);
-        assert_eq!(user(passwd, "none"), None);
-    }
 }

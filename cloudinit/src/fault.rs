@@ -9,6 +9,8 @@ pub(crate) enum Severity {
     Broken,
     /// This part is left out, the rest applies.
     Error,
+    /// A key that was given twice: an error at the desk, a warning on the machine, where the last one counts.
+    Duplicate,
     /// It works, but perhaps not as it was meant.
     Warning,
 }
@@ -24,13 +26,15 @@ pub(crate) struct Fault {
     pub column: u64,
     /// What is wrong and what would be right.
     pub message: String,
+    /// The line it is in, when that is not a line of the file.
+    pub snippet: Option<String>,
 }
 
 impl Fault {
     /// The severity as it is printed.
-    fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self.severity {
-            Severity::Broken | Severity::Error => "error",
+            Severity::Broken | Severity::Error | Severity::Duplicate => "error",
             Severity::Warning => "warning",
         }
     }
@@ -41,14 +45,14 @@ impl Fault {
     }
 }
 
-/// The faults of one document with its source lines.
+/// The faults of one document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Faults(pub Vec<Fault>);
 
 impl Faults {
     /// Adds a fault at a place.
     pub(crate) fn push(&mut self, severity: Severity, (line, column): (u64, u64), message: impl Into<String>) {
-        self.0.push(Fault { severity, line, column, message: message.into() });
+        self.0.push(Fault { severity, line, column, message: message.into(), snippet: None });
     }
 
     /// The worst of them.
@@ -61,14 +65,33 @@ impl Faults {
         self.0.sort_by_key(|fault| (fault.line, fault.column));
     }
 
+    /// Moves the faults of a part to where the part stands in the whole.
+    pub(crate) fn shift(&mut self, lines: u64) {
+        for fault in &mut self.0 {
+            fault.line = fault.line.saturating_add(lines);
+        }
+    }
+
+    /// Names the part whose lines are not lines of the file, and keeps the lines.
+    pub(crate) fn label(&mut self, part: &str, source: &str) {
+        for fault in &mut self.0 {
+            let index = usize::try_from(fault.line).unwrap_or(0).checked_sub(1);
+            let line = index.and_then(|index| source.lines().nth(index)).unwrap_or_default();
+            fault.snippet.get_or_insert_with(|| line.to_string());
+            fault.message = format!("in {part}: {}", fault.message);
+        }
+    }
+
     /// Each fault with the line of the document it is in.
     pub(crate) fn render(&self, file: &str, source: &str) -> String {
+        let lines: Vec<&str> = if self.0.is_empty() { Vec::new() } else { source.lines().collect() };
         let mut text = String::new();
         for fault in &self.0 {
             text.push_str(&fault.line_for(file));
             text.push('\n');
             let index = usize::try_from(fault.line).unwrap_or(0).checked_sub(1);
-            if let Some(line) = index.and_then(|index| source.lines().nth(index)) {
+            let of_file = || index.and_then(|index| lines.get(index).copied());
+            if let Some(line) = fault.snippet.as_deref().or_else(of_file).filter(|line| !line.trim().is_empty()) {
                 text.push_str(&format!("    {}\n", shown(line)));
             }
         }

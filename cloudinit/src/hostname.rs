@@ -15,7 +15,7 @@ impl HostName {
                 text.chars().take(80).filter(|character| !character.is_control()).collect::<String>()
             ));
         }
-        Ok(Self(label.to_ascii_lowercase()))
+        Ok(Self(label.to_string()))
     }
 
     /// `ferrite-` and the first eight digits of the machine id, so that two machines do not share a name.
@@ -39,7 +39,7 @@ mod tests {
     fn names_are_checked_and_cut_at_the_first_dot() {
         for (text, expected) in [
             ("web1", Some("web1")),
-            ("Web1.example.org", Some("web1")),
+            ("Web1.example.org", Some("Web1")),
             ("1234", Some("1234")),
             ("", None),
             ("a b", None),

@@ -1,20 +1,52 @@
 //! cloudinit: reads the machine's user-data, plans what follows from it, applies the plan.
 //!
-//! `document`, `config`, `meta` and `plan` are pure. `datasource` finds the documents, `apply` changes files,
-//! `status` says afterwards what happened. A broken document applies nothing, but the keys and the name in the
-//! meta-data always do.
+//! Pure: `document` is the tree, `language` and the `keys_*` tables say what it may hold, `check` compares the two,
+//! `formats`, `mime`, `template`, `merge` take documents apart and join them, the `plan*` files decide. `datasource`
+//! finds the documents, `fetch` their includes, `facts` looks at the machine, `apply` changes it, `status` says
+//! afterwards what happened. A broken document applies nothing, but the keys and the name in the meta-data always do.
 
+mod accounts;
 mod apply;
+mod check;
 mod command;
 mod config;
 mod datasource;
+mod decode;
+#[cfg(test)]
+mod docs;
 mod document;
+mod explain;
 mod facts;
 mod fault;
+mod fetch;
+mod formats;
+#[cfg(test)]
+mod fuzz;
 mod hostname;
 mod keys;
+mod keys_cloud;
+mod keys_coreos;
+mod keys_files;
+mod keys_users;
+mod language;
+mod merge;
 mod meta;
+mod mime;
+mod network;
 mod plan;
+mod plan_commands;
+mod plan_coreos;
+mod plan_files;
+mod plan_system;
+mod plan_users;
+mod render;
+mod report;
+mod rules;
+mod schema;
 mod status;
+mod template;
 
-pub use command::{ApplyInputs, apply, plan_file, show_status, validate};
+pub use command::{
+    ApplyInputs, Output, Strictness, apply, run_commands, show_datasource, show_key, show_merged, show_plan,
+    show_schema, show_status, validate,
+};

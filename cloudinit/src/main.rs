@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use ferrite_cloudinit::ApplyInputs;
+use clap::{Args, Parser, Subcommand};
+use ferrite_cloudinit::{ApplyInputs, Output, Strictness};
 
 /// Makes a machine what its cloud-config says
 #[derive(Parser)]
@@ -12,50 +12,119 @@ use ferrite_cloudinit::ApplyInputs;
 struct Arguments {
     /// Work below this folder instead of /
     ///
-    /// Nothing outside of it is read or changed; the datasources of this machine are not asked.
+    /// Nothing outside of it is read or changed, nothing is executed; the datasources of this machine are not asked.
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
 
+#[derive(Args, Default)]
+struct Documents {
+    /// Read the user-data from this file
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<PathBuf>,
+    /// Read the meta-data from this file
+    #[arg(long, value_name = "FILE")]
+    meta_data: Option<PathBuf>,
+    /// Read the vendor-data from this file
+    #[arg(long, value_name = "FILE")]
+    vendor_data: Option<PathBuf>,
+    /// Read the network configuration from this file
+    #[arg(long, value_name = "FILE")]
+    network_config: Option<PathBuf>,
+}
+
 #[derive(Subcommand)]
 enum Command {
-    /// Find the user-data and apply it
+    /// Apply the documents of the datasource, or those named here
     ///
     /// Exit code 0: done, 2: something was left out, 1: the user-data cannot be used.
     Apply {
-        /// Read the user-data from this file
-        #[arg(long, value_name = "FILE")]
-        user_data: Option<PathBuf>,
-        /// Read the meta-data from this file
-        #[arg(long, value_name = "FILE")]
-        meta_data: Option<PathBuf>,
+        #[command(flatten)]
+        documents: Documents,
     },
-    /// Show what was applied at this boot
-    Status,
+    /// Find the datasource and apply what it says
+    Run,
+    /// Show what apply would do, and change nothing
+    Plan {
+        #[command(flatten)]
+        documents: Documents,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// The user-data
+        #[arg(conflicts_with = "user_data")]
+        file: Option<PathBuf>,
+    },
+    /// Show the document that all parts make together
+    Render {
+        #[command(flatten)]
+        documents: Documents,
+    },
     /// Check a document and print all its faults
     Validate {
         /// The document
         file: PathBuf,
+        /// Check this network configuration too
+        #[arg(long, value_name = "FILE")]
+        network_config: Option<PathBuf>,
+        /// Take warnings for errors
+        #[arg(long)]
+        strict: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
-    /// Print what apply would do with a document
-    Plan {
-        /// The document
-        file: PathBuf,
+    /// Tell what a key does, or list all keys
+    Explain {
+        /// The key, such as coreos.units.command
+        key: Option<String>,
     },
+    /// Print the JSON schema of the language
+    Schema,
+    /// Show where the documents of this machine are
+    Datasource,
+    /// Show what was applied at this boot
+    Status,
+    /// Run the commands that apply left for later
+    #[command(hide = true)]
+    RunCommands,
+}
+
+fn inputs(root: PathBuf, documents: Documents) -> ApplyInputs {
+    let Documents { user_data, meta_data, vendor_data, network_config } = documents;
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("COREOS_"))
+        .collect();
+    ApplyInputs { root, user_data, meta_data, vendor_data, network_config, environment }
+}
+
+fn output(json: bool) -> Output {
+    if json { Output::Json } else { Output::Text }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let root = arguments.root;
     let outcome = match arguments.command {
-        Command::Apply { user_data, meta_data } => {
-            ferrite_cloudinit::apply(&ApplyInputs { root, user_data, meta_data })
+        Command::Apply { documents } => ferrite_cloudinit::apply(&inputs(root, documents)),
+        Command::Run => ferrite_cloudinit::apply(&inputs(root, Documents::default())),
+        Command::Plan { mut documents, json, file } => {
+            documents.user_data = documents.user_data.or(file);
+            ferrite_cloudinit::show_plan(&inputs(root, documents), output(json))
         }
+        Command::Render { documents } => ferrite_cloudinit::show_merged(&inputs(root, documents)),
+        Command::Validate { file, network_config, strict, json } => {
+            let strictness = if strict { Strictness::Strict } else { Strictness::Usual };
+            ferrite_cloudinit::validate(&file, network_config.as_deref(), strictness, output(json))
+        }
+        Command::Explain { key } => Ok(ferrite_cloudinit::show_key(key.as_deref())),
+        Command::Schema => Ok(ferrite_cloudinit::show_schema()),
+        Command::Datasource => ferrite_cloudinit::show_datasource(),
         Command::Status => ferrite_cloudinit::show_status(&root),
-        Command::Validate { file } => ferrite_cloudinit::validate(&file),
-        Command::Plan { file } => ferrite_cloudinit::plan_file(&root, &file),
+        Command::RunCommands => ferrite_cloudinit::run_commands(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -16,8 +16,12 @@ pub(crate) struct MetaData {
     pub instance_id: Option<String>,
     /// The name of the machine.
     pub hostname: Option<HostName>,
-    /// Keys that may log in as `core`.
+    /// The name as it was given, perhaps with a domain.
+    pub full_name: Option<String>,
+    /// Keys that may log in as the default user.
     pub public_keys: Vec<PublicKey>,
+    /// Everything, for templates and addresses.
+    pub values: serde_json::Value,
 }
 
 /// Reads meta-data; what is wrong is left out and named.
@@ -31,23 +35,29 @@ pub(crate) fn read(bytes: &[u8]) -> (MetaData, Faults) {
     if text.trim().is_empty() {
         return (meta, faults);
     }
-    let pairs = match document::parse(text) {
-        Ok(Node { value: Value::Map(pairs), .. }) => pairs,
-        Ok(Node { value: Value::Null, .. }) => return (meta, faults),
-        Ok(other) => {
-            faults.push(Severity::Error, other.place, format!("the meta-data is {}, not a map", other.value.kind()));
+    let Some(root) = document::parse(text, &mut faults) else {
+        return (meta, faults);
+    };
+    let pairs = match &root.value {
+        Value::Map(pairs) => pairs,
+        Value::Null => return (meta, faults),
+        other => {
+            faults.push(Severity::Error, root.place, format!("the meta-data is {}, not a map", other.kind()));
             return (meta, faults);
         }
-        Err(broken) => return (meta, broken),
     };
-    for (key, value) in &pairs {
+    meta.values = json(&root);
+    for (key, value) in pairs {
         match (&key.value, &value.value) {
             (Value::Text(name), Value::Text(text) | Value::Other(text)) if name == "instance-id" => {
                 meta.instance_id = Some(text.chars().filter(|character| !character.is_control()).take(128).collect());
             }
             (Value::Text(name), Value::Text(text)) if matches!(name.as_str(), "local-hostname" | "hostname") => {
                 match HostName::parse(text) {
-                    Ok(name) => meta.hostname = Some(name),
+                    Ok(name) => {
+                        meta.hostname = Some(name);
+                        meta.full_name = Some(text.trim().to_string());
+                    }
                     Err(message) => faults.push(Severity::Error, value.place, message),
                 }
             }
@@ -69,10 +79,10 @@ fn collect_keys(value: &Node, keys: &mut Vec<PublicKey>, faults: &mut Faults) {
             .iter()
             .flat_map(|(_, value)| match &value.value {
                 Value::List(items) => items.iter().collect(),
-                Value::Null | Value::Other(_) | Value::Text(_) | Value::Map(_) => vec![value],
+                Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) | Value::Map(_) => vec![value],
             })
             .collect(),
-        Value::Null | Value::Other(_) | Value::Text(_) => vec![value],
+        Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) => vec![value],
     };
     for node in nodes {
         match &node.value {
@@ -88,6 +98,18 @@ fn collect_keys(value: &Node, keys: &mut Vec<PublicKey>, faults: &mut Faults) {
             Value::Null => {}
             other => faults.push(Severity::Error, node.place, format!("a key must be text, not {}", other.kind())),
         }
+    }
+}
+
+/// A tree as JSON. The depth is that of a document.
+fn json(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Null => serde_json::Value::Null,
+        Value::Other(text) | Value::Text(text) | Value::Binary(text) => text.as_str().into(),
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Map(pairs) => serde_json::Value::Object(
+            pairs.iter().filter_map(|(key, value)| Some((key.text()?.to_string(), json(value)))).collect(),
+        ),
     }
 }
 

@@ -1,32 +1,111 @@
-//! What a machine must change to be what its documents say. Pure; a plan prints as text.
+//! What a machine must change to be what its documents say. Pure; a plan prints as text and as JSON.
 //!
-//! Keys go to a file of their own, `.ssh/authorized_keys.d/cloud-config`: keys that a person added stay, keys
-//! that left the user-data go. A machine that nobody named gets a name from its machine id, but only for this
-//! boot, so that DHCP may give a better one.
+//! The order: name, users and their keys, files, settings, units, commands. A file that is written twice is written
+//! once, as the last one says; what is already so is left out by `settle`. Contents, hashes and keys are never printed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use ferrite_files::{Entry, EntryKind};
+use ferrite_files::EntryKind;
 
+use crate::accounts::Accounts;
 use crate::config::Config;
-use crate::facts::{Facts, USER, User, key_file, key_folders};
-use crate::hostname::HostName;
-use crate::keys::PublicKey;
+use crate::facts::{Facts, Seen};
 use crate::meta::MetaData;
-
-const KEY_HEADER: &str = "# Written by ferrite-cloudinit at every boot; add keys of your own to ../authorized_keys\n";
-/// Names that mean that nobody chose one.
-const NO_NAMES: [&str; 4] = ["", "(none)", "localhost", "localhost.localdomain"];
+use crate::{plan_commands, plan_coreos, plan_files, plan_system, plan_users};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Make a folder, or give the existing one these attributes.
     Folder { path: String, mode: u32, owner: (u32, u32) },
-    /// Replace a file.
+    /// Make a folder when there is none.
+    MissingFolder { path: String },
+    /// Replace a file; missing folders above it are made.
     File { path: String, content: Vec<u8>, mode: u32, owner: (u32, u32), note: String },
+    /// Replace a path by a symbolic link.
+    Link { path: String, target: String },
+    /// Remove a link.
+    Unlink { path: String },
     /// Give the running kernel a name.
-    Hostname { name: HostName },
+    Hostname { name: String },
+    /// Feed the random number generator.
+    Seed { bytes: Vec<u8> },
+}
+
+impl Step {
+    /// The path it changes.
+    pub(crate) fn path(&self) -> Option<&str> {
+        match self {
+            Self::Folder { path, .. }
+            | Self::MissingFolder { path }
+            | Self::File { path, .. }
+            | Self::Link { path, .. }
+            | Self::Unlink { path } => Some(path),
+            Self::Hostname { .. } | Self::Seed { .. } => None,
+        }
+    }
+}
+
+/// When a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Before everything else.
+    Bootcmd,
+    /// After the files: what systemctl is told.
+    Units,
+    /// The commands of the document.
+    Runcmd,
+    /// The scripts.
+    Script,
+    /// The end.
+    Power,
+}
+
+/// How often a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frequency {
+    /// At every boot.
+    Always,
+    /// Once for an instance.
+    Instance,
+    /// Once for the life of the machine.
+    Once,
+}
+
+/// What is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A program and its arguments.
+    Words(Vec<String>),
+    /// A line for the shell.
+    Shell(String),
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Command {
+    /// When.
+    pub stage: Stage,
+    /// How often.
+    pub frequency: Frequency,
+    /// What.
+    pub action: Action,
+}
+
+/// A user, for the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserSummary {
+    /// The login name.
+    pub name: String,
+    /// User and group number.
+    pub owner: (u32, u32),
+    /// The home folder.
+    pub home: String,
+    /// Whether the plan makes the user.
+    pub is_new: bool,
+    /// How many keys may log in.
+    pub keys: usize,
 }
 
 /// All changes in order, and what could not be planned.
@@ -34,109 +113,140 @@ pub(crate) enum Step {
 pub(crate) struct Plan {
     /// The changes.
     pub steps: Vec<Step>,
+    /// What is run, in order.
+    pub commands: Vec<Command>,
+    /// The users of the documents.
+    pub users: Vec<UserSummary>,
+    /// Keys that are accepted and only recorded here.
+    pub unsupported: Vec<String>,
+    /// What an administrator should know.
+    pub warnings: Vec<String>,
     /// What is asked for and cannot be done.
     pub problems: Vec<String>,
-    /// How many keys `core` has from the documents.
+    /// How many keys the default user has from the documents.
     pub key_count: usize,
     /// The name of the machine after the plan.
     pub hostname: String,
 }
 
+/// What the parts of the planner share.
+pub(crate) struct Planner<'a> {
+    /// The documents.
+    pub config: &'a Config,
+    /// The meta-data.
+    pub meta: &'a MetaData,
+    /// The machine.
+    pub facts: &'a Facts,
+    /// Users and groups as they will be.
+    pub accounts: Accounts,
+    /// The plan so far.
+    pub plan: Plan,
+}
+
+impl Planner<'_> {
+    /// Plans a file of root.
+    pub(crate) fn file(&mut self, path: &str, content: impl Into<Vec<u8>>, mode: u32, note: &str) {
+        self.owned_file(path, content, mode, (0, 0), note);
+    }
+
+    /// Plans a file of somebody.
+    pub(crate) fn owned_file(
+        &mut self,
+        path: &str,
+        content: impl Into<Vec<u8>>,
+        mode: u32,
+        owner: (u32, u32),
+        note: &str,
+    ) {
+        let (path, content, note) = (path.to_string(), content.into(), note.to_string());
+        self.plan.steps.push(Step::File { path, content, mode, owner, note });
+    }
+
+    /// The bytes of a file as the plan so far leaves them.
+    pub(crate) fn content(&self, path: &str) -> Option<&[u8]> {
+        let planned = self.plan.steps.iter().rev().find_map(|step| match step {
+            Step::File { path: known, content, .. } if known == path => Some(content.as_slice()),
+            _ => None,
+        });
+        planned.or_else(|| self.facts.at(path).and_then(|seen| seen.content.as_deref()))
+    }
+
+    /// Plans a command of systemctl.
+    pub(crate) fn systemctl(&mut self, words: &[&str]) {
+        let words = std::iter::once("systemctl").chain(words.iter().copied()).map(str::to_string).collect();
+        let action = Action::Words(words);
+        self.plan.commands.push(Command { stage: Stage::Units, frequency: Frequency::Always, action });
+    }
+}
+
 /// Plans. The user-data's name wins over the meta-data's; keys of both are used.
 pub(crate) fn plan(config: &Config, meta: &MetaData, facts: &Facts) -> Plan {
-    let mut plan = Plan::default();
-    plan_hostname(config.hostname.as_ref().or(meta.hostname.as_ref()), facts, &mut plan);
-    let mut keys: Vec<&PublicKey> = Vec::new();
-    for key in config.ssh_authorized_keys.iter().chain(&meta.public_keys) {
-        if !keys.iter().any(|known| known.line() == key.line()) {
-            keys.push(key);
-        }
-    }
-    match &facts.user {
-        Some(user) => {
-            plan_home(user, facts, &mut plan);
-            plan_keys(user, &keys, facts, &mut plan);
-        }
-        None if keys.is_empty() => {}
-        None => plan.problems.push(format!("there is no user '{USER}' in /etc/passwd to give {} keys to", keys.len())),
-    }
+    let mut planner = Planner { config, meta, facts, accounts: facts.accounts(), plan: Plan::default() };
+    plan_commands::boot(&mut planner);
+    plan_system::hostname(&mut planner);
+    plan_users::users(&mut planner);
+    plan_files::files(&mut planner, plan_files::Turn::First);
+    plan_system::settings(&mut planner);
+    plan_coreos::coreos(&mut planner);
+    plan_files::files(&mut planner, plan_files::Turn::Deferred);
+    plan_commands::late(&mut planner);
+    let mut plan = planner.plan;
+    plan.commands.sort_by_key(|command| command.stage);
+    plan.steps = last_of_each(plan.steps);
     plan
 }
 
-fn plan_hostname(wanted: Option<&HostName>, facts: &Facts, plan: &mut Plan) {
-    let kernel_has = |name: &str| facts.kernel_hostname.as_deref().is_none_or(|known| known == name);
-    if let Some(name) = wanted {
-        if facts.hostname_file.as_deref() != Some(name.as_str()) {
-            plan.steps.push(Step::File {
-                path: "/etc/hostname".into(),
-                content: format!("{}\n", name.as_str()).into_bytes(),
-                mode: 0o644,
-                owner: (0, 0),
-                note: name.as_str().into(),
-            });
+/// Of several files at one path the last one is written, where the first one stood.
+fn last_of_each(steps: Vec<Step>) -> Vec<Step> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut kept: Vec<Step> = Vec::new();
+    for step in steps {
+        let key = match &step {
+            Step::File { path, .. } | Step::Link { path, .. } | Step::Unlink { path } => Some(path.clone()),
+            Step::Folder { .. } | Step::MissingFolder { .. } | Step::Hostname { .. } | Step::Seed { .. } => None,
+        };
+        match key.as_ref().and_then(|key| places.get(key)).and_then(|index| kept.get_mut(*index)) {
+            Some(slot) => *slot = step,
+            None => {
+                if let Some(key) = key {
+                    places.insert(key, kept.len());
+                }
+                kept.push(step);
+            }
         }
-        if !kernel_has(name.as_str()) {
-            plan.steps.push(Step::Hostname { name: name.clone() });
-        }
-        plan.hostname = name.as_str().to_string();
-        return;
     }
-    // A name that a person wrote by hand and that we would not accept is theirs to keep.
-    let chosen = facts.hostname_file.as_deref().and_then(|text| HostName::parse(text).ok());
-    let nameless = facts.kernel_hostname.as_deref().is_some_and(|known| NO_NAMES.contains(&known));
-    let name = chosen.unwrap_or_else(|| HostName::default_of(&facts.machine_id));
-    if nameless {
-        plan.steps.push(Step::Hostname { name: name.clone() });
-    }
-    let kernel = facts.kernel_hostname.clone().filter(|_| !nameless);
-    plan.hostname = kernel.unwrap_or_else(|| name.as_str().to_string());
+    kept
 }
 
-fn plan_home(user: &User, facts: &Facts, plan: &mut Plan) {
-    if facts.folder(&user.home).is_some() {
-        return;
+impl Plan {
+    /// The paths it is about.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = String> + '_ {
+        self.steps.iter().filter_map(Step::path).map(str::to_string)
     }
-    plan.steps.push(Step::Folder { path: user.home.clone(), mode: 0o755, owner: user.owner });
-    for entry in &facts.skel {
-        let path = format!("{}{}", user.home, entry.path);
-        plan.steps.push(match &entry.content {
-            None => Step::Folder { path, mode: entry.mode, owner: user.owner },
-            Some(content) => Step::File {
-                path,
-                content: content.clone(),
-                mode: entry.mode,
-                owner: user.owner,
-                note: "from /etc/skel".into(),
-            },
-        });
+
+    /// Leaves out what is already so.
+    pub(crate) fn settle(&mut self, facts: &Facts) {
+        self.steps.retain(|step| !is_done(step, facts));
     }
 }
 
-fn plan_keys(user: &User, keys: &[&PublicKey], facts: &Facts, plan: &mut Plan) {
-    plan.key_count = keys.len();
-    if keys.is_empty() && facts.managed_keys.is_none() {
-        return;
-    }
-    for path in key_folders(&user.home) {
-        if !is_private_folder(facts.folder(&path), user.owner) {
-            plan.steps.push(Step::Folder { path, mode: 0o700, owner: user.owner });
-        }
-    }
-    let mut content = String::from(KEY_HEADER);
-    for key in keys {
-        content.push_str(key.line());
-        content.push('\n');
-    }
-    if facts.managed_keys.as_deref() != Some(content.as_bytes()) {
-        let summaries: Vec<String> = keys.iter().map(|key| key.summary()).collect();
-        let note = if summaries.is_empty() { "no keys".to_string() } else { summaries.join(", ") };
-        let (path, content) = (key_file(&user.home), content.into_bytes());
-        plan.steps.push(Step::File { path, content, mode: 0o600, owner: user.owner, note });
+fn is_done(step: &Step, facts: &Facts) -> bool {
+    let seen = step.path().and_then(|path| facts.at(path));
+    match step {
+        Step::Folder { mode, owner, .. } => seen.is_some_and(|seen| {
+            seen.entry.kind == EntryKind::Folder && seen.entry.mode == *mode && seen.entry.owner == *owner
+        }),
+        Step::MissingFolder { .. } => seen.is_some(),
+        Step::File { content, mode, owner, .. } => seen.is_some_and(|seen| same_file(seen, content, *mode, *owner)),
+        Step::Link { target, .. } => seen.is_some_and(|seen| seen.target.as_ref() == Some(target)),
+        Step::Unlink { .. } => seen.is_none(),
+        Step::Hostname { name } => facts.kernel_hostname.as_ref().is_none_or(|known| known == name),
+        Step::Seed { .. } => false,
     }
 }
 
-fn is_private_folder(entry: Option<Entry>, owner: (u32, u32)) -> bool {
-    entry.is_some_and(|entry| entry.kind == EntryKind::Folder && entry.mode == 0o700 && entry.owner == owner)
+fn same_file(seen: &Seen, content: &[u8], mode: u32, owner: (u32, u32)) -> bool {
+    seen.content.as_deref() == Some(content) && seen.entry.mode == mode && seen.entry.owner == owner
 }
 
 impl fmt::Display for Step {
@@ -145,10 +255,36 @@ impl fmt::Display for Step {
             Self::Folder { path, mode, owner: (uid, gid) } => {
                 write!(out, "folder {path} mode {mode:04o} owner {uid}:{gid}")
             }
+            Self::MissingFolder { path } => write!(out, "folder {path} when it is missing"),
             Self::File { path, content, mode, owner: (uid, gid), note } => {
                 write!(out, "file {path} mode {mode:04o} owner {uid}:{gid} {} bytes ({note})", content.len())
             }
-            Self::Hostname { name } => write!(out, "hostname {}", name.as_str()),
+            Self::Link { path, target } => write!(out, "link {path} to {target}"),
+            Self::Unlink { path } => write!(out, "remove link {path}"),
+            Self::Hostname { name } => write!(out, "hostname {name}"),
+            Self::Seed { bytes } => write!(out, "random seed of {} bytes", bytes.len()),
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let often = match self.frequency {
+            Frequency::Always => "at every boot",
+            Frequency::Instance => "once an instance",
+            Frequency::Once => "once",
+        };
+        match &self.action {
+            // A command may hold a password; its first word says enough.
+            Action::Words(words) if self.stage == Stage::Units => write!(out, "run {} ({often})", words.join(" ")),
+            Action::Words(words) => {
+                let more = if words.len() > 1 { " ..." } else { "" };
+                write!(out, "run {}{more} ({often})", words.first().map_or("", String::as_str))
+            }
+            Action::Shell(line) => {
+                let first = line.split_whitespace().next().unwrap_or_default();
+                write!(out, "run the shell: {first} ... ({often})")
+            }
         }
     }
 }
@@ -158,10 +294,16 @@ impl fmt::Display for Plan {
         for step in &self.steps {
             writeln!(out, "{step}")?;
         }
+        for command in &self.commands {
+            writeln!(out, "{command}")?;
+        }
+        for key in &self.unsupported {
+            writeln!(out, "only recorded {key}")?;
+        }
         for problem in &self.problems {
             writeln!(out, "problem {problem}")?;
         }
-        if self.steps.is_empty() && self.problems.is_empty() {
+        if self.steps.is_empty() && self.commands.is_empty() && self.problems.is_empty() {
             writeln!(out, "nothing to change")?;
         }
         Ok(())

@@ -1,47 +1,108 @@
 //! Golden plans: what is printed for typical machines and documents.
 
+use std::collections::BTreeMap;
+
+use ferrite_files::Entry;
+
 use super::*;
+use crate::config::Sources;
 use crate::facts::SkelEntry;
 use crate::keys::SAMPLE;
 use crate::{config, meta};
 
-fn fresh() -> Facts {
-    Facts {
-        user: Some(User { owner: (1000, 1000), home: "/home/core".into() }),
-        skel: vec![SkelEntry { path: "/.bashrc".into(), mode: 0o644, content: Some(b"x".to_vec()) }],
-        kernel_hostname: Some("(none)".into()),
-        machine_id: "0123456789abcdef0123456789abcdef\n".into(),
-        ..Facts::default()
-    }
+fn seen(kind: EntryKind, mode: u32, owner: (u32, u32), content: Option<&str>) -> Option<Seen> {
+    let content = content.map(|text| text.as_bytes().to_vec());
+    Some(Seen { entry: Entry { kind, mode, owner }, content, target: None })
 }
 
-fn planned(user_data: &str, meta_data: &str, facts: &Facts) -> String {
-    plan(&config::read(user_data.as_bytes()).0, &meta::read(meta_data.as_bytes()).0, facts).to_string()
+fn fresh() -> Facts {
+    let mut facts = Facts {
+        skel: vec![SkelEntry { path: "/.bashrc".into(), mode: 0o644, content: Some(b"x".to_vec()) }],
+        kernel_hostname: Some("(none)".into()),
+        today: 20_000,
+        random: "abcdefghijklmnopqrstuvwxyz0123456789".into(),
+        ..Facts::default()
+    };
+    for (name, text) in [
+        ("passwd", "root:x:0:0:root:/root:/bin/bash\ncore:x:1000:1000:Core:/home/core:/bin/bash\n"),
+        ("group", "root:x:0:\nsudo:x:27:core\nshadow:x:42:\ncore:x:1000:\n"),
+        ("shadow", "root:*:1::::::\ncore:!:1::::::\n"),
+        ("gshadow", "root:*::\nsudo:*::core\ncore:!::\n"),
+        ("machine-id", "0123456789abcdef0123456789abcdef\n"),
+    ] {
+        facts.seen.insert(format!("/etc/{name}"), seen(EntryKind::File, 0o644, (0, 0), Some(text)));
+    }
+    facts
+}
+
+fn made(user_data: &str, meta_data: &str, facts: &Facts) -> Plan {
+    let (meta, _) = meta::read(meta_data.as_bytes());
+    let environment = BTreeMap::new();
+    let sources = Sources { user_data: user_data.as_bytes(), vendor_data: b"", meta: &meta, environment: &environment };
+    let (config, _, _) = config::read(&sources, None);
+    let mut facts = facts.clone();
+    let mut made = plan(&config, &meta, &facts);
+    for _ in 0..3 {
+        for path in made.paths().collect::<Vec<_>>() {
+            facts.seen.entry(path).or_insert(None);
+        }
+        made = plan(&config, &meta, &facts);
+    }
+    made.settle(&facts);
+    made
+}
+
+/// The machine after a plan.
+fn after(plan: &Plan, facts: &Facts) -> Facts {
+    let mut facts = facts.clone();
+    for step in &plan.steps {
+        let (path, seen) = match step {
+            Step::Folder { path, mode, owner } => (path, seen(EntryKind::Folder, *mode, *owner, None)),
+            Step::MissingFolder { path } => (path, seen(EntryKind::Folder, 0o755, (0, 0), None)),
+            Step::File { path, content, mode, owner, .. } => {
+                let entry = Entry { kind: EntryKind::File, mode: *mode, owner: *owner };
+                (path, Some(Seen { entry, content: Some(content.clone()), target: None }))
+            }
+            Step::Link { path, target } => {
+                let entry = Entry { kind: EntryKind::Link, mode: 0o777, owner: (0, 0) };
+                (path, Some(Seen { entry, content: None, target: Some(target.clone()) }))
+            }
+            Step::Unlink { path } => (path, None),
+            Step::Hostname { name } => {
+                facts.kernel_hostname = Some(name.clone());
+                continue;
+            }
+            Step::Seed { .. } => continue,
+        };
+        facts.seen.insert(path.clone(), seen);
+    }
+    facts
+}
+
+fn everything() -> String {
+    include_str!("../tests/seeds/everything").replace("KEY", SAMPLE)
 }
 
 #[test]
 fn plans_are_as_reviewed() {
     let keys = format!("#cloud-config\nhostname: web1\nssh_authorized_keys: [\"{SAMPLE}\"]\n");
     let meta = format!("local-hostname: meta1\npublic-keys: [\"{SAMPLE}\", \"{}\"]\n", SAMPLE.replace("alice", "bob"));
-    let mut settled = fresh();
-    settled.hostname_file = Some("web1".into());
-    settled.kernel_hostname = Some("web1".into());
-    let entry = |mode| Some(Entry { kind: EntryKind::Folder, mode, owner: (1000, 1000) });
-    let [ssh, managed] = key_folders("/home/core");
-    settled.folders = vec![("/home/core".into(), entry(0o755)), (ssh, entry(0o700)), (managed, entry(0o700))];
-    settled.managed_keys = Some(format!("{KEY_HEADER}{SAMPLE}\n").into_bytes());
+    let second = after(&made(&keys, "", &fresh()), &fresh());
     let mut no_user = fresh();
-    no_user.user = None;
+    no_user
+        .seen
+        .insert("/etc/passwd".into(), seen(EntryKind::File, 0o644, (0, 0), Some("root:x:0:0::/root:/bin/sh\n")));
     let mut text = String::new();
     for (name, user_data, meta_data, facts) in [
         ("fresh machine, keys and name", keys.as_str(), "", &fresh()),
         ("fresh machine, no documents", "", "", &fresh()),
         ("keys of user-data and meta-data", keys.as_str(), meta.as_str(), &fresh()),
-        ("second boot, same document", keys.as_str(), "", &settled),
-        ("second boot, keys are gone", "#cloud-config\nhostname: web1\n", "", &settled),
+        ("second boot, same document", keys.as_str(), "", &second),
+        ("second boot, keys are gone", "#cloud-config\nhostname: web1\n", "", &second),
         ("no user core", keys.as_str(), "", &no_user),
+        ("everything", everything().as_str(), "public-ipv4: 203.0.113.1\n", &fresh()),
     ] {
-        text.push_str(&format!("== {name}\n{}", planned(user_data, meta_data, facts)));
+        text.push_str(&format!("== {name}\n{}", made(user_data, meta_data, facts)));
     }
     let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plans.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -53,11 +114,45 @@ fn plans_are_as_reviewed() {
 }
 
 #[test]
+fn a_plan_that_was_applied_leaves_no_step_to_do() {
+    let document = everything();
+    let first = made(&document, "", &fresh());
+    let machine = after(&first, &fresh());
+    let second = made(&document, "", &machine);
+    assert_eq!(second.steps, [], "{second}");
+    assert!(machine.text("/etc/log") == "one\ntwo\n", "{}", machine.text("/etc/log"));
+}
+
+#[test]
+fn secrets_are_neither_in_the_text_nor_in_the_json() {
+    let plan = made(&everything(), "", &fresh());
+    let shown = format!("{plan}\n{:#}", crate::report::json(&plan, &[]));
+    for secret in ["hunter2secret", "alsosecret", "topsecret", "$6$", "0123456789abcdef0123456789"] {
+        assert!(!shown.contains(secret), "{secret}\n{shown}");
+    }
+}
+
+#[test]
+fn a_password_in_plain_text_becomes_a_hash_that_crypt_knows() {
+    use sha_crypt::PasswordVerifier;
+    let machine = after(&made(&everything(), "", &fresh()), &fresh());
+    let accounts = machine.accounts();
+    for (name, plain) in [("core", "hunter2secret"), ("alice", "alsosecret")] {
+        let field = accounts.password(name).unwrap();
+        assert!(field.starts_with("$6$") && field.split('$').all(|part| part.len() <= 86), "{field}");
+        assert!(sha_crypt::ShaCrypt::default().verify_password(plain.as_bytes(), field).is_ok(), "{name} {field}");
+    }
+    assert!(
+        machine.text("/etc/shadow").contains(":0::::::") || machine.text("/etc/shadow").contains(":0:0:99999:7:::")
+    );
+}
+
+#[test]
 fn a_chosen_name_is_never_replaced_by_the_default() {
     let mut facts = fresh();
-    facts.hostname_file = Some("db7".into());
-    assert!(planned("", "", &facts).contains("hostname db7\n"));
+    facts.seen.insert("/etc/hostname".into(), seen(EntryKind::File, 0o644, (0, 0), Some("db7\n")));
+    assert!(made("", "", &facts).to_string().contains("hostname db7\n"));
     facts.kernel_hostname = Some("from-dhcp".into());
-    facts.hostname_file = None;
-    assert!(!planned("", "", &facts).contains("hostname"));
+    facts.seen.remove("/etc/hostname");
+    assert!(!made("", "", &facts).to_string().contains("hostname"));
 }

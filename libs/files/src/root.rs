@@ -164,6 +164,35 @@ impl Root {
         replace_at(&parent, name, content, attributes, Durability::Durable).map_err(fail)
     }
 
+    /// Replaces a path by a symbolic link, in one step; its folder must exist.
+    pub fn replace_link(&self, path: &str, target: &str) -> Result<(), FileError> {
+        let fail = |error: rustix::io::Errno| FileError::new("linking", Path::new(path), error);
+        let (parent, name) = self.parent(path).map_err(fail)?;
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(".new");
+        match rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(fail(error)),
+        }
+        rustix::fs::symlinkat(target, &parent, &temporary).map_err(fail)?;
+        rustix::fs::renameat(&parent, &temporary, &parent, name).map_err(fail)?;
+        rustix::fs::fsync(&parent).map_err(fail)
+    }
+
+    /// Removes a symbolic link; anything else at the path is an error, nothing is none.
+    pub fn remove_link(&self, path: &str) -> Result<(), FileError> {
+        let fail = |error: rustix::io::Errno| FileError::new("removing link", Path::new(path), error);
+        match self.entry(path)? {
+            None => Ok(()),
+            Some(entry) if entry.kind == EntryKind::Link => {
+                let (parent, name) = self.parent(path).map_err(fail)?;
+                rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(fail)
+            }
+            Some(_) => Err(fail(rustix::io::Errno::EXIST)),
+        }
+    }
+
     /// Makes a folder or gives the existing one these attributes; its parent must exist.
     pub fn make_folder(&self, path: &str, attributes: &Attributes) -> Result<(), FileError> {
         let fail = |error: std::io::Error| FileError::new("making folder", Path::new(path), error);
@@ -212,6 +241,20 @@ mod tests {
         root.replace("/up/b", b"y", &attributes).unwrap();
         assert!(folder.path().join("etc/a").exists());
         assert!(folder.path().join("b").exists());
+    }
+
+    #[test]
+    fn a_link_replaces_a_file_and_only_a_link_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "x").unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        assert!(root.remove_link("/a").is_err());
+        root.replace_link("/a", "/dev/null").unwrap();
+        root.replace_link("/a", "/dev/zero").unwrap();
+        assert_eq!(root.link("/a").unwrap().as_deref(), Some("/dev/zero"));
+        root.remove_link("/a").unwrap();
+        root.remove_link("/a").unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! docs/cloud-config.md and docs/cloud-config.schema.json, made from the language; a stale one fails the test here.
+
+use std::path::PathBuf;
+
+use crate::explain::children;
+use crate::keys_cloud::CONFIG;
+use crate::keys_coreos::variable;
+use crate::language::{Key, Kind, Verdict};
+use crate::plan_coreos::LOST;
+use crate::schema;
+
+const HEAD: &str = include_str!("cloud-config.head.md");
+
+fn markdown() -> String {
+    let mut text = String::from(HEAD);
+    text.push_str("\n## Keys\n\n| key | value | what it does |\n|---|---|---|\n");
+    rows(CONFIG, "", &mut text);
+    for verdict in [Verdict::Recorded, Verdict::NoMeaning, Verdict::Silent] {
+        let names: Vec<String> =
+            CONFIG.iter().filter(|key| key.verdict == verdict).map(|key| format!("`{}`", key.name)).collect();
+        let title = match verdict {
+            Verdict::Recorded => "Only recorded in the plan",
+            Verdict::NoMeaning => "Accepted with a warning: an image has no package manager",
+            _ => "Accepted without a word",
+        };
+        text.push_str(&format!("\n## {title}\n\n{}\n", names.join(", ")));
+    }
+    text.push_str("\n## etcd 2 on etcd 3.5\n\n");
+    text.push_str("The options of `coreos.etcd2` are written for `etcd2.service` as they are, and for `etcd.service` ");
+    text.push_str(
+        "as etcd 3.5 reads them: the same names, `debug: true` as `ETCD_LOG_LEVEL=debug`, without those here.\n\n",
+    );
+    text.push_str("| option | variable | instead |\n|---|---|---|\n");
+    for (name, instead) in LOST {
+        text.push_str(&format!("| `{}` | `{}` | {instead} |\n", name.replace('_', "-"), variable("etcd2", name)));
+    }
+    text
+}
+
+fn rows(keys: &'static [Key], above: &str, text: &mut String) {
+    for key in keys {
+        if above.is_empty() && !matches!(key.verdict, Verdict::Done) {
+            continue;
+        }
+        let path = if above.is_empty() { key.name.to_string() } else { format!("{above}.{}", key.name) };
+        let note = match key.verdict {
+            Verdict::Done => key.doc.to_string(),
+            Verdict::Refused(instead) => format!("refused: {instead}"),
+            verdict => format!("{} ({})", key.doc, verdict.word()).trim_start().to_string(),
+        };
+        let example = if key.example.is_empty() { String::new() } else { format!("; `{}: {}`", key.name, key.example) };
+        let required = if key.required { ", must be given" } else { "" };
+        let what = key.kind.what();
+        text.push_str(&format!("| `{path}` | {what}{required} | {note}{example} |\n").replace("\\|", "|"));
+        let is_options =
+            above == "coreos" && matches!(key.kind, Kind::Map(..)) && !["units", "update"].contains(&key.name);
+        if is_options {
+            let names: Vec<String> =
+                children(&key.kind).iter().map(|key| format!("`{}`", key.name.replace('_', "-"))).collect();
+            text.push_str(&format!("| | | its options: {} |\n", names.join(", ")));
+        } else {
+            rows(children(&key.kind), &path, text);
+        }
+    }
+}
+
+fn check(name: &str, expected: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "docs/{name} is stale: UPDATE_GOLDEN=1 cargo test -p ferrite-cloudinit --lib docs");
+}
+
+#[test]
+fn the_documentation_says_what_the_program_knows() {
+    check("cloud-config.md", &markdown());
+    check("cloud-config.schema.json", &format!("{:#}\n", schema::schema()));
+}

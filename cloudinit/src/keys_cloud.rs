@@ -1,0 +1,252 @@
+//! The keys of a cloud-config at its top. Pure.
+
+use crate::keys_coreos::COREOS;
+use crate::keys_files::{DISK_SETUP, FILES, FS_SETUP, MOUNTS, SWAP};
+use crate::keys_users::{GROUPS, SINGLE, USERS};
+use crate::language::{Key, Kind, Verdict};
+use crate::rules;
+
+const TEXT: Kind = Kind::Text(rules::line);
+const LINE: Kind = Kind::Scalar(rules::line);
+const TEXTS: Kind = Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&TEXT)], "text or a list of texts");
+const LIST: Kind = Kind::List(&TEXT);
+const COMMANDS: Kind = Kind::List(&Kind::OneOf(
+    &[Kind::Scalar(rules::any), Kind::List(&Kind::Scalar(rules::any))],
+    "a command as text, or a list of its words",
+));
+
+/// All of them.
+pub(crate) static CONFIG: &[Key] = &[
+    Key::new("hostname", Kind::Text(rules::hostname), "name of the machine, also after a reboot without the key")
+        .example("web1"),
+    Key::new("fqdn", Kind::Text(rules::hostname), "name with its domain, for /etc/hosts").example("web1.example.com"),
+    Key::new("prefer_fqdn_over_hostname", Kind::Bool, "use the name with its domain as the name of the machine"),
+    Key::new("preserve_hostname", Kind::Bool, "leave the name of the machine alone"),
+    Key::new("create_hostname_file", Kind::Bool, "whether a missing /etc/hostname is made; true without it"),
+    Key::new(
+        "manage_etc_hosts",
+        Kind::OneOf(&[Kind::Bool, Kind::Words(&["localhost", "template"])], "true, false or 'localhost'"),
+        "put the name of the machine into /etc/hosts; localhost stays",
+    )
+    .example("localhost"),
+    Key::new(
+        "ssh_authorized_keys",
+        Kind::List(&Kind::Text(rules::public_key)),
+        "public keys that may log in as the default user",
+    )
+    .example("[ssh-ed25519 AAAA... you@laptop]"),
+    Key::new("users", USERS, "users to make; 'default' is the user of the image")
+        .example("[default, {name: alice, groups: [sudo], ssh_authorized_keys: [...]}]"),
+    Key::new("groups", GROUPS, "groups to make, with members").example("[docker, {web: [root]}]"),
+    Key::new("user", SINGLE, "changes to the default user"),
+    Key::new("write_files", FILES, "files to write, after the users")
+        .example("[{path: /etc/motd, content: \"hello\\n\", permissions: '0644'}]"),
+    Key::new("runcmd", COMMANDS, "commands at the first boot of an instance, last of all")
+        .example("[[systemctl, status], 'echo hi']"),
+    Key::new("bootcmd", COMMANDS, "commands at every boot, before everything else"),
+    Key::new("coreos", Kind::Map(COREOS, None), "units, updates and the cluster, as on CoreOS"),
+    Key::new("ssh_keys", Kind::Map(HOST_KEYS, None), "the machine's own SSH keys"),
+    Key::new("ssh_deletekeys", Kind::Bool, "make new SSH host keys for a new instance; true without it"),
+    Key::new(
+        "ssh_genkeytypes",
+        Kind::List(&Kind::Words(&["rsa", "dsa", "ecdsa", "ed25519"])),
+        "kinds of host keys to make",
+    )
+    .verdict(Verdict::Recorded),
+    Key::new("disable_root", Kind::Bool, "root may not log in with the keys; true without it"),
+    Key::new("disable_root_opts", TEXT, "options in front of root's keys"),
+    Key::new("allow_public_ssh_keys", Kind::Bool, "use the keys of the meta-data; true without it"),
+    Key::new(
+        "ssh_pwauth",
+        Kind::OneOf(&[Kind::Bool, Kind::Words(&["unchanged"])], "true, false or 'unchanged'"),
+        "whether SSH accepts passwords",
+    ),
+    Key::new("ssh_quiet_keygen", Kind::Bool, "").verdict(Verdict::Silent),
+    Key::new("ssh_publish_hostkeys", Kind::Any, "").verdict(Verdict::Silent),
+    Key::new("ssh_import_id", TEXTS, "accounts elsewhere whose keys may log in").verdict(Verdict::Recorded),
+    Key::new("chpasswd", Kind::Map(CHPASSWD, None), "passwords of users that exist"),
+    Key::new("password", Kind::Scalar(rules::line), "the password of the default user"),
+    Key::new("mounts", MOUNTS, "file systems for /etc/fstab").example("[[/dev/vdb, /data, ext4, 'defaults,nofail']]"),
+    Key::new(
+        "mount_default_fields",
+        Kind::List(&Kind::OneOf(&[Kind::Scalar(rules::line), Kind::Null], "text or nothing")),
+        "what a short entry of 'mounts' is filled with",
+    ),
+    Key::new("swap", Kind::Map(SWAP, None), "a file to swap to").example("{filename: /var/swapfile, size: 64M}"),
+    Key::new("disk_setup", DISK_SETUP, "partitions of data disks").verdict(Verdict::Recorded),
+    Key::new("fs_setup", FS_SETUP, "file systems of data disks").verdict(Verdict::Recorded),
+    Key::new("device_aliases", Kind::Table(&TEXT), "names for disks in the two keys before").verdict(Verdict::Recorded),
+    Key::new("growpart", Kind::Any, "the image grows its own partition").verdict(Verdict::Silent),
+    Key::new("resize_rootfs", Kind::Any, "the image grows its own file system").verdict(Verdict::Silent),
+    Key::new("ca_certs", Kind::Map(CA_CERTS, None), "certificate authorities to trust").example("{trusted: [...]}"),
+    Key::new("ntp", Kind::OneOf(&[Kind::Map(NTP, None), Kind::Null], "a map of 'key: value' lines"), "time servers")
+        .example("{servers: [ntp.example.com]}"),
+    Key::new("timezone", Kind::Text(rules::timezone), "the time zone").example("Europe/Berlin"),
+    Key::new("locale", Kind::OneOf(&[TEXT, Kind::Bool], "a locale such as 'C.UTF-8'"), "the locale").example("C.UTF-8"),
+    Key::new("locale_configfile", Kind::Text(rules::path), "where the locale is written"),
+    Key::new("keyboard", Kind::Map(KEYBOARD, None), "the keyboard of the console"),
+    Key::new("random_seed", Kind::Map(SEED, None), "bytes for the random number generator"),
+    Key::new("manage_resolv_conf", Kind::Bool, "write /etc/resolv.conf from 'resolv_conf'"),
+    Key::new("resolv_conf", Kind::Map(RESOLV_CONF, None), "name servers"),
+    Key::new("power_state", Kind::Map(POWER, None), "power off or reboot when all is done"),
+    Key::new("final_message", Kind::Scalar(rules::any), "a line for the console when all is done")
+        .verdict(Verdict::Recorded),
+    Key::new("phone_home", Kind::Map(PHONE_HOME, None), "tell a server that all is done").verdict(Verdict::Recorded),
+    Key::new("output", Kind::Any, "the journal has the output").verdict(Verdict::Silent),
+    Key::new("reporting", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("disable_ec2_metadata", Kind::Bool, "").verdict(Verdict::Recorded),
+    Key::new("wireguard", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("rsyslog", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("ssh", Kind::Any, "").verdict(Verdict::Silent),
+    Key::new("no_ssh_fingerprints", Kind::Bool, "").verdict(Verdict::Silent),
+    Key::new("authkey_hash", TEXT, "").verdict(Verdict::Silent),
+    Key::new("ssh_key_console_blacklist", LIST, "").verdict(Verdict::Silent),
+    Key::new("ssh_fp_console_blacklist", LIST, "").verdict(Verdict::Silent),
+    Key::new("updates", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("vendor_data", Kind::Map(VENDOR_DATA, None), "whether the cloud's own document applies"),
+    Key::new("merge_how", Kind::Any, "how this document is joined to those before it"),
+    Key::new("merge_type", Kind::Any, "the same as 'merge_how'"),
+    Key::silent("cloud_init_modules"),
+    Key::silent("cloud_config_modules"),
+    Key::silent("cloud_final_modules"),
+    Key::silent("system_info"),
+    Key::silent("launch_index"),
+    Key::silent("version"),
+    Key::silent("datasource"),
+    Key::silent("datasource_list"),
+    Key::silent("network"),
+    Key::silent("create_hostname"),
+    Key::new("packages", Kind::Any, "").verdict(Verdict::NoMeaning),
+    Key::no_meaning("package_update"),
+    Key::no_meaning("package_upgrade"),
+    Key::no_meaning("package_reboot_if_required"),
+    Key::no_meaning("apt"),
+    Key::no_meaning("apt_pipelining"),
+    Key::no_meaning("apt_update"),
+    Key::no_meaning("apt_upgrade"),
+    Key::no_meaning("apt_reboot_if_required"),
+    Key::no_meaning("snap"),
+    Key::no_meaning("byobu_by_default"),
+    Key::no_meaning("lxd"),
+    Key::no_meaning("ubuntu_advantage"),
+    Key::no_meaning("ubuntu_pro"),
+    Key::no_meaning("drivers"),
+    Key::no_meaning("landscape"),
+    Key::no_meaning("chef"),
+    Key::no_meaning("puppet"),
+    Key::no_meaning("salt_minion"),
+    Key::no_meaning("mcollective"),
+    Key::no_meaning("ansible"),
+    Key::no_meaning("yum_repos"),
+    Key::no_meaning("yum_repo_dir"),
+    Key::no_meaning("zypper"),
+    Key::no_meaning("apk_repos"),
+    Key::no_meaning("rh_subscription"),
+    Key::no_meaning("spacewalk"),
+    Key::no_meaning("fan"),
+    Key::no_meaning("grub_dpkg"),
+    Key::no_meaning("autoinstall"),
+    Key::no_meaning("rpi"),
+    Key::no_meaning("migrate"),
+];
+
+static HOST_KEYS: &[Key] = &[
+    Key::new("rsa_private", Kind::Text(rules::any), "the private RSA key"),
+    Key::new("rsa_public", Kind::Text(rules::any), "the public RSA key"),
+    Key::new("rsa_certificate", Kind::Text(rules::any), "a certificate of it"),
+    Key::new("ecdsa_private", Kind::Text(rules::any), "the private ECDSA key"),
+    Key::new("ecdsa_public", Kind::Text(rules::any), "the public ECDSA key"),
+    Key::new("ecdsa_certificate", Kind::Text(rules::any), "a certificate of it"),
+    Key::new("ed25519_private", Kind::Text(rules::any), "the private Ed25519 key"),
+    Key::new("ed25519_public", Kind::Text(rules::any), "the public Ed25519 key"),
+    Key::new("ed25519_certificate", Kind::Text(rules::any), "a certificate of it"),
+];
+
+static CHPASSWD: &[Key] = &[
+    Key::new("expire", Kind::Bool, "must be changed at the first login; true without it"),
+    Key::new("users", Kind::List(&Kind::Map(PASSWORDS, None)), "users and their passwords"),
+    Key::new(
+        "list",
+        Kind::OneOf(&[Kind::Text(rules::any), Kind::List(&TEXT)], "lines of 'NAME:PASSWORD'"),
+        "lines of NAME:PASSWORD",
+    ),
+];
+
+static PASSWORDS: &[Key] = &[
+    Key::new("name", Kind::Text(rules::account), "the user").required(),
+    Key::new("password", Kind::Scalar(rules::line), "the password or its hash"),
+    Key::new("type", Kind::Words(&["hash", "text", "RANDOM"]), "what 'password' is; 'hash' without it"),
+];
+
+static CA_CERTS: &[Key] = &[
+    Key::new("remove_defaults", Kind::Bool, "trust none of the image's authorities"),
+    Key::new("trusted", Kind::List(&Kind::Text(rules::certificate)), "certificates in PEM"),
+];
+
+static NTP: &[Key] = &[
+    Key::new("enabled", Kind::Bool, "whether the clock is set from the network"),
+    Key::new("servers", LIST, "time servers"),
+    Key::new("pools", LIST, "names that stand for many servers"),
+    Key::new("peers", LIST, "").verdict(Verdict::Recorded),
+    Key::new("allow", LIST, "").verdict(Verdict::Recorded),
+    Key::new("ntp_client", TEXT, "").verdict(Verdict::Recorded),
+    Key::new("config", Kind::Any, "").verdict(Verdict::Recorded),
+];
+
+static KEYBOARD: &[Key] = &[
+    Key::new("layout", TEXT, "the layout").required(),
+    Key::new("model", TEXT, "the model"),
+    Key::new("variant", TEXT, "the variant"),
+    Key::new("options", TEXT, "options"),
+];
+
+static SEED: &[Key] = &[
+    Key::new("file", Kind::Text(rules::path), "where the bytes are written; /dev/urandom without it"),
+    Key::new("data", Kind::OneOf(&[Kind::Scalar(rules::any), Kind::Any], "text"), "the bytes"),
+    Key::new("encoding", Kind::Words(&["raw", "base64", "b64", "gzip", "gz"]), "how they are written"),
+    Key::new("command", LIST, "").verdict(Verdict::Recorded),
+    Key::new("command_required", Kind::Bool, "").verdict(Verdict::Recorded),
+];
+
+static RESOLV_CONF: &[Key] = &[
+    Key::new("nameservers", LIST, "addresses"),
+    Key::new("searchdomains", LIST, "domains to try"),
+    Key::new("domain", TEXT, "the own domain"),
+    Key::new("sortlist", LIST, "networks whose addresses come first"),
+    Key::new(
+        "options",
+        Kind::Table(&Kind::OneOf(&[Kind::Bool, Kind::Scalar(rules::line), Kind::Null], "a value")),
+        "options",
+    ),
+];
+
+static POWER: &[Key] = &[
+    Key::new("mode", Kind::Words(&["poweroff", "reboot", "halt"]), "what to do").required(),
+    Key::new("delay", Kind::Scalar(delay), "'now' or minutes, '+5'"),
+    Key::new("message", TEXT, "what users are told"),
+    Key::new("timeout", Kind::Int, "seconds to wait for the end of the commands"),
+    Key::new(
+        "condition",
+        Kind::OneOf(&[Kind::Bool, Kind::Text(rules::any), Kind::List(&LINE)], "true, false or a command"),
+        "a command that decides",
+    ),
+];
+
+static PHONE_HOME: &[Key] = &[
+    Key::new("url", Kind::Text(rules::line), "where to").required(),
+    Key::new("post", Kind::Any, "what to send"),
+    Key::new("tries", Kind::Int, "how often to try"),
+];
+
+static VENDOR_DATA: &[Key] = &[
+    Key::new("enabled", Kind::OneOf(&[Kind::Bool, TEXT], "true or false"), "whether it applies; true without it"),
+    Key::new("prefix", Kind::OneOf(&[TEXT, Kind::List(&LINE)], "text or a list of texts"), "in front of its scripts"),
+];
+
+fn delay(text: &str) -> Result<(), String> {
+    let minutes = text.strip_prefix('+').unwrap_or(text);
+    if text == "now" || !minutes.is_empty() && minutes.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(format!("'{}' must be 'now' or minutes such as '+5'", crate::check::short(text)))
+}

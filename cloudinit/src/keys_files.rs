@@ -1,0 +1,100 @@
+//! The keys of files, mounts, swap and data disks. Pure.
+
+use crate::decode::{self, Encoding};
+use crate::document::{Node, Value};
+use crate::fault::{Faults, Severity};
+use crate::language::{Key, Kind, Verdict};
+use crate::rules;
+
+const LINE: Kind = Kind::Scalar(rules::line);
+
+/// `write_files`.
+pub(crate) const FILES: Kind = Kind::List(&Kind::Map(FILE, Some(file_together)));
+/// `mounts`.
+pub(crate) const MOUNTS: Kind = Kind::List(&Kind::List(&Kind::OneOf(&[LINE, Kind::Null], "text or nothing")));
+/// `disk_setup`.
+pub(crate) const DISK_SETUP: Kind = Kind::Table(&Kind::Map(DISK, None));
+/// `fs_setup`.
+pub(crate) const FS_SETUP: Kind = Kind::List(&Kind::Map(FILE_SYSTEM, None));
+
+static FILE: &[Key] = &[
+    Key::new("path", Kind::Text(rules::path), "where the file is; missing folders are made").required(),
+    Key::new("content", Kind::OneOf(&[Kind::Text(rules::any), BINARY], "text"), "what is in it"),
+    Key::new("owner", Kind::Text(rules::owner), "user and group; root:root without it"),
+    Key::new("permissions", Kind::Mode, "in octal; 0644 without it"),
+    Key::new("encoding", Kind::Words(Encoding::WORDS), "how 'content' is written"),
+    Key::new("append", Kind::Bool, "add to the file that is there"),
+    Key::new("defer", Kind::Bool, "write it after all others"),
+    Key::new("source", Kind::Map(SOURCE, None), "fetch the content; 'content' is used when that fails"),
+];
+
+/// `!!binary` and what else `fits` lets through to the check of all keys together.
+const BINARY: Kind = Kind::Any;
+
+static SOURCE: &[Key] = &[
+    Key::new("uri", Kind::Text(rules::line), "where from").required(),
+    Key::new("headers", Kind::Table(&LINE), "headers of the request"),
+];
+
+/// `swap`.
+pub(crate) static SWAP: &[Key] = &[
+    Key::new("filename", Kind::Text(rules::path), "the file"),
+    Key::new("size", Kind::Scalar(rules::size), "bytes, or with K, M, G; 'auto' for a size by the memory"),
+    Key::new("maxsize", Kind::Scalar(rules::size), "at most so much when the size is 'auto'"),
+];
+
+static DISK: &[Key] = &[
+    Key::new("table_type", Kind::Words(&["mbr", "gpt"]), "the kind of the partition table"),
+    Key::new(
+        "layout",
+        Kind::OneOf(&[Kind::Bool, Kind::Words(&["remove"]), Kind::List(&SLICE)], "true, false, or a list of shares"),
+        "shares of the disk in percent",
+    ),
+    Key::new("overwrite", Kind::Bool, "replace a table that is there"),
+];
+
+const SLICE: Kind = Kind::OneOf(&[Kind::Int, Kind::List(&LINE)], "a share in percent, or [share, type]");
+
+static FILE_SYSTEM: &[Key] = &[
+    Key::new("label", Kind::Scalar(rules::line), "the label"),
+    Key::new("filesystem", Kind::Text(rules::line), "ext4, xfs or another"),
+    Key::new("device", Kind::Text(rules::line), "the disk or partition"),
+    Key::new("partition", LINE, "'auto', 'any', 'none' or a number"),
+    Key::new("overwrite", Kind::Bool, "replace a file system that is there"),
+    Key::new("replace_fs", Kind::Text(rules::line), "the kind that may be replaced"),
+    Key::new(
+        "extra_opts",
+        Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&LINE)], "text or a list"),
+        "options of mkfs",
+    ),
+    Key::new("cmd", Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&LINE)], "a command"), "instead of mkfs")
+        .verdict(Verdict::Recorded),
+];
+
+/// The content must be what the encoding says.
+fn file_together(file: &Node, faults: &mut Faults) -> bool {
+    let Some(content) = file.get("content") else {
+        return true;
+    };
+    let encoding = Encoding::parse(file.get("encoding").and_then(Node::text).unwrap_or_default());
+    let outcome = match &content.value {
+        Value::Text(text) => decode::decode(text.as_bytes(), encoding).map(|_| ()),
+        Value::Binary(text) => {
+            decode::base64(text.as_bytes()).and_then(|bytes| decode::decode(&bytes, encoding)).map(|_| ())
+        }
+        Value::Other(text) => {
+            Err(format!("'content' must be text, not {}; quote it: \"{text}\"", content.value.kind()))
+        }
+        Value::Null | Value::List(_) | Value::Map(_) => Err(format!(
+            "'content' must be text, not {}; write '|' behind 'content:' and the text below",
+            content.value.kind()
+        )),
+    };
+    match outcome {
+        Ok(()) => true,
+        Err(message) => {
+            faults.push(Severity::Error, content.place, message);
+            false
+        }
+    }
+}

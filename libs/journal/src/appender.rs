@@ -209,8 +209,8 @@ impl Appender {
             Search::Collision => self.flush()?,
             Search::Missing => {}
         }
-        let (mut at, _) = self.staging.pair(self.bucket(hash))?;
-        let mut depth = 0;
+        let (mut at, tail) = self.staging.pair(self.bucket(hash))?;
+        let (mut depth, mut last) = (0, 0);
         while at != 0 {
             let mut bytes = [0; 72];
             self.object(at, format::DATA, &mut bytes)?;
@@ -221,8 +221,12 @@ impl Appender {
             if next != 0 && next <= at {
                 return Err(Refused::Damaged(format!("a chain of hashes turns back at byte {at}")));
             }
-            at = next;
+            (last, at) = (at, next);
             depth += 1;
+        }
+        // What is new will hang behind it.
+        if last != tail {
+            return Err(Refused::Damaged(format!("a chain of hashes does not end at byte {tail}")));
         }
         self.header.data_depth = self.header.data_depth.max(depth);
         Ok(None)
@@ -318,7 +322,8 @@ impl Appender {
             return Ok(());
         }
         let hash = self.header.hash(name);
-        let (mut at, _) = self.staging.pair(self.field_bucket(hash))?;
+        let (mut at, tail) = self.staging.pair(self.field_bucket(hash))?;
+        let mut last = 0;
         while at != 0 {
             let mut bytes = [0; format::FIELD_PAYLOAD as usize];
             let size = self.object(at, format::FIELD, &mut bytes)?;
@@ -335,7 +340,10 @@ impl Appender {
             if next != 0 && next <= at {
                 return Err(Refused::Damaged(format!("a chain of hashes turns back at byte {at}")));
             }
-            at = next;
+            (last, at) = (at, next);
+        }
+        if last != tail {
+            return Err(Refused::Damaged(format!("a chain of hashes does not end at byte {tail}")));
         }
         Ok(())
     }

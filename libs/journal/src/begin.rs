@@ -129,6 +129,15 @@ pub(crate) fn resume(path: &Path, machine: Id128) -> io::Result<Result<Appender,
         return Ok(Err(finished));
     }
     let mut object = [0; 16];
+    for (kind, table, bytes) in [
+        (format::DATA_HASH_TABLE, header.data_table, header.data_table_bytes),
+        (format::FIELD_HASH_TABLE, header.field_table, header.field_table_bytes),
+    ] {
+        file.read_exact_at(&mut object, table.saturating_sub(format::OBJECT_HEADER))?;
+        if object != format::object_header(kind, 0, bytes + format::OBJECT_HEADER) {
+            return Ok(Err(Finished::Uncleanly("its hash tables are not where it says".into())));
+        }
+    }
     file.read_exact_at(&mut object, header.tail_object)?;
     let end = align(header.tail_object.saturating_add(format::le64(&object, format::OBJECT_SIZE as usize)));
     if object[0] == 0 || object[0] > format::TAG || end > header.header_size + header.arena_size {

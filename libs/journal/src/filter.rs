@@ -183,8 +183,8 @@ fn fits(
     beyond: Option<u64>,
 ) -> bool {
     let (leads_on, is_disputed) = match direction {
-        Direction::Forward => (found >= offset, beyond.is_some_and(|beyond| beyond >= offset && beyond <= found)),
-        Direction::Backward => (found <= offset, beyond.is_some_and(|beyond| beyond <= offset && beyond >= found)),
+        Direction::Forward => (found >= offset, beyond.is_some_and(|beyond| beyond <= found)),
+        Direction::Backward => (found <= offset, beyond.is_some_and(|beyond| beyond >= found)),
     };
     // One of two neighbours in the wrong order is wrong; an entry is more likely right than none.
     found != 0 && leads_on && found < file.size && (!is_disputed || file.entry(blocks, found).is_ok())

@@ -88,7 +88,7 @@ fn flipped_bytes_are_survived() {
 }
 
 #[test]
-fn a_writer_that_goes_on_with_a_damaged_file_ends_it() {
+fn a_writer_that_finds_a_damaged_file_goes_on() {
     let folder = tempdir().expect("a folder");
     let count = 150;
     let log: Vec<_> = (0..count).map(|number| message(number, ["one", "two"][(number % 2) as usize])).collect();
@@ -97,7 +97,7 @@ fn a_writer_that_goes_on_with_a_damaged_file_ends_it() {
     let image = fs::read(&current).expect("the file");
     let end = image.iter().rposition(|byte| *byte != 0).expect("content");
     let places: Vec<usize> = (0..end).filter(|at| image[*at] != 0).collect();
-    let mut runner = TestRunner::new(config(60));
+    let mut runner = TestRunner::new(config(if std::env::var_os("FERRITE_LONG").is_some() { 5000 } else { 60 }));
     let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40);
     let outcome = runner.run(&flips, |flips| {
         let folder = tempdir().expect("a folder");
@@ -112,9 +112,11 @@ fn a_writer_that_goes_on_with_a_damaged_file_ends_it() {
             writer.append(&entry.stamp(), &entry.borrowed()).expect("it is written");
         }
         let all = entries::read(folder.path());
-        for entry in &more {
-            prop_assert!(all.contains(entry));
-        }
+        // Damage may hide entries behind it, but never without a word.
+        let is_damaged = || files(folder.path()).iter().any(|file| verify(file).expect("it opens").is_err());
+        let flipped: Vec<_> = flips.iter().map(|(at, byte)| (places[at.index(places.len())], *byte)).collect();
+        let are_there = more.iter().all(|entry| all.contains(entry));
+        prop_assert!(are_there || is_damaged(), "{:?} of {} bytes", flipped, end);
         Ok(())
     });
     outcome.expect("every flip");

@@ -1,32 +1,38 @@
-//! The command: chooses entries, prints them, follows the file that grows.
+//! The command: chooses entries, prints them, waits for new ones.
 //!
-//! `options` and `when` read the command line, `filter` says which entries, `picture` how they look: all pure. `follow`
-//! and this file read.
+//! `options` and `when` read the command line, `matches` and `boots` say which entries, `picture` and `machine_form`
+//! how they look: all pure. `show`, `actions` and this file read and write.
 
-mod filter;
-mod follow;
+mod actions;
+mod boots;
+mod machine_form;
+mod matches;
 mod options;
 mod picture;
+mod place;
+mod record;
+mod show;
+mod text;
 mod when;
 
-use std::collections::VecDeque;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use ferrite_control::log_files::LogFiles;
-use ferrite_control::log_line::LogEntry;
+use ferrite_journal_file::{Id128, Reader};
 use ferrite_unit::zone::Zones;
 
-use filter::Filter;
-use options::{Boot, Options};
+use matches::Term;
+use options::{Lines, Options};
 use picture::{Colour, Picture};
+use place::Place;
+use show::{Show, Wanted};
 
 /// Runs the command and gives its exit code.
 pub fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = Options::parse_from(options::words(std::env::args_os()));
     let variable = if options.utc { Some("UTC".to_owned()) } else { std::env::var("TZ").ok() };
     let zones = Zones::new(variable.as_deref(), |path| std::fs::read(path).ok());
     match run(&options, &zones) {
@@ -47,92 +53,116 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(options: &Options, zones: &Zones) -> Result<u8> {
     let now_us = now_us();
-    let boot_id = match options.boot() {
+    let place = Place::of(options)?;
+    if options.verify {
+        return Ok(u8::from(!actions::verify(&place)?));
+    }
+    let mut text = Vec::new();
+    let is_done = actions::act(options, &place, now_us, &mut text)?;
+    if options.list_boots {
+        text.extend_from_slice(list_boots(options, &place, zones)?.as_bytes());
+    }
+    if is_done || options.list_boots {
+        io::stdout().lock().write_all(&text).context("writing to stdout")?;
+        return Ok(0);
+    }
+    let wanted = wanted(options, zones, now_us)?;
+    let mut reader = place.open()?;
+    let boot = match options.boot_word() {
         None => None,
-        Some(boot) => Some(find_boot(options, &boot)?),
+        Some(word) => Some(find_boot(options, word, &mut reader)?.to_string()),
     };
-    let filter = Filter::new(options, boot_id, now_us, zones)?;
-    let files = open(options)?;
-    let mut from = files.newest();
+    add_matches(options, boot.as_deref(), &mut reader)?;
+    show_entries(options, zones, &place, wanted, &mut reader)
+}
+
+fn show_entries(options: &Options, zones: &Zones, place: &Place, wanted: Wanted, reader: &mut Reader) -> Result<u8> {
     let stdout = io::stdout();
-    let colour = if stdout.is_terminal() { Colour::On } else { Colour::Off };
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut picture = Picture::new(options.output, colour, host, zones.local().clone());
-    let mut out = BufWriter::new(stdout.lock());
-    let mut shown: u64 = 0;
-    {
-        let mut show = |entry: &LogEntry| -> io::Result<()> {
-            shown += 1;
-            out.write_all(picture.entry(entry).as_bytes())
-        };
-        match (options.line_limit(), options.reverse) {
-            (Some(limit), true) => files.backward().filter(|e| filter.fits(e)).take(limit).try_for_each(|e| show(&e)),
-            (None, true) => files.backward().filter(|e| filter.fits(e)).try_for_each(|e| show(&e)),
-            (Some(limit), false) => newest(files, &filter, limit).iter().try_for_each(&mut show),
-            (None, false) => files.forward().filter(|e| filter.fits(e)).try_for_each(|e| show(&e)),
-        }
-        .context("writing to stdout")?;
+    let picture = Picture {
+        output: options.output,
+        colour: if stdout.is_terminal() { Colour::On } else { Colour::Off },
+        zone: zones.local().clone(),
+        all: options.all,
+        no_hostname: options.no_hostname,
+        fields: options.output_fields.iter().cloned().collect(),
+        field_order: options.output_fields.clone(),
+    };
+    let has_remarks = !options.quiet && options.output.is_for_people();
+    let mut show = Show::new(picture, wanted, has_remarks && !options.merge, stdout.lock());
+    show.run(reader)?;
+    if show.shown().count == 0 && has_remarks && !options.follow {
+        show.remark("-- No entries --")?;
     }
-    if shown == 0 && !options.quiet && !options.follow && options.output.is_for_people() {
-        out.write_all(b"-- No entries --\n").context("writing to stdout")?;
+    show.save_cursor(options.cursor_file.as_deref())?;
+    for (path, fault) in reader.faults() {
+        eprintln!("'{}' is damaged ({fault}), showing what can be read of it", path.display());
     }
-    out.flush().context("writing to stdout")?;
     if options.follow {
-        follow::follow(&options.directory, from.take(), |entry| {
-            if filter.fits(&entry) {
-                out.write_all(picture.entry(&entry).as_bytes())?;
-            }
-            out.flush()
-        })?;
+        show.follow(reader, place, options.cursor_file.as_deref())?;
     }
-    Ok(u8::from(shown == 0 && options.grep.is_some()))
+    if options.show_cursor
+        && let Some(cursor) = show.shown().cursor.clone()
+    {
+        show.remark(&format!("-- cursor: {cursor}"))?;
+    }
+    Ok(u8::from(show.shown().count == 0 && options.grep.is_some()))
 }
 
-/// The last entries that fit, oldest first.
-fn newest(files: LogFiles, filter: &Filter, limit: usize) -> VecDeque<LogEntry> {
-    let mut found = VecDeque::new();
-    for entry in files.backward().filter(|entry| filter.fits(entry)).take(limit) {
-        found.push_front(entry);
-    }
-    found
-}
-
-fn open(options: &Options) -> Result<LogFiles> {
-    match LogFiles::open(&options.directory) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            bail!(
-                "the log in '{}' may be read by root and by group adm only: try 'sudo journalctl'",
-                options.directory.display()
-            )
-        }
-        result => result.with_context(|| format!("opening the log in '{}'", options.directory.display())),
-    }
-}
-
-/// The id of a boot: the running one, a number back from it, or an id itself.
-fn find_boot(options: &Options, boot: &Boot) -> Result<String> {
-    let offset = match boot {
-        Boot::Id(id) => return Ok(id.clone()),
-        Boot::Offset(0) => return Ok(crate::journald::boot_id()),
-        Boot::Offset(offset) => *offset,
+fn wanted(options: &Options, zones: &Zones, now_us: u64) -> Result<Wanted> {
+    let moment = |text: &Option<String>, otherwise: u64| match text {
+        Some(text) => when::parse(text, now_us, zones),
+        None => Ok(otherwise),
     };
-    let mut boots: Vec<String> = Vec::new();
-    for entry in open(options)?.forward() {
-        if boots.last() != Some(&entry.boot_id) && !boots.contains(&entry.boot_id) {
-            boots.push(entry.boot_id);
+    let lines = options.lines().map_err(anyhow::Error::msg)?;
+    let (since_us, until_us) = (moment(&options.since, 0)?, moment(&options.until, u64::MAX)?);
+    if since_us > until_us {
+        bail!("--since= must be before --until=");
+    }
+    let cursor = match (&options.cursor, &options.after_cursor, &options.cursor_file) {
+        (Some(cursor), _, _) => Some((cursor.clone(), false)),
+        (_, Some(cursor), _) => Some((cursor.clone(), true)),
+        // Without the file everything is new.
+        (_, _, Some(file)) => std::fs::read_to_string(file).ok().map(|text| (text.trim().to_owned(), true)),
+        (None, None, None) => None,
+    };
+    // As in systemd, the last lines that fit a pattern are shown newest first.
+    let is_search = options.grep.is_some() && matches!(lines, Lines::Last(_)) && !options.follow;
+    Ok(Wanted {
+        lines,
+        since_us,
+        until_us,
+        grep: show::pattern(options)?,
+        exclude: options.exclude_identifier.clone(),
+        reverse: options.reverse || is_search && cursor.is_none(),
+        follow: options.follow,
+        cursor: cursor.filter(|(text, _)| !text.is_empty()),
+    })
+}
+
+fn find_boot(options: &Options, word: &str, reader: &mut Reader) -> Result<Id128> {
+    let is_own = options.directory.is_none() && options.file.is_empty() && options.root.is_none();
+    let running = is_own.then(crate::journald::boot_id);
+    boots::find(word, running, || reader.boots().context("reading the journal"))
+}
+
+fn list_boots(options: &Options, place: &Place, zones: &Zones) -> Result<String> {
+    let boots = place.open()?.boots().context("reading the journal")?;
+    Ok(boots::table(&boots, zones.local(), !options.quiet))
+}
+
+fn add_matches(options: &Options, boot: Option<&str>, reader: &mut Reader) -> Result<()> {
+    let mut unique = |name: &str| -> Result<Vec<String>> {
+        let values = reader.unique(name.as_bytes()).context("reading the journal")?;
+        Ok(values.into_iter().filter_map(|value| String::from_utf8(value).ok()).collect())
+    };
+    for term in matches::terms(options, boot, &mut unique)? {
+        match term {
+            Term::Match(name, value) => reader.add_match(name.as_bytes(), &value),
+            Term::Or => reader.add_disjunction(),
+            Term::And => reader.add_conjunction(),
         }
     }
-    let running = crate::journald::boot_id();
-    let index = if offset > 0 {
-        offset - 1
-    } else {
-        let last = boots.iter().position(|id| *id == running).unwrap_or(boots.len());
-        i64::try_from(last).unwrap_or(0) + offset
-    };
-    match usize::try_from(index).ok().and_then(|index| boots.get(index)) {
-        Some(id) => Ok(id.clone()),
-        None => bail!("the log has no boot {offset}"),
-    }
+    Ok(())
 }
 
 fn now_us() -> u64 {

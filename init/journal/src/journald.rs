@@ -1,27 +1,37 @@
-//! The daemon: takes messages from four sources and writes one line each.
+//! The daemon: takes messages from four sources and makes an entry of each.
 //!
 //! One thread, one epoll, nothing waits: each source is read a bounded amount a turn, what was collected is written
-//! once a turn. The sources turn bytes into entries with pure parsers; `store` alone knows the files.
+//! once a turn. The sources turn bytes into fields with pure parsers; `keeper` adds what only the daemon knows, `store`
+//! alone knows the files.
 
 mod clock;
+mod config;
+mod context;
+mod control;
 mod event_loop;
+mod file_store;
 mod forward;
+mod keeper;
 mod kernel;
 mod native;
-mod origin;
 mod rate;
-mod settings;
 mod sockets;
+mod sources;
 mod store;
 mod stream;
 mod syslog;
+mod wishes;
 
 pub(crate) use clock::boot_id;
+pub(crate) use control::{Order, method};
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
+
+use file_store::Handed;
 
 /// Collects the messages of the kernel, of services and of syslog into /var/log/journal.
 #[derive(Debug, Parser)]
@@ -36,21 +46,45 @@ pub struct Options {
     /// The kernel's log.
     #[arg(long, value_name = "PATH", default_value = "/dev/kmsg")]
     kmsg: PathBuf,
-    /// Where the log is written.
-    #[arg(long, value_name = "DIR", default_value = ferrite_control::log_files::LOG_DIRECTORY)]
+    /// Where the journal is written.
+    #[arg(long, value_name = "DIR", default_value = crate::places::DISK)]
     log_dir: PathBuf,
+    /// Where the journal is written as long as it cannot be on the disk.
+    #[arg(long, value_name = "DIR", default_value = crate::places::MEMORY)]
+    runtime_dir: PathBuf,
     /// Where PID 1 leaves what units want of their messages.
     #[arg(long, value_name = "DIR", default_value = "/run/systemd/units")]
     units_dir: PathBuf,
-    /// Size of a log file; four of them are kept.
-    #[arg(long, value_name = "BYTES", default_value_t = store::FILE_BYTES)]
-    file_bytes: u64,
-    /// Messages of one unit in half a minute; more are dropped and counted.
-    #[arg(long, value_name = "NUMBER", default_value_t = rate::BURST)]
-    rate_burst: u32,
+    /// The file with the id of the machine.
+    #[arg(long, value_name = "PATH", default_value = crate::places::MACHINE_ID)]
+    machine_id: PathBuf,
+    /// The root below which journald.conf is looked for.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Messages of one unit in a while; more are dropped and counted. Goes before RateLimitBurst=.
+    #[arg(long, value_name = "NUMBER")]
+    rate_burst: Option<u32>,
+}
+
+/// What PID 1 says in the environment.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    handed: Handed,
+    notify_socket: Option<OsString>,
+    watchdog_us: Option<u64>,
 }
 
 /// Runs the daemon until SIGTERM.
 pub fn main() -> Result<()> {
-    event_loop::run(&Options::parse())
+    let variable = |name: &str| std::env::var_os(name);
+    let environment = Environment {
+        handed: Handed {
+            pid: variable("LISTEN_PID"),
+            count: variable("LISTEN_FDS"),
+            names: variable("LISTEN_FDNAMES"),
+        },
+        notify_socket: variable("NOTIFY_SOCKET"),
+        watchdog_us: variable("WATCHDOG_USEC").and_then(|text| text.to_str()?.parse().ok()).filter(|us| *us > 0),
+    };
+    event_loop::run(&Options::parse(), environment)
 }

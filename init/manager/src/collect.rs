@@ -88,6 +88,7 @@ impl Engine {
             self.idle_units.extend(runtime.names.iter().copied().chain(runtime.links.all()));
         }
         self.kinds.forget(id);
+        self.forget_invocation(id);
         self.units.remove(id);
         self.idle_units.remove(&id);
     }

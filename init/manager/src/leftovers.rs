@@ -47,8 +47,9 @@ impl Engine {
         }
     }
 
-    /// Tells whoever keeps the log what a unit wants of it.
+    /// Tells whoever keeps the log what a unit wants of it, and which run of it this is.
     pub fn export_log_settings(&mut self, id: UnitId) {
+        self.export_invocation(id);
         let Some(runtime) = self.units.get(id) else { return };
         let Some(logging) = runtime.unit.exec().map(|exec| &exec.sandbox.logging) else { return };
         let settings = settings(logging);
@@ -68,6 +69,30 @@ impl Engine {
         }
     }
 
+    /// The link stays when the unit is over: its last messages are often read later.
+    fn export_invocation(&mut self, id: UnitId) {
+        let Some(runtime) = self.units.get_mut(id) else { return };
+        if runtime.invocation.is_empty() || runtime.exported_invocation == runtime.invocation {
+            return;
+        }
+        runtime.exported_invocation.clone_from(&runtime.invocation);
+        let link = invocation_link(runtime.unit.name.as_str());
+        let target = runtime.invocation.clone();
+        // There is none at the first start.
+        let _ = fs::remove_file(&link);
+        if let Err(error) = fs::create_dir_all(SETTINGS).and_then(|()| symlink(target, &link)) {
+            self.log.warning(&format!("making the link {link}: {error}, going on without"));
+        }
+    }
+
+    /// The unit is forgotten.
+    pub fn forget_invocation(&self, id: UnitId) {
+        if let Some(runtime) = self.units.get(id).filter(|runtime| !runtime.exported_invocation.is_empty()) {
+            // Without the link nobody misses it.
+            let _ = fs::remove_file(invocation_link(runtime.unit.name.as_str()));
+        }
+    }
+
     /// The unit is over: it wants nothing any more.
     pub fn release_log_settings(&mut self, id: UnitId) {
         if let Some(runtime) = self.units.get_mut(id).filter(|runtime| runtime.log_exported) {
@@ -78,6 +103,10 @@ impl Engine {
 }
 
 const NAMES: [&str; 3] = ["log-level-max", "log-rate-limit-interval", "log-rate-limit-burst"];
+
+fn invocation_link(unit: &str) -> String {
+    format!("{SETTINGS}/invocation:{unit}")
+}
 
 fn settings(logging: &Logging) -> Vec<(&'static str, String)> {
     let [level, interval, burst] = NAMES;

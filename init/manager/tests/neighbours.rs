@@ -85,7 +85,9 @@ fn whoever_keeps_the_log_is_told_what_a_unit_wants() {
     assert_eq!(machine.job(JobVerb::Start, "x.service"), JobOutcome::Done);
     assert_eq!(machine.job(JobVerb::Start, "y.service"), JobOutcome::Done);
     assert_eq!(wishes(), ["4", "5000000", "7"].map(|text| Some(text.into())));
-    assert_eq!(fs::read_dir(machine.output("run/systemd/units")).unwrap().count(), 3);
+    // Beside the three wishes, which run of the two units this is.
+    assert_eq!(fs::read_dir(machine.output("run/systemd/units")).unwrap().count(), 5);
+    assert_eq!(wish("invocation"), Some(machine.show("x.service").invocation_id.into()));
     assert_eq!(machine.job(JobVerb::Stop, "x.service"), JobOutcome::Done);
     assert_eq!(wishes(), [None, None, None]);
 }

@@ -2,14 +2,10 @@
 //!
 //! One JSON object a line, both ways, over `/run/ferrite/init.sock`. The messages and the codec are pure; `client` and
 //! `descriptors` are the only parts that touch a socket. Every length has a named limit.
-//!
-//! The format of the log has its home here too, because journald writes it and both journalctl and systemctl read it.
 
 mod client;
 mod codec;
 mod descriptors;
-pub mod log_files;
-pub mod log_line;
 pub mod pattern;
 mod properties;
 mod quote;

@@ -3,15 +3,18 @@
 //! A daemon that runs without PID 1 has no socket; then every message goes nowhere and that is fine.
 
 use std::ffi::OsStr;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix};
 
 /// The way to PID 1, or nothing.
 #[derive(Debug, Default)]
 pub struct Notifier {
-    target: Option<(UnixDatagram, SocketAddr)>,
+    target: Option<(UnixDatagram, SocketAddrUnix)>,
 }
 
 impl Notifier {
@@ -21,8 +24,8 @@ impl Notifier {
             return Ok(Self::default());
         };
         let address = match name.as_bytes().strip_prefix(b"@") {
-            Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
-            None => SocketAddr::from_pathname(name)?,
+            Some(abstract_name) => SocketAddrUnix::new_abstract_name(abstract_name)?,
+            None => SocketAddrUnix::new(name)?,
         };
         Ok(Self { target: Some((UnixDatagram::unbound()?, address)) })
     }
@@ -42,11 +45,34 @@ impl Notifier {
         self.send("STOPPING=1")
     }
 
+    /// The daemon lives; to be said more often than `WATCHDOG_USEC` of the environment demands.
+    pub fn watchdog(&self) -> io::Result<()> {
+        self.send("WATCHDOG=1")
+    }
+
+    /// Gives PID 1 a file to keep, for the next start of the daemon. Without PID 1 it is not kept.
+    pub fn store(&self, name: &str, file: impl AsFd) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = [file.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&files));
+        self.send_with(&format!("FDSTORE=1\nFDNAME={}", one_line(name)), &mut control)
+    }
+
+    /// Lets PID 1 close a file that it keeps.
+    pub fn unstore(&self, name: &str) -> io::Result<()> {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={}", one_line(name)))
+    }
+
     fn send(&self, message: &str) -> io::Result<()> {
-        match &self.target {
-            Some((socket, address)) => socket.send_to_addr(message.as_bytes(), address).map(|_| ()),
-            None => Ok(()),
-        }
+        self.send_with(message, &mut SendAncillaryBuffer::default())
+    }
+
+    fn send_with(&self, message: &str, control: &mut SendAncillaryBuffer<'_, '_, '_>) -> io::Result<()> {
+        let Some((socket, address)) = &self.target else { return Ok(()) };
+        let parts = [IoSlice::new(message.as_bytes())];
+        rustix::net::sendmsg_addr(socket, address, &parts, control, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 }
 
@@ -58,6 +84,8 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
 
     #[test]
     fn ready_and_status_arrive_at_an_abstract_socket() {
@@ -68,6 +96,9 @@ mod tests {
         let mut buffer = [0; 100];
         let length = server.recv(&mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"READY=1\nSTATUS=one READY=0");
+        notifier.store("a", &server).unwrap();
+        let length = server.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"FDSTORE=1\nFDNAME=a");
     }
 
     #[test]

@@ -1,10 +1,14 @@
-//! How an entry looks. Pure but for remembering the boot of the entry before.
+//! How an entry looks to a person: the short forms, `verbose` and `cat`. Pure.
 
-use ferrite_control::log_line::{LogEntry, LogSource};
-use ferrite_unit::timestamp::{iso_stamp, short_precise_stamp, short_stamp};
+use std::collections::BTreeSet;
+
+use ferrite_unit::timestamp::{iso_stamp, short_precise_stamp, short_stamp, weekday_stamp};
 use ferrite_unit::zone::Zone;
 
+use super::machine_form;
 use super::options::Output;
+use super::record::Record;
+use super::text::{bytes, plain, printable};
 
 const RED: &str = "\x1b[0;1;31m";
 const YELLOW: &str = "\x1b[0;1;38;5;185m";
@@ -21,186 +25,245 @@ pub enum Colour {
     Off,
 }
 
-/// Prints entries one after the other.
-#[derive(Debug)]
+/// How entries are to look.
+#[derive(Debug, Clone)]
 pub struct Picture {
-    output: Output,
-    colour: Colour,
-    host: String,
-    zone: Zone,
-    boot_id: Option<String>,
+    /// The form.
+    pub output: Output,
+    /// Colours.
+    pub colour: Colour,
+    /// The zone of times.
+    pub zone: Zone,
+    /// Everything, unprintable and long values too.
+    pub all: bool,
+    /// Without the name of the machine.
+    pub no_hostname: bool,
+    /// Only these fields; empty: all.
+    pub fields: BTreeSet<String>,
+    /// The same in the order they were asked for.
+    pub field_order: Vec<String>,
 }
 
 impl Picture {
-    /// A picture of entries of this host, with times of this zone.
-    pub fn new(output: Output, colour: Colour, host: String, zone: Zone) -> Self {
-        Self { output, colour, host, zone, boot_id: None }
+    /// Adds an entry to the output; one that has nothing to show adds nothing.
+    pub fn add(&self, record: &Record, out: &mut Vec<u8>) {
+        match self.output {
+            Output::Cat => self.cat(record, out),
+            Output::Verbose => self.verbose(record, out),
+            Output::Export => machine_form::export(record, &self.fields, out),
+            Output::Json | Output::JsonPretty | Output::JsonSse | Output::JsonSeq => {
+                machine_form::json(record, self.output, &self.fields, self.all, out);
+            }
+            Output::Short
+            | Output::ShortFull
+            | Output::ShortIso
+            | Output::ShortIsoPrecise
+            | Output::ShortPrecise
+            | Output::ShortMonotonic
+            | Output::ShortUnix
+            | Output::WithUnit => self.short(record, out),
+        }
     }
 
-    /// The text of an entry with its newline; a line above it when another boot begins.
-    pub fn entry(&mut self, entry: &LogEntry) -> String {
-        let stamp = match self.output {
-            Output::Cat => return format!("{}\n", self.paint(&self.body(entry), entry.priority)),
-            Output::Json => return json(entry, &self.host),
-            Output::Short => short_stamp(entry.realtime_us, &self.zone),
-            Output::ShortIso => iso_stamp(entry.realtime_us, &self.zone),
-            Output::ShortPrecise => short_precise_stamp(entry.realtime_us, &self.zone),
+    fn stamp(&self, record: &Record) -> String {
+        let us = record.shown_realtime_us();
+        match self.output {
+            Output::ShortFull | Output::WithUnit => weekday_stamp(us, &self.zone),
+            Output::ShortIso => iso_stamp(us, &self.zone),
+            Output::ShortIsoPrecise => {
+                let stamp = iso_stamp(us, &self.zone);
+                // The microseconds stand between the seconds and the zone.
+                let (time, zone) = stamp.split_at(stamp.len().min(19));
+                format!("{time}.{:06}{zone}", us % 1_000_000)
+            }
+            Output::ShortPrecise => short_precise_stamp(us, &self.zone),
             Output::ShortMonotonic => {
-                format!("[{:>5}.{:06}]", entry.monotonic_us / 1_000_000, entry.monotonic_us % 1_000_000)
+                let us = record.shown_monotonic_us();
+                format!("[{:>5}.{:06}]", us / 1_000_000, us % 1_000_000)
             }
-            Output::ShortUnix => format!("{}.{:06}", entry.realtime_us / 1_000_000, entry.realtime_us % 1_000_000),
+            Output::ShortUnix => format!("{:>10}.{:06}", us / 1_000_000, us % 1_000_000),
+            _ => short_stamp(us, &self.zone),
+        }
+    }
+
+    fn short(&self, record: &Record, out: &mut Vec<u8>) {
+        let Some(message) = record.fields.get("MESSAGE") else { return };
+        let shown = |name: &str| record.fields.get(name).filter(|value| self.all || printable(value, true).is_some());
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let mut prefix = self.stamp(record);
+        if let Some(host) = shown("_HOSTNAME").filter(|_| !self.no_hostname) {
+            prefix.push(' ');
+            prefix.push_str(&text(host));
+        }
+        let unit = if self.output == Output::WithUnit { shown("_SYSTEMD_UNIT") } else { None };
+        let name = unit.or_else(|| shown("SYSLOG_IDENTIFIER")).or_else(|| shown("_COMM"));
+        prefix.push(' ');
+        prefix.push_str(&name.map_or_else(|| "unknown".to_owned(), text));
+        if let Some(pid) = shown("_PID").or_else(|| shown("SYSLOG_PID")) {
+            prefix.push_str(&format!("[{}]", text(pid)));
+        }
+        out.extend_from_slice(prefix.as_bytes());
+        out.extend_from_slice(b": ");
+        let message = if self.all { message.to_vec() } else { plain(message) };
+        if !self.all && printable(&message, true).is_none() {
+            out.extend_from_slice(format!("[{} blob data]\n", bytes(message.len() as u64)).as_bytes());
+            return;
+        }
+        let width = prefix.chars().count() + 2;
+        self.lines(&message, width, priority(record), out);
+    }
+
+    /// The lines of a value, all but the first one indented.
+    fn lines(&self, value: &[u8], width: usize, priority: u8, out: &mut Vec<u8>) {
+        let value = value.strip_suffix(b"\n").unwrap_or(value);
+        let shade = match (self.colour, priority) {
+            (Colour::Off, _) | (Colour::On, 6) => "",
+            (Colour::On, 0..=3) => RED,
+            (Colour::On, 4) => YELLOW,
+            (Colour::On, 5) => BOLD,
+            (Colour::On, 7..) => GREY,
         };
-        let mut out = self.boot_line(entry);
-        let identifier = match entry.identifier.as_str() {
-            "" => "unknown".to_owned(),
-            name => visible(name),
-        };
-        let pid = if entry.pid > 0 { format!("[{}]", entry.pid) } else { String::new() };
-        let prefix = format!("{stamp} {} {identifier}{pid}: ", self.host);
-        for (number, line) in entry.message.split('\n').enumerate() {
-            match number {
-                0 => out.push_str(&prefix),
-                _ => out.extend(std::iter::repeat_n(' ', prefix.chars().count())),
+        for (number, line) in value.split(|byte| *byte == b'\n').enumerate() {
+            if number > 0 {
+                out.extend(std::iter::repeat_n(b' ', width));
             }
-            out.push_str(&self.paint(&visible(line), entry.priority));
-            out.push('\n');
-        }
-        out
-    }
-
-    fn boot_line(&mut self, entry: &LogEntry) -> String {
-        let before = self.boot_id.replace(entry.boot_id.clone());
-        match before {
-            Some(id) if id != entry.boot_id => format!("-- Boot {} --\n", entry.boot_id),
-            Some(_) | None => String::new(),
+            out.extend_from_slice(shade.as_bytes());
+            out.extend_from_slice(line);
+            out.extend_from_slice(if shade.is_empty() { b"" } else { RESET.as_bytes() });
+            out.push(b'\n');
         }
     }
 
-    /// The text alone: raw for a program that reads it, harmless for a terminal.
-    fn body(&self, entry: &LogEntry) -> String {
-        match self.colour {
-            Colour::Off => entry.message.clone(),
-            Colour::On => entry.message.split('\n').map(visible).collect::<Vec<_>>().join("\n"),
+    fn cat(&self, record: &Record, out: &mut Vec<u8>) {
+        let usual = ["MESSAGE".to_owned()];
+        let names = if self.field_order.is_empty() { &usual[..] } else { &self.field_order[..] };
+        for name in names {
+            let Some(value) = record.fields.get(name) else { continue };
+            let shade = if self.colour == Colour::On { priority(record) } else { 6 };
+            match self.colour {
+                Colour::Off => {
+                    out.extend_from_slice(value);
+                    out.push(b'\n');
+                }
+                Colour::On => self.lines(value, 0, shade, out),
+            }
         }
     }
 
-    fn paint(&self, text: &str, priority: u8) -> String {
-        let shade = match priority {
-            0..=3 => RED,
-            4 => YELLOW,
-            5 => BOLD,
-            7.. => GREY,
-            6 => "",
-        };
-        match self.colour {
-            Colour::On if !shade.is_empty() => format!("{shade}{text}{RESET}"),
-            Colour::On | Colour::Off => text.to_owned(),
+    fn verbose(&self, record: &Record, out: &mut Vec<u8>) {
+        let us = record.shown_realtime_us();
+        let stamp = weekday_stamp(us, &self.zone);
+        // The microseconds stand before the zone.
+        let (time, zone) = stamp.rsplit_once(' ').unwrap_or((&stamp, ""));
+        let head = format!("{time}.{:06} {zone} [{}]\n", us % 1_000_000, record.cursor);
+        out.extend_from_slice(head.as_bytes());
+        for (name, value) in record.fields.iter() {
+            let name = String::from_utf8_lossy(name);
+            if !self.fields.is_empty() && !self.fields.contains(&*name) {
+                continue;
+            }
+            out.extend_from_slice(format!("    {name}=").as_bytes());
+            if self.all || printable(value, true).is_some() {
+                self.lines(value, 4 + name.len() + 1, 6, out);
+            } else {
+                // The name and its sign are told with the value.
+                out.extend_from_slice(format!("[{} blob data]\n", bytes(value.len() as u64)).as_bytes());
+            }
         }
     }
 }
 
-/// Control characters of a message could play tricks with a terminal.
-fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\t' => out.push('\t'),
-            control if control.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(control))),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-fn json(entry: &LogEntry, host: &str) -> String {
-    let mut object = serde_json::Map::new();
-    let mut put = |name: &str, value: &str| {
-        if !value.is_empty() {
-            object.insert(name.to_owned(), value.into());
-        }
-    };
-    put("__REALTIME_TIMESTAMP", &entry.realtime_us.to_string());
-    put("__MONOTONIC_TIMESTAMP", &entry.monotonic_us.to_string());
-    put("_BOOT_ID", &entry.boot_id);
-    put("_HOSTNAME", host);
-    put("_TRANSPORT", entry.source.as_str());
-    put("PRIORITY", &entry.priority.to_string());
-    put("SYSLOG_IDENTIFIER", &entry.identifier);
-    if entry.source != LogSource::Kernel && entry.pid > 0 {
-        put("_PID", &entry.pid.to_string());
-    }
-    put("_SYSTEMD_UNIT", &entry.unit);
-    put("MESSAGE", &entry.message);
-    format!("{}\n", serde_json::Value::Object(object))
+fn priority(record: &Record) -> u8 {
+    record.fields.number("PRIORITY").unwrap_or(6)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry() -> LogEntry {
-        LogEntry {
+    fn record() -> Record {
+        let mut record = Record {
             realtime_us: 1_795_619_045_123_456,
             monotonic_us: 5_000_001,
-            boot_id: "a".repeat(32),
-            priority: 6,
-            pid: 812,
-            unit: "ssh.service".into(),
-            identifier: "sshd".into(),
-            message: "one\n\ttwo\x1b[2J".into(),
-            ..LogEntry::default()
+            cursor: "s=1".into(),
+            ..Record::default()
+        };
+        for (name, value) in [
+            ("PRIORITY", "3"),
+            ("_PID", "812"),
+            ("_HOSTNAME", "box"),
+            ("_SYSTEMD_UNIT", "ssh.service"),
+            ("SYSLOG_IDENTIFIER", "sshd"),
+            ("MESSAGE", "one\n\ttwo"),
+        ] {
+            record.fields.text(name, value);
+        }
+        record.fields.push(b"BLOB", &[0, 255]);
+        record
+    }
+
+    fn picture(output: Output) -> Picture {
+        Picture {
+            output,
+            colour: Colour::Off,
+            zone: Zone::utc(),
+            all: false,
+            no_hostname: false,
+            fields: BTreeSet::new(),
+            field_order: Vec::new(),
         }
     }
 
-    fn shown(output: Output, entry: &LogEntry) -> String {
-        Picture::new(output, Colour::Off, "box".into(), Zone::utc()).entry(entry)
+    fn shown(picture: &Picture, record: &Record) -> String {
+        let mut out = Vec::new();
+        picture.add(record, &mut out);
+        String::from_utf8(out).expect("text")
     }
 
     #[test]
-    fn the_forms_are_those_of_systemd() {
-        let rest = "box sshd[812]: one\n";
+    fn the_short_forms_differ_in_their_time() {
         for (output, stamp) in [
             (Output::Short, "Nov 25 15:04:05"),
+            (Output::ShortFull, "Wed 2026-11-25 15:04:05 UTC"),
             (Output::ShortIso, "2026-11-25T15:04:05+00:00"),
+            (Output::ShortIsoPrecise, "2026-11-25T15:04:05.123456+00:00"),
             (Output::ShortPrecise, "Nov 25 15:04:05.123456"),
             (Output::ShortMonotonic, "[    5.000001]"),
             (Output::ShortUnix, "1795619045.123456"),
         ] {
-            let indent = " ".repeat(format!("{stamp} box sshd[812]: ").len());
-            assert_eq!(shown(output, &entry()), format!("{stamp} {rest}{indent}\ttwo\\x1b[2J\n"));
+            let prefix = format!("{stamp} box sshd[812]: ");
+            let indent = " ".repeat(prefix.len() + 8);
+            assert_eq!(shown(&picture(output), &record()), format!("{prefix}one\n{indent}two\n"));
         }
-        assert_eq!(shown(Output::Cat, &entry()), "one\n\ttwo\x1b[2J\n");
-        let kernel = LogEntry { pid: 0, identifier: "kernel".into(), message: "x".into(), ..entry() };
-        assert_eq!(shown(Output::Short, &kernel), "Nov 25 15:04:05 box kernel: x\n");
+        let with_unit = shown(&picture(Output::WithUnit), &record());
+        assert!(with_unit.starts_with("Wed 2026-11-25 15:04:05 UTC box ssh.service[812]: one\n"), "{with_unit}");
+        let bare = Picture { no_hostname: true, ..picture(Output::Short) };
+        assert!(shown(&bare, &record()).starts_with("Nov 25 15:04:05 sshd[812]: one\n"));
     }
 
     #[test]
-    fn json_has_systemds_field_names() {
-        let value: serde_json::Value = serde_json::from_str(&shown(Output::Json, &entry())).expect("json");
-        for (name, text) in [
-            ("__REALTIME_TIMESTAMP", "1795619045123456"),
-            ("_SYSTEMD_UNIT", "ssh.service"),
-            ("MESSAGE", "one\n\ttwo\u{1b}[2J"),
-            ("_PID", "812"),
-            ("PRIORITY", "6"),
-        ] {
-            assert_eq!(value[name], text);
-        }
+    fn what_cannot_be_printed_is_counted_unless_all_is_wanted() {
+        let mut odd = Record { realtime_us: 0, ..Record::default() };
+        odd.fields.push(b"MESSAGE", b"a\x1b[2Jb");
+        assert_eq!(shown(&picture(Output::Short), &odd), "Jan 01 00:00:00 unknown: [6B blob data]\n");
+        let all = Picture { all: true, ..picture(Output::Short) };
+        assert!(shown(&all, &odd).ends_with("unknown: a\x1b[2Jb\n"));
+        assert_eq!(shown(&picture(Output::Short), &Record::default()), "");
     }
 
     #[test]
-    fn another_boot_has_a_line_above_it() {
-        let mut picture = Picture::new(Output::Short, Colour::Off, "box".into(), Zone::utc());
-        assert!(!picture.entry(&entry()).contains("-- Boot"));
-        let next = LogEntry { boot_id: "b".repeat(32), ..entry() };
-        assert!(picture.entry(&next).starts_with(&format!("-- Boot {} --\nNov 25", "b".repeat(32))));
-        assert!(!picture.entry(&next).contains("-- Boot"));
+    fn verbose_shows_every_field_and_cat_the_text() {
+        let text = shown(&picture(Output::Verbose), &record());
+        assert!(text.starts_with("Wed 2026-11-25 15:04:05.123456 UTC [s=1]\n    PRIORITY=3\n"), "{text}");
+        assert!(text.ends_with("    MESSAGE=one\n            \ttwo\n    BLOB=[2B blob data]\n"), "{text}");
+        assert_eq!(shown(&picture(Output::Cat), &record()), "one\n\ttwo\n");
+        let order = Picture { field_order: vec!["_PID".into(), "NO".into()], ..picture(Output::Cat) };
+        assert_eq!(shown(&order, &record()), "812\n");
     }
 
     #[test]
     fn priorities_have_colours_on_a_terminal() {
-        let mut picture = Picture::new(Output::Cat, Colour::On, String::new(), Zone::utc());
-        let text = picture.entry(&LogEntry { priority: 3, message: "bad".into(), ..entry() });
-        assert_eq!(text, format!("{RED}bad{RESET}\n"));
+        let on = Picture { colour: Colour::On, ..picture(Output::Cat) };
+        assert_eq!(shown(&on, &record()), format!("{RED}one{RESET}\n{RED}\ttwo{RESET}\n"));
     }
 }

@@ -19,6 +19,7 @@ mod tests {
         let now_us = 1_795_619_045_000_000;
         let zones = Zones::utc();
         assert_eq!(parse(" 1h ago ", now_us, &zones).expect("valid"), now_us - 3_600_000_000);
+        assert_eq!(parse("5 min ago", now_us, &zones).expect("valid"), now_us - 300_000_000);
         assert_eq!(parse("2026-11-25 15:04:05", 0, &zones).expect("valid"), now_us);
         assert!(parse("soon", now_us, &zones).expect_err("no time").to_string().contains("is no time"));
     }

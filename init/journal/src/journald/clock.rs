@@ -1,5 +1,6 @@
 //! The two clocks of an entry, and the boot they belong to.
 
+use ferrite_journal_file::Id128;
 use rustix::time::{ClockId, clock_gettime};
 
 /// A moment on both clocks.
@@ -21,15 +22,10 @@ impl Moment {
         };
         Self { realtime_us: read(ClockId::Realtime), monotonic_us: read(ClockId::Monotonic) }
     }
-
-    /// The moment of the same boot with this monotonic time.
-    pub fn at_monotonic(self, monotonic_us: u64) -> Self {
-        let realtime_us = self.realtime_us.saturating_sub(self.monotonic_us).saturating_add(monotonic_us);
-        Self { realtime_us, monotonic_us }
-    }
 }
 
-/// The id of this start of the machine, without dashes; empty if the kernel does not tell.
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().replace('-', "")
+/// The id of this start of the machine; all zeros if the kernel does not tell.
+pub fn boot_id() -> Id128 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Id128::parse(&text).unwrap_or_default()
 }

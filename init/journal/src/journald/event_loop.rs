@@ -1,58 +1,59 @@
 //! The turn of the daemon: wait, read each source a bounded amount, write once.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use ferrite_control::log_line::{LogEntry, LogSource};
 use ferrite_unit::zone::{Zone, Zones};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 
 use super::clock::{Moment, boot_id};
+use super::config::Config;
+use super::context::Processes;
+use super::control::{Call, Client, Order};
+use super::file_store::FileStore;
 use super::forward::Forward;
-use super::origin::{comm_of, unit_of};
-use super::rate::{RateLimit, Verdict};
-use super::settings::Settings;
-use super::sockets::{READ_BYTES, Received, Sockets, notify, receive};
-use super::store::{Store, own_entry};
-use super::stream::{Line, StreamParser};
-use super::{Options, kernel, native, syslog};
+use super::keeper::{Keeper, Standing};
+use super::rate::RateLimit;
+use super::sockets::{READ_BYTES, Sockets};
+use super::sources::{Stream, open_kmsg};
+use super::store::{Places, Store};
+use super::wishes::AllWishes;
+use super::{Environment, Options, config};
 
 const SIGNALS: u64 = 0;
 const STDOUT: u64 = 1;
 const SYSLOG: u64 = 2;
 const NATIVE: u64 = 3;
 const KERNEL: u64 = 4;
-const FIRST_STREAM: u64 = 16;
-/// Services that may be connected; more are refused and log to nowhere.
-const STREAMS_MAX: usize = 8192;
-/// Datagrams, records or connections taken from one source in a turn.
-const READS_PER_TURN: usize = 64;
+const CONTROL: u64 = 5;
+const FIRST_CLIENT: u64 = 16;
+pub(super) const FIRST_STREAM: u64 = 1 << 32;
 const EVENTS_PER_TURN: usize = 64;
-/// Turns after SIGTERM in which what was sent before is still taken.
+/// Turns in which what was sent before is still taken, at the end and before a synchronisation.
 const LAST_TURNS: usize = 64;
+/// Connections that give orders at the same time.
+const CLIENTS_MAX: usize = 16;
 
 /// Runs until SIGTERM.
-pub fn run(options: &Options) -> Result<()> {
-    let mut daemon = Daemon::start(options)?;
-    notify("READY=1").context("telling PID 1 that the log is ready")?;
-    while daemon.turn(None)? != Next::Stop {}
-    for _ in 0..LAST_TURNS {
-        if daemon.turn(Some(EpollTimeout::ZERO))? == Next::Idle {
-            break;
-        }
+pub fn run(options: &Options, environment: Environment) -> Result<()> {
+    let mut daemon = Daemon::start(options, environment)?;
+    daemon.files.notifier().ready("Processing requests...").context("telling PID 1 that the log is ready")?;
+    while daemon.turn(None)? != Next::Stop {
+        daemon.obey()?;
     }
-    daemon.store.flush(Moment::now());
-    daemon.store.sync();
+    daemon.drain()?;
+    daemon.keeper.tell_suppressed();
+    let now = Moment::now();
+    daemon.keeper.finish_turn(now);
+    daemon.keeper.store.sync(now);
+    daemon.save_sequence();
     Ok(())
 }
 
@@ -63,45 +64,41 @@ enum Next {
     Stop,
 }
 
-struct Stream {
-    socket: UnixStream,
-    parser: StreamParser,
-    pid: i32,
-    is_root: bool,
-    /// The unit, once the header is there.
-    unit: Option<String>,
-    /// The program's short name, for streams without an identifier.
-    comm: String,
-}
-
-struct Daemon {
-    epoll: Epoll,
+/// Everything the daemon has.
+pub(super) struct Daemon {
+    pub(super) epoll: Epoll,
     signals: SignalFd,
-    sockets: Sockets,
-    kmsg: Option<File>,
+    pub(super) sockets: Sockets,
+    pub(super) files: FileStore,
+    pub(super) kmsg: Option<File>,
     sequence_path: PathBuf,
-    next_sequence: u64,
+    pub(super) next_sequence: u64,
     saved_sequence: u64,
-    streams: BTreeMap<u64, Stream>,
-    next_stream: u64,
-    store: Store,
-    rate: RateLimit,
-    settings: Settings,
-    forward: Forward,
-    buffer: Vec<u8>,
+    pub(super) streams_dir: PathBuf,
+    pub(super) streams: BTreeMap<u64, Stream>,
+    pub(super) next_stream: u64,
+    clients: BTreeMap<u64, Client>,
+    next_client: u64,
+    /// Orders, each with the connection that waits for its answer.
+    orders: Vec<(Order, Option<u64>)>,
+    pub(super) keeper: Keeper,
+    pub(super) line_max: usize,
+    pub(super) buffer: Vec<u8>,
+    run_dir: PathBuf,
+    watchdog_us: Option<u64>,
+    watchdog_at_us: u64,
 }
 
 impl Daemon {
-    fn start(options: &Options) -> Result<Self> {
+    fn start(options: &Options, environment: Environment) -> Result<Self> {
         raise_file_limit();
-        let mut set = SigSet::empty();
-        [Signal::SIGTERM, Signal::SIGINT].into_iter().for_each(|signal| set.add(signal));
-        set.thread_block().context("blocking signals")?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let signals = SignalFd::with_flags(&set, flags).context("opening a signalfd")?;
-        let sockets = Sockets::open(&options.run_dir, &options.dev_log)?;
+        let notifier = ferrite_notify::Notifier::new(environment.notify_socket.as_deref())?;
+        let mut files = FileStore::take_over(&environment.handed, notifier);
+        let signals = ferrite_sys::signal::block_all().context("taking signals")?;
+        let (config, faults) = read_config(options);
+        let sockets = Sockets::open(&options.run_dir, &options.dev_log, &mut files)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("opening an epoll")?;
-        let kmsg = open_kmsg(options);
+        let kmsg = if config.read_kmsg { open_kmsg(&options.kmsg) } else { None };
         let watch = |file: &dyn AsFd, token| {
             epoll.add(file.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token)).context("watching a descriptor")
         };
@@ -109,6 +106,7 @@ impl Daemon {
         watch(&sockets.stdout, STDOUT)?;
         watch(&sockets.syslog, SYSLOG)?;
         watch(&sockets.native, NATIVE)?;
+        watch(&sockets.control, CONTROL)?;
         if let Some(kmsg) = &kmsg {
             watch(kmsg, KERNEL)?;
         }
@@ -116,22 +114,31 @@ impl Daemon {
         // The number belongs to this start of the kernel: /run is empty at the next one.
         let next_sequence =
             std::fs::read_to_string(&sequence_path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        Ok(Self {
+        let mut daemon = Self {
             epoll,
             signals,
             sockets,
+            files,
             kmsg,
             sequence_path,
             next_sequence,
             saved_sequence: next_sequence,
+            streams_dir: options.run_dir.join("streams"),
             streams: BTreeMap::new(),
             next_stream: FIRST_STREAM,
-            store: Store::new(&options.log_dir, options.file_bytes, boot_id()),
-            rate: RateLimit::new(options.rate_burst),
-            settings: Settings::new(&options.units_dir),
-            forward: Forward::new(&options.run_dir, local_zone()),
+            clients: BTreeMap::new(),
+            next_client: FIRST_CLIENT,
+            orders: Vec::new(),
+            line_max: config.line_max,
+            keeper: keeper(options, config),
             buffer: vec![0; READ_BYTES],
-        })
+            run_dir: options.run_dir.clone(),
+            watchdog_us: environment.watchdog_us.map(|us| us / 2),
+            watchdog_at_us: 0,
+        };
+        faults.into_iter().for_each(|fault| daemon.keeper.say(&fault, 4));
+        daemon.restore_streams();
+        Ok(daemon)
     }
 
     fn turn(&mut self, timeout: Option<EpollTimeout>) -> Result<Next> {
@@ -146,176 +153,145 @@ impl Daemon {
         for event in events.get(..count).unwrap_or_default() {
             match event.data() {
                 SIGNALS => {
-                    while matches!(self.signals.read_signal(), Ok(Some(_))) {}
-                    next = Next::Stop;
+                    if self.take_signals() {
+                        next = Next::Stop;
+                    }
                 }
-                STDOUT => self.accept(),
+                STDOUT => self.accept_streams(),
                 SYSLOG => self.read_syslog(),
                 NATIVE => self.read_native(),
                 KERNEL => self.read_kernel(),
-                token => self.read_stream(token),
+                CONTROL => self.accept_clients(),
+                token if token >= FIRST_STREAM => self.read_stream(token),
+                token => self.read_client(token),
             }
         }
-        self.store.flush(Moment::now());
+        let now = Moment::now();
+        self.keeper.finish_turn(now);
         self.save_sequence();
+        self.tell_watchdog(now);
         Ok(next)
     }
 
+    /// Takes what was sent so far.
+    fn drain(&mut self) -> Result<()> {
+        for _ in 0..LAST_TURNS {
+            if self.turn(Some(EpollTimeout::ZERO))? == Next::Idle {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn timeout(&self) -> EpollTimeout {
-        match self.store.due_in_us(Moment::now()) {
+        let now = Moment::now();
+        let watchdog = self.watchdog_us.map(|_| self.watchdog_at_us.saturating_sub(now.monotonic_us));
+        match self.keeper.store.due_in_us(now).into_iter().chain(watchdog).min() {
             None => EpollTimeout::NONE,
-            Some(us) => u16::try_from(us.div_ceil(1000)).map_or(EpollTimeout::MAX, EpollTimeout::from),
+            Some(us) => i32::try_from(us.div_ceil(1000))
+                .ok()
+                .and_then(|ms| EpollTimeout::try_from(ms).ok())
+                .unwrap_or(EpollTimeout::MAX),
         }
     }
 
-    fn accept(&mut self) {
-        for _ in 0..READS_PER_TURN {
-            let Ok((socket, _)) = self.sockets.stdout.accept() else { return };
-            if self.streams.len() >= STREAMS_MAX || socket.set_nonblocking(true).is_err() {
-                continue;
+    fn tell_watchdog(&mut self, now: Moment) {
+        if let Some(interval) = self.watchdog_us.filter(|_| now.monotonic_us >= self.watchdog_at_us) {
+            self.watchdog_at_us = now.monotonic_us + interval;
+            // PID 1 that does not listen will end us, and say so.
+            let _ = self.files.notifier().watchdog();
+        }
+    }
+
+    /// `true`: the end.
+    fn take_signals(&mut self) -> bool {
+        let mut is_over = false;
+        let synchronise = ferrite_sys::signal::real_time(1);
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+            match number {
+                n if n == Signal::SIGTERM as i32 || n == Signal::SIGINT as i32 => is_over = true,
+                n if n == Signal::SIGUSR1 as i32 => self.orders.push((Order::FlushToVar, None)),
+                n if n == Signal::SIGUSR2 as i32 => self.orders.push((Order::Rotate, None)),
+                n if n == synchronise => self.orders.push((Order::Synchronize, None)),
+                _ => {}
             }
-            let Ok(peer) = rustix::net::sockopt::socket_peercred(&socket) else { continue };
-            if rustix::net::sockopt::set_socket_passcred(&socket, true).is_err() {
-                continue;
-            }
-            let token = self.next_stream;
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
-            if self.epoll.add(&socket, event).is_err() {
-                continue;
-            }
-            self.next_stream += 1;
-            let stream = Stream {
-                socket,
-                parser: StreamParser::default(),
-                pid: peer.pid.as_raw_nonzero().get(),
-                is_root: peer.uid.is_root(),
-                unit: None,
-                comm: String::new(),
+        }
+        is_over
+    }
+
+    /// Carries out what was ordered, and answers.
+    fn obey(&mut self) -> Result<()> {
+        if self.orders.is_empty() {
+            return Ok(());
+        }
+        self.drain()?;
+        for (order, token) in std::mem::take(&mut self.orders) {
+            let now = Moment::now();
+            let mark = match order {
+                Order::Synchronize => {
+                    self.keeper.tell_suppressed();
+                    self.keeper.finish_turn(now);
+                    self.keeper.store.sync(now);
+                    Some("synced")
+                }
+                Order::Rotate => {
+                    self.keeper.store.rotate(now);
+                    Some("rotated")
+                }
+                Order::FlushToVar => {
+                    self.keeper.store.flush_to_disk(now);
+                    Some("flushed")
+                }
+                Order::RelinquishVar => {
+                    self.keeper.store.relinquish(now);
+                    None
+                }
             };
-            self.streams.insert(token, stream);
+            if let Some(mark) = mark {
+                // Whoever waits for these files of systemd sees when it was done; without them the answer is enough.
+                let _ = std::fs::write(self.run_dir.join(mark), format!("{}\n", now.monotonic_us));
+            }
+            if let Some(token) = token
+                && let Some(mut client) = self.clients.remove(&token)
+                && client.answer(Ok(()))
+            {
+                self.clients.insert(token, client);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept_clients(&mut self) {
+        while let Ok((socket, _)) = self.sockets.control.accept() {
+            if self.clients.len() >= CLIENTS_MAX || socket.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let token = self.next_client;
+            if self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, token)).is_ok() {
+                self.next_client = if token + 1 == FIRST_STREAM { FIRST_CLIENT } else { token + 1 };
+                self.clients.insert(token, Client::new(socket));
+            }
         }
     }
 
-    fn read_stream(&mut self, token: u64) {
-        let Some(mut stream) = self.streams.remove(&token) else { return };
-        let received = match receive(&stream.socket, &mut self.buffer) {
-            Ok(Some(received)) => received,
-            Ok(None) => {
-                self.streams.insert(token, stream);
+    fn read_client(&mut self, token: u64) {
+        let Some(mut client) = self.clients.remove(&token) else { return };
+        match client.read() {
+            Call::Over => {
+                // It is closed now, and watched no more.
+                let _ = self.epoll.delete(client.socket());
                 return;
             }
-            Err(_) => Received::default(),
-        };
-        if received.pid > 0 {
-            stream.pid = received.pid;
-        }
-        let is_open = !received.bytes.is_empty();
-        let (lines, is_good) = match stream.parser.push(&received.bytes) {
-            Ok(mut lines) => {
-                lines.extend(if is_open { None } else { stream.parser.finish() });
-                (lines, true)
-            }
-            Err(error) => {
-                let message = format!("closing a log stream of process {}: {error}", stream.pid);
-                self.store.append(own_entry(message, 4, Moment::now()));
-                (Vec::new(), false)
-            }
-        };
-        for line in lines {
-            let entry = stream_entry(&mut stream, line);
-            self.keep(entry, None);
-        }
-        if is_open && is_good {
-            self.streams.insert(token, stream);
-        }
-    }
-
-    fn read_syslog(&mut self) {
-        for _ in 0..READS_PER_TURN {
-            let Ok(Some(received)) = receive(&self.sockets.syslog, &mut self.buffer) else { return };
-            let parsed = syslog::parse(&received.bytes);
-            if parsed.message.is_empty() {
-                continue;
-            }
-            let pid = if received.pid > 0 { received.pid } else { parsed.pid.unwrap_or(0) };
-            let identifier = if parsed.identifier.is_empty() { comm_of(pid) } else { parsed.identifier };
-            let entry = LogEntry {
-                priority: parsed.priority,
-                source: LogSource::Syslog,
-                pid,
-                unit: unit_of(pid),
-                identifier,
-                message: parsed.message,
-                ..LogEntry::default()
-            };
-            self.keep(entry, Some(&received.bytes));
-        }
-    }
-
-    fn read_native(&mut self) {
-        for _ in 0..READS_PER_TURN {
-            let Ok(Some(received)) = receive(&self.sockets.native, &mut self.buffer) else { return };
-            let parsed = native::parse(&received.bytes);
-            let Some(message) = parsed.message else { continue };
-            let pid = received.pid;
-            let by_manager = pid == 1 && received.is_root && !parsed.unit.is_empty();
-            let entry = LogEntry {
-                priority: parsed.priority.unwrap_or(6),
-                source: LogSource::Journal,
-                pid,
-                unit: if by_manager { parsed.unit } else { unit_of(pid) },
-                identifier: if parsed.identifier.is_empty() { comm_of(pid) } else { parsed.identifier },
-                message,
-                ..LogEntry::default()
-            };
-            self.keep(entry, None);
-        }
-    }
-
-    fn read_kernel(&mut self) {
-        for _ in 0..READS_PER_TURN {
-            let Some(kmsg) = self.kmsg.as_mut() else { return };
-            let length = match kmsg.read(&mut self.buffer) {
-                Ok(0) => {
-                    self.forget_kernel();
+            Call::Incomplete => {}
+            Call::Order(order) => self.orders.push((order, Some(token))),
+            Call::Unknown(method) => {
+                if !client.answer(Err(&method)) {
                     return;
                 }
-                Ok(length) => length,
-                // EPIPE: records were overwritten before we came; the next read gives the oldest that is left.
-                Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => continue,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(_) => {
-                    self.forget_kernel();
-                    return;
-                }
-            };
-            let now = Moment::now();
-            for record in kernel::records(self.buffer.get(..length).unwrap_or_default()) {
-                if record.sequence < self.next_sequence {
-                    continue;
-                }
-                self.next_sequence = record.sequence + 1;
-                let moment = now.at_monotonic(record.monotonic_us);
-                self.store.append(LogEntry {
-                    realtime_us: moment.realtime_us,
-                    monotonic_us: moment.monotonic_us,
-                    priority: record.priority,
-                    source: LogSource::Kernel,
-                    pid: record.pid,
-                    unit: record.unit,
-                    identifier: record.identifier,
-                    message: record.message,
-                    ..LogEntry::default()
-                });
             }
         }
-    }
-
-    fn forget_kernel(&mut self) {
-        if let Some(kmsg) = self.kmsg.take() {
-            // It was watched; the kernel forgets it with the last descriptor anyway.
-            let _ = self.epoll.delete(&kmsg);
-        }
+        self.clients.insert(token, client);
     }
 
     /// After the records are written, so that a crash repeats some rather than losing any.
@@ -326,60 +302,31 @@ impl Daemon {
             let _ = std::fs::write(&self.sequence_path, format!("{}\n", self.next_sequence));
         }
     }
-
-    /// Gives an entry the time, writes it and hands it on, unless its unit floods the log. `raw`: as syslog(3) sent it.
-    fn keep(&mut self, mut entry: LogEntry, raw: Option<&[u8]>) {
-        let now = Moment::now();
-        let wishes = self.settings.of(&entry.unit, now.monotonic_us);
-        if wishes.level_max.is_some_and(|max| entry.priority > max) {
-            return;
-        }
-        match self.rate.count(&entry.unit, now.monotonic_us, &wishes) {
-            Verdict::Drop => return,
-            Verdict::KeepAfter(count) => {
-                let message = format!("Suppressed {count} messages from {}", entry.unit);
-                let unit = entry.unit.clone();
-                self.store.append(LogEntry { unit, ..own_entry(message, 5, now) });
-            }
-            Verdict::Keep => {}
-        }
-        entry.realtime_us = now.realtime_us;
-        entry.monotonic_us = now.monotonic_us;
-        match raw {
-            Some(bytes) => self.forward.send_raw(bytes),
-            None => self.forward.send(&entry),
-        }
-        self.store.append(entry);
-    }
 }
 
-fn stream_entry(stream: &mut Stream, line: Line) -> LogEntry {
-    let header = stream.parser.header();
-    let claimed = stream.is_root && !header.unit.is_empty();
-    let pid = stream.pid;
-    let unit = stream.unit.get_or_insert_with(|| if claimed { header.unit.clone() } else { unit_of(pid) });
-    if header.identifier.is_empty() && stream.comm.is_empty() {
-        stream.comm = comm_of(pid);
+fn read_config(options: &Options) -> (Config, Vec<String>) {
+    let (mut config, faults) = config::read(&options.root);
+    if let Some(burst) = options.rate_burst {
+        config.rate_burst = burst;
     }
-    LogEntry {
-        priority: line.priority,
-        source: LogSource::Stdout,
-        pid,
-        unit: unit.clone(),
-        identifier: if header.identifier.is_empty() { stream.comm.clone() } else { header.identifier.clone() },
-        message: line.message,
-        ..LogEntry::default()
-    }
+    (config, faults)
 }
 
-fn open_kmsg(options: &Options) -> Option<File> {
-    let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
-    match OpenOptions::new().read(true).custom_flags(flags).open(&options.kmsg) {
-        Ok(file) => Some(file),
-        Err(error) => {
-            eprintln!("opening '{}': {error}, going on without the kernel's messages", options.kmsg.display());
-            None
-        }
+fn keeper(options: &Options, config: Config) -> Keeper {
+    let boot = boot_id();
+    let machine = std::fs::read_to_string(&options.machine_id).unwrap_or_default();
+    // A machine that has no id yet has one for this start.
+    let machine = ferrite_journal_file::Id128::parse(&machine).unwrap_or(boot);
+    let places = Places { disk: options.log_dir.clone(), memory: options.runtime_dir.clone(), machine };
+    let level = config.forward_to_syslog.then_some(config.max_level_syslog);
+    Keeper {
+        standing: Standing { boot, machine, host: String::new() },
+        rate: RateLimit::new(config.rate_interval_us, config.rate_burst),
+        wishes: AllWishes::new(&options.units_dir),
+        processes: Processes::new(&options.units_dir),
+        forward: Forward::new(&options.run_dir, local_zone(), level),
+        max_level: config.max_level_store,
+        store: Store::new(places, config),
     }
 }
 

@@ -22,12 +22,12 @@ pub struct Wishes {
 
 /// The wishes of all units.
 #[derive(Debug)]
-pub struct Settings {
+pub struct AllWishes {
     folder: PathBuf,
     known: BTreeMap<String, (u64, Wishes)>,
 }
 
-impl Settings {
+impl AllWishes {
     /// Reads wishes from this folder.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), known: BTreeMap::new() }
@@ -70,12 +70,12 @@ mod tests {
     #[test]
     fn wishes_are_read_again_after_a_while() {
         let directory = tempfile::tempdir().unwrap();
-        let mut settings = Settings::new(directory.path());
-        assert_eq!(settings.of("a.service", 0), Wishes::default());
+        let mut wishes = AllWishes::new(directory.path());
+        assert_eq!(wishes.of("a.service", 0), Wishes::default());
         symlink("3", directory.path().join("log-level-max:a.service")).unwrap();
         symlink("x", directory.path().join("log-rate-limit-burst:a.service")).unwrap();
-        assert_eq!(settings.of("a.service", FRESH_US - 1), Wishes::default());
-        assert_eq!(settings.of("a.service", FRESH_US), Wishes { level_max: Some(3), ..Wishes::default() });
-        assert_eq!(settings.of("../a", 0), Wishes::default());
+        assert_eq!(wishes.of("a.service", FRESH_US - 1), Wishes::default());
+        assert_eq!(wishes.of("a.service", FRESH_US), Wishes { level_max: Some(3), ..Wishes::default() });
+        assert_eq!(wishes.of("../a", 0), Wishes::default());
     }
 }

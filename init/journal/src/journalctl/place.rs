@@ -1,0 +1,177 @@
+//! Which folders or files are read.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use ferrite_control::pattern::{is_pattern, matches};
+use ferrite_journal_file::{Id128, Reader};
+
+use super::options::Options;
+use crate::places;
+
+/// Where the journal is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In all files of these folders.
+    Folders(Vec<PathBuf>),
+    /// In these files.
+    Files(Vec<PathBuf>),
+}
+
+impl Place {
+    /// The place of a command line.
+    pub fn of(options: &Options) -> Result<Place> {
+        if !options.file.is_empty() {
+            let mut files = Vec::new();
+            for word in &options.file {
+                files.extend(expand(word)?);
+            }
+            return Ok(Place::Files(files));
+        }
+        if let Some(folder) = &options.directory {
+            return Ok(Place::Folders(with_machines(folder, None)));
+        }
+        let root = options.root.as_deref().unwrap_or(Path::new("/"));
+        let below = |path: &str| root.join(path.trim_start_matches('/'));
+        let machine = machine_id(&below(places::MACHINE_ID));
+        let wanted = if options.merge { None } else { Some(machine) };
+        let folders = [places::DISK, places::MEMORY].iter().flat_map(|path| with_machines(&below(path), wanted));
+        Ok(Place::Folders(folders.collect()))
+    }
+
+    /// Opens the journal.
+    pub fn open(&self) -> Result<Reader> {
+        match self {
+            Place::Folders(folders) => {
+                let readable = readable(folders)?;
+                Reader::open_folders(&readable).context("opening the journal")
+            }
+            Place::Files(files) => {
+                let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+                Reader::open_files(&files).context("opening the journal")
+            }
+        }
+    }
+
+    /// All files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Place::Files(files) => files.clone(),
+            Place::Folders(folders) => {
+                let mut all: Vec<PathBuf> = folders.iter().flat_map(|folder| listed(folder)).collect();
+                let is_journal = |path: &PathBuf| {
+                    path.extension().is_some_and(|extension| extension == "journal" || extension == "journal~")
+                };
+                all.retain(is_journal);
+                all.sort();
+                all
+            }
+        }
+    }
+
+    /// The folders that change when there is something new.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        match self {
+            Place::Folders(folders) => folders.clone(),
+            Place::Files(files) => files.iter().filter_map(|file| Some(file.parent()?.to_path_buf())).collect(),
+        }
+    }
+}
+
+fn readable(folders: &[PathBuf]) -> Result<Vec<&Path>> {
+    for folder in folders {
+        if let Err(error) = fs::read_dir(folder)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            bail!(
+                "the journal in '{}' may be read by root and by group adm only: try 'sudo journalctl'",
+                folder.display()
+            );
+        }
+    }
+    Ok(folders.iter().map(PathBuf::as_path).collect())
+}
+
+fn listed(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+/// The folder itself and those of machines in it, all or one.
+fn with_machines(folder: &Path, machine: Option<Id128>) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    match machine {
+        Some(machine) => out.push(folder.join(machine.to_string())),
+        None => {
+            out.push(folder.to_path_buf());
+            let is_machine =
+                |path: &PathBuf| path.is_dir() && path.file_name().and_then(|n| Id128::parse(n.to_str()?)).is_some();
+            out.extend(listed(folder).into_iter().filter(is_machine));
+        }
+    }
+    out
+}
+
+/// The id of the machine whose root this is; one that has none yet has that of its boot.
+fn machine_id(path: &Path) -> Id128 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    Id128::parse(&text).unwrap_or_else(crate::journald::boot_id)
+}
+
+fn expand(word: &str) -> Result<Vec<PathBuf>> {
+    let path = PathBuf::from(word);
+    if path.exists() || !is_pattern(word) {
+        return Ok(vec![path]);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let pattern = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let fits = |path: &PathBuf| path.file_name().is_some_and(|name| matches(&pattern, &name.to_string_lossy()));
+    let mut found: Vec<PathBuf> = listed(folder).into_iter().filter(fits).collect();
+    found.sort();
+    if found.is_empty() {
+        bail!("no file fits '{word}'");
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn the_folders_of_machines_are_found() {
+        let root = tempfile::tempdir().expect("a directory");
+        let id = "0123456789abcdef0123456789abcdef";
+        let other = "f".repeat(32);
+        for folder in [id, &other, "remote"] {
+            fs::create_dir_all(root.path().join("var/log/journal").join(folder)).expect("folders");
+        }
+        fs::create_dir(root.path().join("etc")).expect("a folder");
+        fs::write(root.path().join("etc/machine-id"), format!("{id}\n")).expect("written");
+        let of = |words: &[&str]| {
+            let path = root.path().to_str().expect("text");
+            let words = [&["journalctl", "--root", path], words].concat();
+            let mut folders = Place::of(&Options::try_parse_from(words).expect("valid")).expect("a place").folders();
+            folders.sort();
+            folders.iter().map(|path| path.strip_prefix(root.path()).expect("below").display().to_string()).collect()
+        };
+        let own: Vec<String> = of(&[]);
+        assert_eq!(own, [format!("run/log/journal/{id}"), format!("var/log/journal/{id}")]);
+        let all: Vec<String> = of(&["--merge"]);
+        assert!(all.contains(&format!("var/log/journal/{other}")) && !all.iter().any(|path| path.ends_with("remote")));
+    }
+
+    #[test]
+    fn files_may_be_a_pattern() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a.journal", "b.journal", "c.txt"] {
+            fs::write(path(name), "").expect("written");
+        }
+        let found = expand(path("*.journal").to_str().expect("text")).expect("files");
+        assert_eq!(found, [path("a.journal"), path("b.journal")]);
+        assert!(expand(path("x*").to_str().expect("text")).is_err());
+    }
+}

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ferrite_sys::ipc::{self, Kind as Object};
@@ -70,16 +71,15 @@ impl Engine {
     }
 
     /// The link stays when the unit is over: its last messages are often read later.
-    fn export_invocation(&mut self, id: UnitId) {
-        let Some(runtime) = self.units.get_mut(id) else { return };
-        if runtime.invocation.is_empty() || runtime.exported_invocation == runtime.invocation {
-            return;
+    fn export_invocation(&self, id: UnitId) {
+        let Some(runtime) = self.units.get(id).filter(|runtime| !runtime.invocation.is_empty()) else { return };
+        let (link, target) = (invocation_link(runtime.unit.name.as_str()), Path::new(&runtime.invocation));
+        match fs::read_link(&link) {
+            Ok(known) if known == target => return,
+            // That of an earlier run; if it cannot be removed, the next step says so.
+            Ok(_) => drop(fs::remove_file(&link)),
+            Err(_) => {}
         }
-        runtime.exported_invocation.clone_from(&runtime.invocation);
-        let link = invocation_link(runtime.unit.name.as_str());
-        let target = runtime.invocation.clone();
-        // There is none at the first start.
-        let _ = fs::remove_file(&link);
         if let Err(error) = fs::create_dir_all(SETTINGS).and_then(|()| symlink(target, &link)) {
             self.log.warning(&format!("making the link {link}: {error}, going on without"));
         }
@@ -87,8 +87,8 @@ impl Engine {
 
     /// The unit is forgotten.
     pub fn forget_invocation(&self, id: UnitId) {
-        if let Some(runtime) = self.units.get(id).filter(|runtime| !runtime.exported_invocation.is_empty()) {
-            // Without the link nobody misses it.
+        if let Some(runtime) = self.units.get(id) {
+            // Most units never ran.
             let _ = fs::remove_file(invocation_link(runtime.unit.name.as_str()));
         }
     }

@@ -159,8 +159,6 @@ pub struct Runtime {
     pub joined: Option<String>,
     /// Was something of it written for whoever keeps the log?
     pub log_exported: bool,
-    /// The invocation that whoever keeps the log was told of.
-    pub exported_invocation: String,
     /// Is it of `Type=dbus`, and was there no bus to ask?
     pub without_bus: bool,
     /// Does its file go with it?
@@ -207,7 +205,6 @@ impl Runtime {
             warned: false,
             joined: None,
             log_exported: false,
-            exported_invocation: String::new(),
             without_bus: false,
             transient: false,
             changed: false,

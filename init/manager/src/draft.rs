@@ -112,7 +112,7 @@ impl<'a> Draft<'a> {
     fn unit(&self, id: UnitId) -> Option<&Unit> {
         match self.changes.units.get(&id) {
             Some((unit, _)) => Some(unit),
-            None => self.table.get(id).map(|runtime| &runtime.unit),
+            None => self.table.get(id).map(|runtime| &*runtime.unit),
         }
     }
 
@@ -254,7 +254,7 @@ impl<'a> Draft<'a> {
         self.keep(id, runtime);
         let mut unit = runtime.unit.clone();
         unit.load = load.clone();
-        self.changes.units.insert(id, (Box::new(unit), sources));
+        self.changes.units.insert(id, (unit, sources));
     }
 
     /// Links what is not linked yet, and whatever that brings in, to what it names.

@@ -55,7 +55,6 @@ impl Engine {
 
     /// After many units were read: most of what that took is not needed any more.
     pub fn give_back_memory(&mut self) {
-        self.disk.forget();
         self.units.shrink();
         if let Err(error) = ferrite_sys::memory::give_back() {
             self.log.warning(&format!("keeping PID 1 in memory: {error}, a broken disk may stop it"));
@@ -80,11 +79,11 @@ impl Engine {
                         runtime.unmet = None;
                     }
                     runtime.warned = runtime.unit.problems == unit.problems && runtime.unit.load == unit.load;
-                    runtime.unit = *unit;
+                    runtime.unit = unit;
                     runtime.sources = sources;
                 }
                 None => {
-                    let mut runtime = Runtime::new(*unit);
+                    let mut runtime = Runtime::new(unit);
                     runtime.sources = sources;
                     self.units.put(id, runtime);
                 }
@@ -109,6 +108,8 @@ impl Engine {
                 self.kind_added(id);
             }
         }
+        // The next load looks anew; until then its memory is for what the units do.
+        self.disk.forget();
     }
 
     /// A target comes after what it pulls in, unless one of both says otherwise.

@@ -1,12 +1,12 @@
 //! Making the processes of units, signalling them, and what their ends mean.
 
-use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ferrite_unit::UnitName;
 use ferrite_unit::command::Privilege;
 use ferrite_unit::exec::Exec;
 use ferrite_unit::service::{Service, ServiceType};
+use ferrite_unit::shared::Shared;
 
 use crate::child::{self, Invocation};
 use crate::engine::{Engine, Process, Role, UnitEvent, keys};
@@ -346,10 +346,10 @@ impl Engine {
 }
 
 /// The context of a process: of those that do not start the service, the root may be that of the machine.
-fn exec_of(service: &Service, starts: bool) -> Cow<'_, Exec> {
-    let mut exec = Cow::Borrowed(&service.exec);
-    if service.root_directory_start_only && !starts && service.exec.sandbox.mounts.root_directory.is_some() {
-        exec.to_mut().sandbox.mounts.root_directory = None;
+fn exec_of(service: &Service, starts: bool) -> Shared<Exec> {
+    let mut exec = service.exec.clone();
+    if service.root_directory_start_only && !starts && exec.sandbox.mounts.root_directory.is_some() {
+        exec.sandbox.mounts.root_directory = None;
     }
     exec
 }

@@ -94,7 +94,7 @@ impl Times {
 #[derive(Debug)]
 pub struct Runtime {
     /// What its files say.
-    pub unit: Unit,
+    pub unit: Box<Unit>,
     /// Its links to other units.
     pub links: Links,
     /// The units whose files or settings name this one: as long as one of them stays, this one does.
@@ -169,7 +169,7 @@ pub struct Runtime {
 
 impl Runtime {
     /// A unit that does not run.
-    pub fn new(unit: Unit) -> Runtime {
+    pub fn new(unit: Box<Unit>) -> Runtime {
         let kind = idle(&unit);
         Runtime {
             unit,

@@ -200,6 +200,8 @@ pub struct Exec {
     pub sandbox: Shared<Sandbox>,
 }
 
+crate::shared::common_default!(Exec);
+
 impl Default for Exec {
     fn default() -> Self {
         Exec {
@@ -240,6 +242,14 @@ impl Default for Exec {
             ignore_sigpipe: true,
             sandbox: Shared::default(),
         }
+    }
+}
+
+impl Shared<Exec> {
+    /// Settles it with what it shares itself.
+    pub(crate) fn settle_all(&mut self) {
+        self.sandbox.settle();
+        self.settle();
     }
 }
 

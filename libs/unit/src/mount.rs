@@ -4,6 +4,7 @@ use crate::directive::Table;
 use crate::exec::Exec;
 use crate::kill::Kill;
 use crate::name::UnitName;
+use crate::shared::Shared;
 use crate::value::{Span, boolean, mode, span};
 
 /// The settings of a mount unit.
@@ -30,7 +31,7 @@ pub struct Mount {
     /// `TimeoutSec=`.
     pub timeout: Span,
     /// Context of the helper process.
-    pub exec: Exec,
+    pub exec: Shared<Exec>,
     /// How the helper process is stopped.
     pub kill: Kill,
 }
@@ -48,7 +49,7 @@ impl Default for Mount {
             read_write_only: false,
             sloppy_options: false,
             timeout: Span::seconds(90),
-            exec: Exec::default(),
+            exec: Shared::default(),
             kill: Kill::default(),
         }
     }

@@ -1,6 +1,9 @@
 //! Unit names: `prefix[@[instance]].kind`. Pure. A `UnitName` was checked; nobody asks again.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::rc::Rc;
 
 /// Longest unit name, as systemd's.
 pub const NAME_MAX: usize = 255;
@@ -108,8 +111,36 @@ pub enum NameError {
 /// A checked unit name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitName {
-    text: Box<str>,
+    text: Rc<str>,
     kind: UnitKind,
+}
+
+/// The texts of all names, each once: every unit names the same targets.
+#[derive(Default)]
+struct Texts {
+    known: BTreeSet<Rc<str>>,
+    /// When there are so many, those that nobody uses any more are forgotten.
+    limit: usize,
+}
+
+/// Fewer are not looked through.
+const TEXTS_MIN: usize = 512;
+
+thread_local!(static TEXTS: RefCell<Texts> = RefCell::default());
+
+fn once(text: &str) -> Rc<str> {
+    TEXTS.with_borrow_mut(|texts| {
+        if let Some(known) = texts.known.get(text) {
+            return known.clone();
+        }
+        if texts.known.len() >= texts.limit.max(TEXTS_MIN) {
+            texts.known.retain(|known| Rc::strong_count(known) > 1);
+            texts.limit = texts.known.len() * 2;
+        }
+        let text: Rc<str> = text.into();
+        texts.known.insert(text.clone());
+        text
+    })
 }
 
 /// Digits of the number in a name that was too long.
@@ -143,7 +174,7 @@ impl UnitName {
         if !stem.chars().all(allowed) {
             return Err(NameError::BadCharacter(text.into()));
         }
-        Ok(UnitName { text: text.into(), kind })
+        Ok(UnitName { text: once(text), kind })
     }
 
     /// The name of this stem and kind. One that is too long ends with a number made of all of it, as in systemd.

@@ -6,6 +6,7 @@ use crate::command::{self, Command};
 use crate::directive::{Apply, Table, Value};
 use crate::exec::{Exec, Preserve};
 use crate::kill::Kill;
+use crate::shared::Shared;
 use crate::value::{ExitSet, Parsed, Span, boolean, number, span, wrong};
 
 /// The settings of a service.
@@ -94,7 +95,7 @@ pub struct Service {
     /// `USBFunctionStrings=`.
     pub usb_strings: Option<String>,
     /// Context of the processes.
-    pub exec: Exec,
+    pub exec: Shared<Exec>,
     /// How they are stopped.
     pub kill: Kill,
 }
@@ -143,7 +144,7 @@ impl Default for Service {
             open_files: Vec::new(),
             usb_descriptors: None,
             usb_strings: None,
-            exec: Exec::default(),
+            exec: Shared::default(),
             kill: Kill::default(),
         }
     }

@@ -4,8 +4,14 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 /// A value that is copied when it is first changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub struct Shared<T>(Rc<T>);
+
+impl<T: PartialEq> PartialEq for Shared<T> {
+    fn eq(&self, other: &Shared<T>) -> bool {
+        Rc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
 
 /// A type of which a thread has some values once.
 pub trait Common: Sized + PartialEq + 'static {

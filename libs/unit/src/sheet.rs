@@ -241,7 +241,7 @@ fn abilities(sheet: &mut Sheet, unit: &Unit) {
     let service = unit.service().map(|service| &service.exec);
     let own_view =
         |exec: &crate::exec::Exec| exec.needs_mount_namespace() || exec.sandbox.private_tmp != PrivateTmp::No;
-    sheet.flag("CanLiveMount", loaded && service.is_some_and(own_view));
+    sheet.flag("CanLiveMount", loaded && service.is_some_and(|exec| own_view(exec)));
 }
 
 /// Kinds of files that `systemctl clean` may remove.

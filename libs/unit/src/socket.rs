@@ -5,6 +5,7 @@ use crate::command::Command;
 use crate::exec::Exec;
 use crate::kill::Kill;
 use crate::name::{UnitKind, UnitName};
+use crate::shared::Shared;
 use crate::value::Span;
 
 /// One thing that is listened on.
@@ -267,7 +268,7 @@ pub struct Socket {
     /// `ExecStopPost=`.
     pub stop_post: Vec<Command>,
     /// Context of the commands.
-    pub exec: Exec,
+    pub exec: Shared<Exec>,
     /// How they are stopped.
     pub kill: Kill,
 }
@@ -330,7 +331,7 @@ impl Default for Socket {
             start_post: Vec::new(),
             stop_pre: Vec::new(),
             stop_post: Vec::new(),
-            exec: Exec::default(),
+            exec: Shared::default(),
             kill: Kill::default(),
         }
     }

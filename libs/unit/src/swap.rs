@@ -4,6 +4,7 @@ use crate::directive::Table;
 use crate::exec::Exec;
 use crate::kill::Kill;
 use crate::name::UnitName;
+use crate::shared::Shared;
 use crate::value::{Span, number, span};
 
 /// The settings of a swap unit.
@@ -18,7 +19,7 @@ pub struct Swap {
     /// `TimeoutSec=`.
     pub timeout: Span,
     /// Context of the helper process.
-    pub exec: Exec,
+    pub exec: Shared<Exec>,
     /// How the helper process is stopped.
     pub kill: Kill,
 }
@@ -30,7 +31,7 @@ impl Default for Swap {
             priority: None,
             options: None,
             timeout: Span::seconds(90),
-            exec: Exec::default(),
+            exec: Shared::default(),
             kill: Kill::default(),
         }
     }

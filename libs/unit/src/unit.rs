@@ -258,11 +258,11 @@ impl Unit {
         match &mut self.config {
             Config::Service(service) => {
                 service.shrink();
-                service.exec.sandbox.settle();
+                service.exec.settle_all();
             }
-            Config::Socket(socket) => socket.exec.sandbox.settle(),
-            Config::Mount(mount) => mount.exec.sandbox.settle(),
-            Config::Swap(swap) => swap.exec.sandbox.settle(),
+            Config::Socket(socket) => socket.exec.settle_all(),
+            Config::Mount(mount) => mount.exec.settle_all(),
+            Config::Swap(swap) => swap.exec.settle_all(),
             Config::Automount(_)
             | Config::Timer(_)
             | Config::Path(_)

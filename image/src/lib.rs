@@ -36,3 +36,8 @@ pub mod state;
 
 pub mod convert;
 pub mod output;
+
+pub mod key_folder;
+pub mod publish;
+pub mod release;
+pub mod serve;

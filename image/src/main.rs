@@ -3,9 +3,13 @@
 mod commands {
     pub mod boards;
     pub mod build;
+    pub mod keys;
     pub mod lock;
+    pub mod payload;
     pub mod plan;
+    pub mod publish;
     pub mod run;
+    pub mod serve;
     pub mod ssh;
 }
 
@@ -29,6 +33,10 @@ enum Command {
     Lock(commands::lock::LockCommand),
     Run(commands::run::Run),
     Ssh(commands::ssh::Ssh),
+    Keys(commands::keys::Keys),
+    Payload(commands::payload::PayloadCommand),
+    Publish(commands::publish::Publish),
+    Serve(commands::serve::Serve),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +47,10 @@ fn main() -> ExitCode {
         Command::Lock(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Ssh(command) => command.run(),
+        Command::Keys(command) => command.run(),
+        Command::Payload(command) => command.run(),
+        Command::Publish(command) => command.run(),
+        Command::Serve(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| ferrite_cli::exit_with(Err(error)))
 }

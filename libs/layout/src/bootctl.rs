@@ -12,7 +12,8 @@ use crate::disk::SECTOR_BYTES;
 use crate::envblock::{self, ENV_BYTES, ENV_SIGNATURE};
 use crate::fat;
 use crate::gpt::Sector;
-use crate::pieces::{self, Sectors};
+use crate::pieces;
+pub use crate::pieces::Sectors;
 use crate::record::{RECORD_SIGNATURE, Record};
 use crate::slots::SlotState;
 
@@ -166,6 +167,11 @@ impl Bootctl {
 }
 
 impl<D: Sectors> Bootctl<D> {
+    /// A partition on some other kind of device; the name is for messages.
+    pub fn over(name: &Path, device: D, size_bytes: u64) -> Self {
+        Self { path: name.to_path_buf(), device, size_bytes: size_bytes.min(LIMIT_BYTES) }
+    }
+
     /// Reads flags and record. What lies in a bad sector is absent, as if it were torn; an error means that nothing of
     /// the partition could be read.
     pub fn read(&mut self) -> Result<Contents, BootctlError> {

@@ -105,7 +105,8 @@ pub fn pack(image: &BuiltImage, base: Option<&BuiltImage>, order: &Order, out: &
     std::io::Seek::rewind(&mut blobs)?;
     let mut payload = tempfile::Builder::new().prefix(crate::output::SCRATCH).tempfile_in(folder)?;
     pack::write(&manifest, order.keys, order.places, &mut blobs, &mut payload).with_context(writing)?;
-    crate::disk::publish(payload, out)?;
+    // A bare file name has no folder that could be synced.
+    crate::disk::publish(payload, &folder.join(out.file_name().context("the payload to write has no file name")?))?;
     Ok(manifest)
 }
 

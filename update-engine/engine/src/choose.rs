@@ -104,7 +104,8 @@ mod tests {
     }
 
     fn choice(releases: Vec<Release>, machine: &Machine) -> String {
-        let channel = Channel { releases, ..Channel::empty("ferrite", "stable") };
+        let mut channel = Channel::empty("ferrite", "stable");
+        channel.releases = releases;
         match choose(&channel, machine, 1000) {
             Choice::Take(offer) => {
                 let delta = offer.delta.map_or(String::new(), |delta| format!(" {}", delta.path));

@@ -68,7 +68,10 @@ pub enum InstallError {
         source: io::Error,
     },
     /// The disk took the bytes and gives others back.
-    #[error("the {} partition of slot {slot} does not hold what was written to it: its disk may be failing", .role.word())]
+    #[error(
+        "the {} partition of slot {slot} does not hold what was written to it: its disk may be failing",
+        .role.word()
+    )]
     ReadBack {
         /// Which.
         role: PartRole,

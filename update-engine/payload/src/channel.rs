@@ -1,7 +1,7 @@
 //! The channel document: which releases there are, where their payloads lie, and who is to take them when. Pure.
 //!
-//! It is signed by the channel key, which lives on the publishing host: whoever steals it can choose among releases that
-//! the release keys signed, and no more.
+//! It is signed by the channel key, which lives on the publishing host: whoever steals it can choose among releases
+//! that the release keys signed, and no more.
 
 use serde::{Deserialize, Serialize};
 

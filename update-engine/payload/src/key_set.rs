@@ -1,5 +1,5 @@
-//! Key sets: who may sign what, and how many of them are needed. Set N + 1 counts only if the root keys of set N and its
-//! own have signed it, so a machine walks from the set of its image to the newest, one at a time. Pure.
+//! Key sets: who may sign what, and how many of them are needed. Set N + 1 counts only if the root keys of set N and
+//! its own have signed it, so a machine walks from the set of its image to the newest, one at a time. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,8 @@ pub enum KeySetError {
     Signature(#[from] SignatureError),
     /// A role makes no sense.
     #[error(
-        "role {role} has {keys} different keys and needs {threshold}: 1 to {KEYS_MAX} keys, each once, and a threshold from 1 to their number"
+        "role {role} has {keys} different keys and needs {threshold}: 1 to {KEYS_MAX} keys, each once, and a \
+         threshold from 1 to their number"
     )]
     Role {
         /// Which.

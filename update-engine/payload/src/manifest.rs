@@ -1,5 +1,5 @@
-//! The manifest of a payload: what release it is, the sums of its parts, and the operations that make them, in the order
-//! of their bytes. Pure.
+//! The manifest of a payload: what release it is, the sums of its parts, and the operations that make them, in the
+//! order of their bytes. Pure.
 //!
 //! A manifest that was parsed covers every byte of every part exactly once, and no operation reaches past a limit.
 

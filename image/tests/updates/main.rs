@@ -1,0 +1,9 @@
+//! One's own release channel from keys to an updated machine: the real `ferrite` command, a real web server, and the
+//! engine's own code for what a machine does.
+
+mod channel;
+mod link;
+mod workshop;
+
+mod keys;
+mod over_http;

@@ -30,7 +30,7 @@ fn a_machine_takes_the_delta_and_the_full_payload_from_ferrite_serve() {
     let server = WebServer::ferrite(&workshop.path("site"));
     for delta in [true, false] {
         let client = Client::new(&workshop);
-        let mut site = Server::new(&format!("http://{}/", server.address)).expect("an address");
+        let mut site = Server::new(&format!("http://{}/", server.address));
         let news = client.check(&mut site).expect("it is signed");
         let offer = client.offer(&news);
         let small = offer.delta.clone().expect("there is one from release 1");
@@ -49,7 +49,7 @@ fn over_a_link_that_breaks_every_50_kib_nothing_is_fetched_twice() {
     let server = WebServer::ferrite(&workshop.path("site"));
     let link = Link::new(server.address, 50 << 10, usize::MAX);
     let client = Client::new(&workshop);
-    let mut site = Server::new(&format!("http://{}", link.address)).expect("an address");
+    let mut site = Server::new(&format!("http://{}", link.address));
     let news = client.check(&mut site).expect("it is signed");
     let full = client.offer(&news).full;
     assert_eq!(client.install(&mut site, &news, &full).expect("it is installed"), DONE);
@@ -70,7 +70,7 @@ fn a_foreign_server_without_ranges_does() {
     let server = WebServer::python(&workshop.path("site"));
     let link = Link::new(server.address, 200 << 10, 2);
     let client = Client::new(&workshop);
-    let mut site = Server::new(&format!("http://{}", link.address)).expect("an address");
+    let mut site = Server::new(&format!("http://{}", link.address));
     let news = client.check(&mut site).expect("it is signed");
     let full = client.offer(&news).full;
     assert_eq!(client.install(&mut site, &news, &full).expect("it is installed"), DONE);

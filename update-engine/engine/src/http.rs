@@ -5,36 +5,41 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use ferrite_payload::channel::check_path;
-use reqwest::StatusCode;
-use reqwest::blocking::{Client, Response};
-use reqwest::header::{CONTENT_RANGE, RANGE};
+use ureq::http::header::{CONTENT_RANGE, RANGE};
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
 
 use crate::source::{Opened, Repository, Source, SourceError, read_limited};
 
-/// A server that is silent for so long is gone.
+/// A server that does not begin to answer for so long is gone.
 const SILENCE: Duration = Duration::from_secs(30);
+/// An answer is read for so long, then the rest is asked for anew: one that has stalled is noticed by then.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// A published directory.
 #[derive(Debug, Clone)]
 pub struct Server {
-    client: Client,
+    client: Agent,
     base: String,
 }
 
 /// One file of it.
 #[derive(Debug, Clone)]
 pub struct HttpFile {
-    client: Client,
+    client: Agent,
     url: String,
 }
 
 impl Server {
     /// The directory at an address. Proxies are those of the environment.
-    pub fn new(base: &str) -> Result<Server, SourceError> {
-        let agent = concat!("ferrite-update/", env!("CARGO_PKG_VERSION"));
-        let client = Client::builder().timeout(SILENCE).connect_timeout(SILENCE).user_agent(agent).build();
-        let client = client.map_err(|error| failed(base, error))?;
-        Ok(Server { client, base: base.trim_end_matches('/').to_string() })
+    pub fn new(base: &str) -> Server {
+        let config = Agent::config_builder()
+            .timeout_connect(Some(SILENCE))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_recv_body(Some(ANSWER))
+            .http_status_as_error(false)
+            .user_agent(concat!("ferrite-update/", env!("CARGO_PKG_VERSION")));
+        Server { client: config.build().into(), base: base.trim_end_matches('/').to_string() }
     }
 
     fn file(&self, path: &str) -> HttpFile {
@@ -46,7 +51,7 @@ impl Repository for Server {
     fn small(&mut self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
         let file = self.file(path);
         match file.get(0) {
-            Ok(response) => read_limited(response, &file.url, limit).map(Some),
+            Ok(response) => read_limited(response.into_body().into_reader(), &file.url, limit).map(Some),
             Err(SourceError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -59,10 +64,10 @@ impl Repository for Server {
 }
 
 impl HttpFile {
-    fn get(&self, offset: u64) -> Result<Response, SourceError> {
+    fn get(&self, offset: u64) -> Result<Response<Body>, SourceError> {
         let request = self.client.get(&self.url);
         let request = if offset > 0 { request.header(RANGE, format!("bytes={offset}-")) } else { request };
-        let response = request.send().map_err(|error| failed(&self.url, error))?;
+        let response = request.call().map_err(|error| failed(&self.url, error))?;
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(SourceError::Missing(self.url.clone())),
@@ -77,7 +82,7 @@ impl Source for HttpFile {
     }
 
     fn open_at(&mut self, offset: u64) -> Result<Opened, SourceError> {
-        let mut response = self.get(offset)?;
+        let response = self.get(offset)?;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).map(str::to_string);
             let (start, total) = range.as_deref().and_then(content_range).unwrap_or((u64::MAX, None));
@@ -85,12 +90,13 @@ impl Source for HttpFile {
                 let source = io::Error::other(format!("bytes from {offset} on were wanted, others are sent"));
                 return Err(SourceError::Read { name: self.url.clone(), source });
             }
-            return Ok(Opened { reader: Box::new(response), total });
+            return Ok(Opened { reader: Box::new(response.into_body().into_reader()), total });
         }
-        let total = response.content_length();
-        let skipped = io::copy(&mut (&mut response).take(offset), &mut io::sink());
+        let total = response.body().content_length();
+        let mut reader = response.into_body().into_reader();
+        let skipped = io::copy(&mut (&mut reader).take(offset), &mut io::sink());
         match skipped {
-            Ok(skipped) if skipped == offset => Ok(Opened { reader: Box::new(response), total }),
+            Ok(skipped) if skipped == offset => Ok(Opened { reader: Box::new(reader), total }),
             Ok(_) => Err(SourceError::Read { name: self.url.clone(), source: io::ErrorKind::UnexpectedEof.into() }),
             Err(source) => Err(SourceError::Read { name: self.url.clone(), source }),
         }
@@ -103,8 +109,8 @@ fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
 }
 
-fn failed(url: &str, error: reqwest::Error) -> SourceError {
-    SourceError::Read { name: url.to_string(), source: io::Error::other(error.without_url()) }
+fn failed(url: &str, error: ureq::Error) -> SourceError {
+    SourceError::Read { name: url.to_string(), source: error.into_io() }
 }
 
 #[cfg(test)]

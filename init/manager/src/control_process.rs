@@ -45,7 +45,9 @@ impl Engine {
                     command,
                     as_user: true,
                     variables: self.variables(id, None),
-                    file_variables: crate::variables::of_files(runtime.unit.exec().ok_or_else(gone)?)?,
+                    file_variables: crate::variables::of_files(runtime.unit.exec().ok_or_else(gone)?, &|path| {
+                        self.answers(path)
+                    })?,
                     to_kernel_log: self.settings.real_boot,
                     oom_score: 0,
                     idle: None,

@@ -20,10 +20,19 @@ pub struct MachineFacts<'a> {
     pub machine_id: &'a str,
     /// The kernel release.
     pub kernel_release: &'a str,
+    /// May this path be looked at?
+    pub answers: &'a dyn Fn(&str) -> bool,
 }
 
 impl Facts for MachineFacts<'_> {
     fn holds(&self, subject: Subject, argument: &str) -> Option<bool> {
+        let there = !is_path(subject) || (self.answers)(argument);
+        there.then(|| self.look(subject, argument)).flatten()
+    }
+}
+
+impl MachineFacts<'_> {
+    fn look(&self, subject: Subject, argument: &str) -> Option<bool> {
         let path = Path::new(argument);
         Some(match subject {
             Subject::PathExists => path.exists(),
@@ -93,6 +102,16 @@ impl Facts for MachineFacts<'_> {
             Subject::Environment => return None,
         })
     }
+}
+
+/// Does the argument name files?
+fn is_path(subject: Subject) -> bool {
+    use Subject::{
+        DirectoryNotEmpty, FileIsExecutable, FileNotEmpty, PathExists, PathExistsGlob, PathIsDirectory,
+        PathIsMountPoint, PathIsReadWrite, PathIsSymbolicLink,
+    };
+    let paths = [PathExists, PathExistsGlob, PathIsDirectory, PathIsSymbolicLink, PathIsMountPoint, PathIsReadWrite];
+    paths.contains(&subject) || [DirectoryNotEmpty, FileNotEmpty, FileIsExecutable].contains(&subject)
 }
 
 impl MachineFacts<'_> {
@@ -298,7 +317,13 @@ mod tests {
     #[test]
     fn a_host_is_named_by_its_id_or_a_pattern() {
         let id = "0123456789abcdef0123456789abcdef";
-        let facts = MachineFacts { command_line: "", host_name: "Web-1", machine_id: id, kernel_release: "" };
+        let facts = MachineFacts {
+            command_line: "",
+            host_name: "Web-1",
+            machine_id: id,
+            kernel_release: "",
+            answers: &|_| true,
+        };
         for (argument, holds) in [("web-*", true), ("WEB-?", true), ("web", false), (id, true)] {
             assert_eq!(facts.holds(Subject::Host, argument), Some(holds), "{argument}");
         }

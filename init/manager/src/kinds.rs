@@ -20,6 +20,7 @@ use crate::mount_machine::{MountEvent, MountMachine};
 use crate::mount_unit::MountTable;
 use crate::path_machine::{PathEvent, PathMachine};
 use crate::path_unit::PathData;
+use crate::reach::Silent;
 use crate::scope_machine::{ScopeEvent, ScopeMachine};
 use crate::server::ClientId;
 use crate::socket_accept::Connection;
@@ -268,6 +269,8 @@ pub struct Kinds {
     pub references: BTreeMap<UnitId, BTreeSet<ClientId>>,
     /// Clients that wait for the end of a unit.
     pub waiting: Vec<(ClientId, UnitId)>,
+    /// File systems that gave no answer.
+    pub silent: Silent,
     /// Clients that wait until a unit is frozen or thawed.
     pub freezing: Vec<(ClientId, UnitId)>,
     /// Clients that wait until the files of a unit are removed.

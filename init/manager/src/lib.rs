@@ -50,6 +50,7 @@ mod moments;
 mod notifications;
 mod power;
 mod queue;
+mod reach;
 mod recorder;
 mod recovery;
 mod reexec;

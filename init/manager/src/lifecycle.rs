@@ -195,6 +195,7 @@ impl Engine {
         let Some(runtime) = self.units.get(id) else { return };
         let restarts = matches!(runtime.machine().map(|m| m.state), Some(State::AutoRestart));
         if let Some(path) = runtime.unit.service().and_then(|service| service.pid_file.as_deref())
+            && self.answers(path)
             && let Err(error) = std::fs::remove_file(path)
             && error.kind() != std::io::ErrorKind::NotFound
         {

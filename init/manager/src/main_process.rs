@@ -105,6 +105,9 @@ impl Engine {
 
     fn named_in_file(&self, id: UnitId) -> Option<i32> {
         let path = self.units.get(id)?.unit.service()?.pid_file.as_deref()?;
+        if !self.answers(path) {
+            return None;
+        }
         // It may lie in a directory of an unprivileged service: any kind of file may be there.
         let bytes = crate::disk::read_plain(path, PID_FILE_MAX).ok()?;
         String::from_utf8(bytes).ok()?.trim().parse().ok()

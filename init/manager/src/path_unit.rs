@@ -123,9 +123,12 @@ impl Engine {
 
     fn any_is_good(&mut self, id: UnitId, counts: bool) -> bool {
         let Some(watches) = self.path_settings(id).map(|path| path.watches.clone()) else { return false };
+        // What does not answer does not fit.
+        let answer: Vec<bool> = watches.iter().map(|(_, place)| self.answers(place)).collect();
         let data = self.kinds.paths.entry(id).or_default();
         data.seen.resize(watches.len(), false);
-        for ((kind, place), seen) in watches.iter().zip(&mut data.seen) {
+        let all = watches.iter().zip(&mut data.seen).zip(answer);
+        for ((kind, place), seen) in all.filter(|(_, answers)| *answers).map(|(watch, _)| watch) {
             if let Some(good) = is_good(*kind, place, seen, counts) {
                 data.good = good;
                 return true;
@@ -139,6 +142,9 @@ impl Engine {
         let watches = self.path_settings(id).map(|path| path.watches.clone()).unwrap_or_default();
         for (number, (kind, place)) in watches.iter().enumerate() {
             let fault = |error: std::io::Error| format!("watching {place}: {error}");
+            if !self.answers(place) {
+                return Err(format!("watching {place}: its file system does not answer"));
+            }
             let watch = PathWatch::new(*kind, place).map_err(fault)?;
             let key = self.kinds.watch(Watched::Path(id, number));
             if let Err(error) = self.epoll.add(&watch.file, key) {

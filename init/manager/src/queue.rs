@@ -315,28 +315,33 @@ impl Engine {
 
     fn check_conditions(&mut self, unit: UnitId) -> Result<(), JobResult> {
         let now = self.now_us();
+        let unmet = self.first_unmet(unit);
+        let Some(runtime) = self.units.get_mut(unit) else { return Err(JobResult::Invalid) };
+        runtime.times.condition = now;
+        runtime.unmet = unmet.map(|(_, position)| position);
+        match unmet {
+            Some((Strength::Condition, _)) => return Err(JobResult::Skipped),
+            Some((Strength::Assert, _)) => runtime.assert_failed = true,
+            None => runtime.assert_failed = false,
+        }
+        runtime.times.assertion = now;
+        if unmet.is_some() { Err(JobResult::Assert) } else { Ok(()) }
+    }
+
+    /// The condition in the way of a unit, by its place in the list; assertions come after conditions.
+    fn first_unmet(&self, unit: UnitId) -> Option<(Strength, usize)> {
         let facts = MachineFacts {
             command_line: &self.settings.command_line,
             host_name: &self.host.host_name,
             machine_id: &self.host.machine_id,
             kernel_release: &self.host.kernel_release,
+            answers: &|path| self.answers(path),
         };
-        let Some(runtime) = self.units.get_mut(unit) else { return Err(JobResult::Invalid) };
-        runtime.unmet = None;
-        let conditions = &runtime.unit.conditions;
-        for (strength, result) in [(Strength::Condition, JobResult::Skipped), (Strength::Assert, JobResult::Assert)] {
-            match strength {
-                Strength::Condition => runtime.times.condition = now,
-                Strength::Assert => runtime.times.assertion = now,
-            }
-            if let Err(unmet) = check(conditions, strength, &facts) {
-                runtime.unmet = conditions.iter().position(|condition| condition == unmet);
-                runtime.assert_failed |= strength == Strength::Assert;
-                return Err(result);
-            }
-        }
-        runtime.assert_failed = false;
-        Ok(())
+        let conditions = &self.units.get(unit)?.unit.conditions;
+        [Strength::Condition, Strength::Assert].into_iter().find_map(|strength| {
+            let unmet = check(conditions, strength, &facts).err()?;
+            Some((strength, conditions.iter().position(|condition| condition == unmet)?))
+        })
     }
 
     /// Counts this start; `true` when there were too many.

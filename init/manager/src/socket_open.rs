@@ -40,6 +40,14 @@ pub struct OpenSockets {
     pub refused: u32,
 }
 
+/// The file that it is or makes.
+pub fn path(listen: &Listen) -> Option<&str> {
+    match listen {
+        Listen::Fifo(path) | Listen::Special(path) | Listen::Socket(_, Address::Unix(path)) => Some(path),
+        Listen::Socket(..) | Listen::MessageQueue(_) | Listen::UsbFunction(_) => None,
+    }
+}
+
 /// Makes one file. The text names what failed.
 pub fn open(socket: &Socket, listen: &Listen, warn: &mut dyn FnMut(String)) -> Result<OwnedFd, String> {
     let fault = |error: io::Error| format!("listening on {}: {error}", listen.target());

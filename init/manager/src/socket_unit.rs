@@ -157,7 +157,10 @@ impl Engine {
             if open.ports.iter().any(|port| port.listen == *listen) {
                 continue;
             }
-            let opened = socket_open::open(&socket, listen, &mut |warning| warnings.push(warning));
+            let opened = match socket_open::path(listen).filter(|path| !self.answers(path)) {
+                Some(path) => Err(format!("the file system of {path} does not answer")),
+                None => socket_open::open(&socket, listen, &mut |warning| warnings.push(warning)),
+            };
             match opened.and_then(|file| self.can_watch(listen, file)) {
                 Ok(file) => {
                     open.ports.push(Port { listen: listen.clone(), file, key: None, polls: Rate::default() });

@@ -149,7 +149,7 @@ impl Engine {
         let service = runtime.unit.service().ok_or_else(gone)?;
         let list = kind.map_or(service.start.as_slice(), |kind| kind.commands(service));
         let command = list.get(index).ok_or_else(gone)?;
-        let file_variables = crate::variables::of_files(&service.exec)?;
+        let file_variables = crate::variables::of_files(&service.exec, &|path| self.answers(path))?;
         let starts = kind.is_none() || kind == Some(ControlKind::Start);
         let exec = exec_of(service, starts);
         let invocation = Invocation {

@@ -132,7 +132,7 @@ impl Engine {
         let (persistent, path) = (timer.persistent, stamp_path(runtime.unit.name.as_str()));
         let mut data = self.kinds.timers.get(&id).cloned().unwrap_or_default();
         data.over.retain(|place| !of_start(place));
-        if persistent {
+        if persistent && self.answers(&path) {
             match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
                 Ok(at) if at < SystemTime::now() => {
                     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -147,6 +147,9 @@ impl Engine {
     }
 
     fn stamp(&self, path: &str, at: SystemTime) {
+        if !self.answers(path) {
+            return;
+        }
         let touched = fs::create_dir_all(STAMPS)
             .and_then(|()| fs::OpenOptions::new().create(true).append(true).open(path))
             .and_then(|file| file.set_modified(at));

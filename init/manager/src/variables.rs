@@ -16,10 +16,18 @@ const FILE_MAX: u64 = 1 << 20;
 const FILES_MAX: usize = 4 << 20;
 
 /// The variables of `EnvironmentFile=`. A file that must be there and is not makes the start fail.
-pub fn of_files(exec: &Exec) -> std::io::Result<Vec<(String, String)>> {
+pub fn of_files(exec: &Exec, answers: &dyn Fn(&str) -> bool) -> std::io::Result<Vec<(String, String)>> {
     let mut variables = Vec::new();
     let mut room = FILES_MAX;
     for file in &exec.environment_files {
+        match answers(&file.path) {
+            true => {}
+            false if file.optional => continue,
+            false => {
+                let text = format!("reading {}: its file system does not answer", file.path);
+                return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text));
+            }
+        }
         let paths = match fitting(&file.path) {
             Some(paths) if paths.is_empty() && !file.optional => {
                 let text = format!("no environment file fits {}", file.path);

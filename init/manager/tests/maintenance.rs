@@ -11,6 +11,9 @@ use ferrite_control::{InjectedFault, JobOutcome, JobVerb, Reply, Request};
 mod machine;
 use machine::{Machine, lines};
 
+#[path = "support/hung.rs"]
+mod hung;
+
 /// Counts as long as it is not frozen.
 const COUNTER: &str = "[Service]\nTimeoutStopSec=20\nExecReload=/bin/true\n\
     ExecStart=/bin/sh -c 'while :; do echo x >> /run/%p; sleep 0.05; done'\n";
@@ -220,18 +223,9 @@ fn a_start_waits_for_the_end_of_the_cleaning_and_mounts_are_left_alone() {
     assert!(Command::new("nsenter").args(words).status().unwrap().success());
 }
 
-/// Mounts a file system whose server never answers.
-const HANG: &str = "import ctypes,os,time\n\
-    f=os.open('/dev/fuse',os.O_RDWR)\n\
-    libc=ctypes.CDLL(None,use_errno=True)\n\
-    o=('fd=%d,rootmode=40000,user_id=0,group_id=0'%f).encode()\n\
-    assert libc.mount(b'hung',b'/var/lib',b'fuse',0,o)==0, ctypes.get_errno()\n\
-    open('/run/mounted','w').close()\n\
-    time.sleep(100000)\n";
-
 #[test]
 fn files_that_cannot_be_removed_in_time_are_given_up() {
-    if !std::path::Path::new("/dev/fuse").exists() {
+    if !hung::is_possible() {
         return;
     }
     let machine = Machine::boot_with(
@@ -239,10 +233,10 @@ fn files_that_cannot_be_removed_in_time_are_given_up() {
             ("d.service", "[Service]\nType=oneshot\nStateDirectory=d\nTimeoutCleanSec=1\nExecStart=/bin/true\n"),
             ("s.service", "[Service]\nExecStart=/bin/sleep 1000\n"),
             ("late.service", "[Service]\nType=oneshot\nStateDirectory=d\nTimeoutStartSec=1\nExecStart=/bin/true\n"),
-            ("run/hang.py", HANG),
+            ("run/hang.py", hung::HANG),
         ],
         &[],
-        "(python3 @/run/hang.py &) && while [ ! -e /run/mounted ]; do sleep 0.05; done",
+        hung::COMMAND,
     );
     let (code, words) = systemctl(&machine, "clean --what=state d.service");
     assert_eq!((code, words.contains("not everything could be removed")), (1, true), "{words}");

@@ -158,3 +158,8 @@ pub(crate) const TABLE: Table<Mount> = &[
     ("SloppyOptions", |mount, value| boolean(value.raw).map(|flag| mount.sloppy_options = flag)),
     ("TimeoutSec", |mount, value| span(value.raw).map(|span| mount.timeout = span.zero_is_infinite())),
 ];
+
+/// Is this type of file system one of the network?
+pub fn is_network_kind(kind: &str) -> bool {
+    crate::defaults::is_network_file_system(kind)
+}

@@ -22,6 +22,7 @@ pub fn run(call: &Call<'_>) -> Result<u8> {
         host_name: &host.host_name,
         machine_id: &host.machine_id,
         kernel_release: &host.kernel_release,
+        answers: &|_| true,
     };
     let name = call.line.value("unit").map_or("test.service", |unit| unit.rsplit('/').next().unwrap_or(unit));
     let mut holds = true;

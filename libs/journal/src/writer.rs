@@ -183,8 +183,9 @@ impl Writer {
     }
 
     fn has_room(&self, bytes: u64) -> io::Result<bool> {
-        let used = self.usage();
-        Ok(used + bytes <= self.limits.allowed(used, space(&self.folder)?.free))
+        let (used, free) = (self.usage(), space(&self.folder)?.free);
+        // A file that filled the disk could not be rotated.
+        Ok(used + bytes <= self.limits.allowed(used, free) && bytes + self.first_bytes() <= free)
     }
 
     /// Flushes what is staged to readers: it survives the end of this process.
@@ -269,8 +270,8 @@ impl Writer {
 
     /// The bounds of the limits, with so many bytes more.
     fn bounds(&self, more: u64) -> io::Result<Bounds> {
-        let used = self.usage();
-        let allowed = self.limits.allowed(used, space(&self.folder)?.free);
+        let (used, free) = (self.usage(), space(&self.folder)?.free);
+        let allowed = self.limits.allowed(used, free).min((used + free).saturating_sub(self.first_bytes()));
         let max_files = Some(self.limits.max_files.saturating_add(1));
         Ok(Bounds { max_use: Some(allowed.saturating_sub(more)), oldest_us: None, max_files })
     }

@@ -4,6 +4,8 @@
 mod entries;
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use entries::{MACHINE, files, message, read, write};
 use ferrite_journal_file::{Bounds, CURRENT, Limits, Reader, Writer, vacuum, verify};
@@ -103,4 +105,79 @@ fn a_message_of_any_size_fits_or_is_refused() {
         lengths.push(reader.field(b"MESSAGE").expect("a field").map_or(0, |value| value.len()));
     }
     assert_eq!(lengths, sizes.into_iter().chain([5]).collect::<Vec<_>>());
+}
+
+/// In a namespace of its own, where the folder is a file system of 3 MiB.
+#[test]
+fn on_a_small_disk() {
+    let Some(folder) = std::env::var_os("SMALL_DISK") else { return };
+    let folder = Path::new(&folder);
+    let journal = folder.join("journal");
+    let limits = Limits { max_use: 64 * MIB, keep_free: 0, max_file_size: 4 * MIB, max_files: 100 };
+    let (mut writer, _) = Writer::open(&journal, MACHINE, limits).expect("it opens");
+    let count = 20_000;
+    for number in 0..count {
+        let entry = message(number, "small");
+        writer.stage(&entry.stamp(), &entry.borrowed()).expect("the oldest make room");
+        if number % 100 == 0 {
+            writer.flush().expect("it is flushed");
+        }
+    }
+    writer.flush().expect("it is flushed");
+    let newest = |count: u64| {
+        let entries = read(&journal);
+        assert!(entries.len() > 500, "{}", entries.len());
+        let first = count - entries.len() as u64;
+        assert!(entries.iter().eq((first..count).map(|number| message(number, "small")).collect::<Vec<_>>().iter()));
+    };
+    newest(count);
+    // Someone else takes all that is left.
+    let filler = folder.join("filler");
+    let mut bytes = 4 * MIB;
+    while bytes > 0 {
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&filler).expect("a file");
+        if std::io::Write::write_all(&mut file, &vec![1; bytes as usize]).is_err() {
+            bytes /= 2;
+        }
+    }
+    let mut number = count;
+    let failed = loop {
+        let entry = message(number, "small");
+        match writer.append(&entry.stamp(), &entry.borrowed()) {
+            Ok(_) => number += 1,
+            Err(error) => break error,
+        }
+        assert!(number < count + 100_000, "a full disk is noticed, or the oldest make room for ever");
+        if number > count + 30_000 {
+            break std::io::ErrorKind::StorageFull.into();
+        }
+    };
+    assert_eq!(failed.kind(), std::io::ErrorKind::StorageFull, "{failed}");
+    let entries = read(&journal);
+    assert_eq!(entries.last(), Some(&message(number - 1, "small")));
+    fs::remove_file(&filler).expect("it is removed");
+    for _ in 0..1000 {
+        let entry = message(number, "small");
+        writer.append(&entry.stamp(), &entry.borrowed()).expect("there is room again");
+        number += 1;
+    }
+    writer.rest().expect("it closes");
+    assert_eq!(read(&journal).last(), Some(&message(number - 1, "small")));
+    for file in files(&journal) {
+        assert_eq!(verify(&file).expect("it opens"), Ok(()), "{file:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_loses_no_file_and_is_forgotten_when_there_is_room() {
+    let folder = tempdir().expect("a folder");
+    let script = r#"mount -t tmpfs -o size=3m none "$SMALL_DISK" && exec "$0" --exact on_a_small_disk --nocapture"#;
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().expect("this test"))
+        .env("SMALL_DISK", folder.path())
+        .output()
+        .expect("unshare runs (Debian: util-linux)");
+    let words = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && words.contains("1 passed"), "{words}");
 }

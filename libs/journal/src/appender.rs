@@ -487,6 +487,10 @@ impl Appender {
 
     /// Gives memory back, for a time when little is written.
     pub(crate) fn release(&mut self) {
+        if self.staging.waiting() == 0 {
+            self.memory = Memory::default();
+            self.fields = HashMap::new();
+        }
         self.staging.release();
     }
 

@@ -1,7 +1,7 @@
 //! The journal on disk: writes and reads journal files that stock `journalctl --file` also writes and reads.
 //!
-//! The format is systemd's (keyed hash, compact, zstd for large fields); docs/journal.md says why. Files are read and
-//! written with plain reads and writes, never mapped: a full disk or a bad block is an error, not a signal.
+//! The format is systemd's (keyed hash, compact, zstd for large fields); docs/journal.md says why. Files are read with
+//! plain reads; small changes are written through a mapping that turns a bad block into an error, not a signal.
 //!
 //! Writing: [`Writer::append`] makes an entry visible to readers at once; in a burst, [`Writer::stage`] each entry and
 //! [`Writer::flush`] once. [`Writer::sync`] makes everything so far survive a power cut. Reading: [`Reader`] merges all

@@ -23,11 +23,17 @@ pub(crate) fn check(name: &str, node: &Node, kind: &Kind, faults: &mut Faults) -
         Kind::Text(rule) => match &node.value {
             Value::Text(text) => obeys(node, rule(text), faults),
             Value::Other(text) => {
-                let message = format!("'{name}' must be text, not {}; quote it: \"{text}\"", node.value.kind());
+                // What may be a password stays out of messages, which go to the log.
+                let example = if is_secret(name) { String::new() } else { format!(": \"{text}\"") };
+                let message = format!("'{name}' must be text, not {}; quote it{example}", node.value.kind());
                 faults.push(Severity::Error, node.place, message);
                 None
             }
             Value::Null | Value::Binary(_) | Value::List(_) | Value::Map(_) => wrong(name, node, kind, faults),
+        },
+        Kind::Bytes => match &node.value {
+            Value::Text(_) | Value::Binary(_) => Some(node.clone()),
+            Value::Null | Value::Other(_) | Value::List(_) | Value::Map(_) => wrong(name, node, kind, faults),
         },
         Kind::Scalar(rule) => match node.text() {
             Some(text) => obeys(node, rule(text), faults),
@@ -105,8 +111,14 @@ fn check_map(node: &Node, keys: &'static [Key], whole: Whole, faults: &mut Fault
         };
         match known.verdict {
             Verdict::NoMeaning => {
-                let message = format!("'{name}' has no meaning on an image without a package manager, ignored");
-                faults.push(Severity::Warning, key.place, message);
+                let before = faults.0.len();
+                if value.value != Value::Null {
+                    let _checked = check(name, value, &known.kind, faults);
+                }
+                if faults.0.len() == before {
+                    let message = format!("'{name}' has no meaning on an image without a package manager, ignored");
+                    faults.push(Severity::Warning, key.place, message);
+                }
                 continue;
             }
             Verdict::Refused(instead) => {
@@ -211,7 +223,14 @@ fn obeys(node: &Node, outcome: Result<(), String>, faults: &mut Faults) -> Optio
 
 fn wrong(name: &str, node: &Node, kind: &Kind, faults: &mut Faults) -> Option<Node> {
     let mut message = format!("'{name}' must be {}, not {}", kind.what(), node.value.kind());
+    if let Value::Other(text) = &node.value
+        && matches!(kind, Kind::Bytes)
+        && !is_secret(name)
+    {
+        message = format!("{message}; quote it: \"{text}\"");
+    }
     if let (Value::Map(pairs), Kind::Text(_) | Kind::Scalar(_)) = (&node.value, kind)
+        && !is_secret(name)
         && let Some((key, value)) = pairs.first()
         && let (Some(key), Some(value)) = (key.text(), value.text())
     {
@@ -227,6 +246,7 @@ fn fits(node: &Node, kind: &Kind) -> bool {
         (Kind::Any, _) | (Kind::Null, Value::Null) | (Kind::List(_), Value::List(_)) => true,
         (Kind::Map(..) | Kind::Table(_), Value::Map(_)) => true,
         (Kind::Bool, _) => node.truth().is_some(),
+        (Kind::Bytes, Value::Text(_) | Value::Binary(_)) => true,
         (Kind::Int, Value::Other(text)) => text.parse::<i64>().is_ok(),
         (Kind::Text(_), Value::Text(_)) | (Kind::Scalar(_) | Kind::Mode, Value::Text(_) | Value::Other(_)) => true,
         (Kind::Words(words), Value::Text(text)) => words.contains(&text.as_str()),
@@ -247,6 +267,10 @@ pub(crate) fn unknown(name: &str, keys: &'static [Key]) -> String {
         Some(meant) => format!("'{}' is not a key here; did you mean '{meant}'?", short(name)),
         None => format!("'{}' is not a key here; 'ferrite-cloudinit explain' lists the keys", short(name)),
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    ["passwd", "password", "private", "list", "content"].iter().any(|word| name.contains(word))
 }
 
 /// A text fit for a message.

@@ -34,6 +34,7 @@ pub(crate) fn children(kind: &Kind) -> &'static [Key] {
         | Kind::Text(_)
         | Kind::Scalar(_)
         | Kind::Mode
+        | Kind::Bytes
         | Kind::Words(_)
         | Kind::Null
         | Kind::Any => &[],

@@ -8,10 +8,15 @@ use crate::rules;
 
 const TEXT: Kind = Kind::Text(rules::line);
 const LINE: Kind = Kind::Scalar(rules::line);
-const TEXTS: Kind = Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&TEXT)], "text or a list of texts");
+/// What packages may be named by.
+const PACKAGES: Kind = Kind::List(&Kind::OneOf(
+    &[TEXT, Kind::List(&LINE), Kind::Table(&Kind::Any)],
+    "a name of a package, or [name, version]",
+));
+const MAP: Kind = Kind::Table(&Kind::Any);
 const LIST: Kind = Kind::List(&TEXT);
 const COMMANDS: Kind = Kind::List(&Kind::OneOf(
-    &[Kind::Scalar(rules::any), Kind::List(&Kind::Scalar(rules::any))],
+    &[Kind::Text(rules::any), Kind::List(&Kind::Scalar(rules::any))],
     "a command as text, or a list of its words",
 ));
 
@@ -25,7 +30,10 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new("create_hostname_file", Kind::Bool, "whether a missing /etc/hostname is made; true without it"),
     Key::new(
         "manage_etc_hosts",
-        Kind::OneOf(&[Kind::Bool, Kind::Words(&["localhost", "template"])], "true, false or 'localhost'"),
+        Kind::OneOf(
+            &[Kind::Bool, Kind::Words(&["localhost", "template", "true", "false"])],
+            "true, false or 'localhost'",
+        ),
         "put the name of the machine into /etc/hosts; localhost stays",
     )
     .example("localhost"),
@@ -58,14 +66,17 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new("allow_public_ssh_keys", Kind::Bool, "use the keys of the meta-data; true without it"),
     Key::new(
         "ssh_pwauth",
-        Kind::OneOf(&[Kind::Bool, Kind::Words(&["unchanged"])], "true, false or 'unchanged'"),
+        Kind::OneOf(
+            &[Kind::Bool, Kind::Words(&["unchanged", "yes", "no", "true", "false"])],
+            "true, false or 'unchanged'",
+        ),
         "whether SSH accepts passwords",
     ),
     Key::new("ssh_quiet_keygen", Kind::Bool, "").verdict(Verdict::Silent),
-    Key::new("ssh_publish_hostkeys", Kind::Any, "").verdict(Verdict::Silent),
-    Key::new("ssh_import_id", TEXTS, "accounts elsewhere whose keys may log in").verdict(Verdict::Recorded),
+    Key::new("ssh_publish_hostkeys", Kind::Map(PUBLISH, None), "").verdict(Verdict::Silent),
+    Key::new("ssh_import_id", LIST, "accounts elsewhere whose keys may log in").verdict(Verdict::Recorded),
     Key::new("chpasswd", Kind::Map(CHPASSWD, None), "passwords of users that exist"),
-    Key::new("password", Kind::Scalar(rules::line), "the password of the default user"),
+    Key::new("password", TEXT, "the password of the default user"),
     Key::new("mounts", MOUNTS, "file systems for /etc/fstab").example("[[/dev/vdb, /data, ext4, 'defaults,nofail']]"),
     Key::new(
         "mount_default_fields",
@@ -89,7 +100,7 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new("manage_resolv_conf", Kind::Bool, "write /etc/resolv.conf from 'resolv_conf'"),
     Key::new("resolv_conf", Kind::Map(RESOLV_CONF, None), "name servers"),
     Key::new("power_state", Kind::Map(POWER, None), "power off or reboot when all is done"),
-    Key::new("final_message", Kind::Scalar(rules::any), "a line for the console when all is done")
+    Key::new("final_message", Kind::Text(rules::any), "a line for the console when all is done")
         .verdict(Verdict::Recorded),
     Key::new("phone_home", Kind::Map(PHONE_HOME, None), "tell a server that all is done").verdict(Verdict::Recorded),
     Key::new("output", Kind::Any, "the journal has the output").verdict(Verdict::Silent),
@@ -116,38 +127,38 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::silent("datasource_list"),
     Key::silent("network"),
     Key::silent("create_hostname"),
-    Key::new("packages", Kind::Any, "").verdict(Verdict::NoMeaning),
-    Key::no_meaning("package_update"),
-    Key::no_meaning("package_upgrade"),
-    Key::no_meaning("package_reboot_if_required"),
-    Key::no_meaning("apt"),
-    Key::no_meaning("apt_pipelining"),
-    Key::no_meaning("apt_update"),
-    Key::no_meaning("apt_upgrade"),
-    Key::no_meaning("apt_reboot_if_required"),
-    Key::no_meaning("snap"),
-    Key::no_meaning("byobu_by_default"),
-    Key::no_meaning("lxd"),
-    Key::no_meaning("ubuntu_advantage"),
-    Key::no_meaning("ubuntu_pro"),
-    Key::no_meaning("drivers"),
-    Key::no_meaning("landscape"),
-    Key::no_meaning("chef"),
-    Key::no_meaning("puppet"),
-    Key::no_meaning("salt_minion"),
-    Key::no_meaning("mcollective"),
-    Key::no_meaning("ansible"),
-    Key::no_meaning("yum_repos"),
-    Key::no_meaning("yum_repo_dir"),
-    Key::no_meaning("zypper"),
-    Key::no_meaning("apk_repos"),
-    Key::no_meaning("rh_subscription"),
-    Key::no_meaning("spacewalk"),
-    Key::no_meaning("fan"),
-    Key::no_meaning("grub_dpkg"),
-    Key::no_meaning("autoinstall"),
-    Key::no_meaning("rpi"),
-    Key::no_meaning("migrate"),
+    Key::no_meaning("packages", PACKAGES),
+    Key::no_meaning("package_update", Kind::Bool),
+    Key::no_meaning("package_upgrade", Kind::Bool),
+    Key::no_meaning("package_reboot_if_required", Kind::Bool),
+    Key::no_meaning("apt", MAP),
+    Key::no_meaning("apt_pipelining", Kind::Any),
+    Key::no_meaning("apt_update", Kind::Bool),
+    Key::no_meaning("apt_upgrade", Kind::Bool),
+    Key::no_meaning("apt_reboot_if_required", Kind::Bool),
+    Key::no_meaning("snap", MAP),
+    Key::no_meaning("byobu_by_default", Kind::Any),
+    Key::no_meaning("lxd", MAP),
+    Key::no_meaning("ubuntu_advantage", MAP),
+    Key::no_meaning("ubuntu_pro", MAP),
+    Key::no_meaning("drivers", MAP),
+    Key::no_meaning("landscape", MAP),
+    Key::no_meaning("chef", MAP),
+    Key::no_meaning("puppet", MAP),
+    Key::no_meaning("salt_minion", MAP),
+    Key::no_meaning("mcollective", MAP),
+    Key::no_meaning("ansible", MAP),
+    Key::no_meaning("yum_repos", MAP),
+    Key::no_meaning("yum_repo_dir", Kind::Any),
+    Key::no_meaning("zypper", MAP),
+    Key::no_meaning("apk_repos", MAP),
+    Key::no_meaning("rh_subscription", MAP),
+    Key::no_meaning("spacewalk", MAP),
+    Key::no_meaning("fan", MAP),
+    Key::no_meaning("grub_dpkg", Kind::Any),
+    Key::no_meaning("autoinstall", Kind::Any),
+    Key::no_meaning("rpi", MAP),
+    Key::no_meaning("migrate", Kind::Any),
 ];
 
 static HOST_KEYS: &[Key] = &[
@@ -167,14 +178,14 @@ static CHPASSWD: &[Key] = &[
     Key::new("users", Kind::List(&Kind::Map(PASSWORDS, None)), "users and their passwords"),
     Key::new(
         "list",
-        Kind::OneOf(&[Kind::Text(rules::any), Kind::List(&TEXT)], "lines of 'NAME:PASSWORD'"),
+        Kind::OneOf(&[Kind::Text(passwords), Kind::List(&Kind::Text(passwords))], "lines of 'NAME:PASSWORD'"),
         "lines of NAME:PASSWORD",
     ),
 ];
 
 static PASSWORDS: &[Key] = &[
     Key::new("name", Kind::Text(rules::account), "the user").required(),
-    Key::new("password", Kind::Scalar(rules::line), "the password or its hash"),
+    Key::new("password", TEXT, "the password or its hash"),
     Key::new("type", Kind::Words(&["hash", "text", "RANDOM"]), "what 'password' is; 'hash' without it"),
 ];
 
@@ -190,8 +201,18 @@ static NTP: &[Key] = &[
     Key::new("peers", LIST, "").verdict(Verdict::Recorded),
     Key::new("allow", LIST, "").verdict(Verdict::Recorded),
     Key::new("ntp_client", TEXT, "").verdict(Verdict::Recorded),
-    Key::new("config", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("config", Kind::Map(NTP_CONFIG, None), "").verdict(Verdict::Recorded),
 ];
+
+static NTP_CONFIG: &[Key] = &[
+    Key::new("confpath", TEXT, ""),
+    Key::new("check_exe", TEXT, ""),
+    Key::new("packages", LIST, ""),
+    Key::new("service_name", TEXT, ""),
+    Key::new("template", Kind::Text(rules::any), ""),
+];
+
+static PUBLISH: &[Key] = &[Key::new("enabled", Kind::Bool, ""), Key::new("blacklist", LIST, "")];
 
 static KEYBOARD: &[Key] = &[
     Key::new("layout", TEXT, "the layout").required(),
@@ -202,7 +223,7 @@ static KEYBOARD: &[Key] = &[
 
 static SEED: &[Key] = &[
     Key::new("file", Kind::Text(rules::path), "where the bytes are written; /dev/urandom without it"),
-    Key::new("data", Kind::OneOf(&[Kind::Scalar(rules::any), Kind::Any], "text"), "the bytes"),
+    Key::new("data", Kind::Bytes, "the bytes"),
     Key::new("encoding", Kind::Words(&["raw", "base64", "b64", "gzip", "gz"]), "how they are written"),
     Key::new("command", LIST, "").verdict(Verdict::Recorded),
     Key::new("command_required", Kind::Bool, "").verdict(Verdict::Recorded),
@@ -242,6 +263,14 @@ static VENDOR_DATA: &[Key] = &[
     Key::new("enabled", Kind::OneOf(&[Kind::Bool, TEXT], "true or false"), "whether it applies; true without it"),
     Key::new("prefix", Kind::OneOf(&[TEXT, Kind::List(&LINE)], "text or a list of texts"), "in front of its scripts"),
 ];
+
+fn passwords(text: &str) -> Result<(), String> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match lines.all(|line| line.split_once(':').is_some_and(|(name, _)| !name.is_empty())) {
+        true => Ok(()),
+        false => Err("each line must be a name, ':' and a password".into()),
+    }
+}
 
 fn delay(text: &str) -> Result<(), String> {
     let minutes = text.strip_prefix('+').unwrap_or(text);

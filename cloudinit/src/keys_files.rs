@@ -19,7 +19,7 @@ pub(crate) const FS_SETUP: Kind = Kind::List(&Kind::Map(FILE_SYSTEM, None));
 
 static FILE: &[Key] = &[
     Key::new("path", Kind::Text(rules::path), "where the file is; missing folders are made").required(),
-    Key::new("content", Kind::OneOf(&[Kind::Text(rules::any), BINARY], "text"), "what is in it"),
+    Key::new("content", Kind::Bytes, "what is in it"),
     Key::new("owner", Kind::Text(rules::owner), "user and group; root:root without it"),
     Key::new("permissions", Kind::Mode, "in octal; 0644 without it"),
     Key::new("encoding", Kind::Words(Encoding::WORDS), "how 'content' is written"),
@@ -27,9 +27,6 @@ static FILE: &[Key] = &[
     Key::new("defer", Kind::Bool, "write it after all others"),
     Key::new("source", Kind::Map(SOURCE, None), "fetch the content; 'content' is used when that fails"),
 ];
-
-/// `!!binary` and what else `fits` lets through to the check of all keys together.
-const BINARY: Kind = Kind::Any;
 
 static SOURCE: &[Key] = &[
     Key::new("uri", Kind::Text(rules::line), "where from").required(),
@@ -56,10 +53,10 @@ static DISK: &[Key] = &[
 const SLICE: Kind = Kind::OneOf(&[Kind::Int, Kind::List(&LINE)], "a share in percent, or [share, type]");
 
 static FILE_SYSTEM: &[Key] = &[
-    Key::new("label", Kind::Scalar(rules::line), "the label"),
+    Key::new("label", Kind::Text(rules::line), "the label"),
     Key::new("filesystem", Kind::Text(rules::line), "ext4, xfs or another"),
     Key::new("device", Kind::Text(rules::line), "the disk or partition"),
-    Key::new("partition", LINE, "'auto', 'any', 'none' or a number"),
+    Key::new("partition", Kind::Scalar(partition), "'auto', 'any', 'none' or a number"),
     Key::new("overwrite", Kind::Bool, "replace a file system that is there"),
     Key::new("replace_fs", Kind::Text(rules::line), "the kind that may be replaced"),
     Key::new(
@@ -70,6 +67,13 @@ static FILE_SYSTEM: &[Key] = &[
     Key::new("cmd", Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&LINE)], "a command"), "instead of mkfs")
         .verdict(Verdict::Recorded),
 ];
+
+fn partition(text: &str) -> Result<(), String> {
+    if matches!(text, "auto" | "any" | "none") || text.parse::<u16>().is_ok() {
+        return Ok(());
+    }
+    Err(format!("'{}' must be 'auto', 'any', 'none' or a number", crate::check::short(text)))
+}
 
 /// The content must be what the encoding says.
 fn file_together(file: &Node, faults: &mut Faults) -> bool {
@@ -82,13 +86,7 @@ fn file_together(file: &Node, faults: &mut Faults) -> bool {
         Value::Binary(text) => {
             decode::base64(text.as_bytes()).and_then(|bytes| decode::decode(&bytes, encoding)).map(|_| ())
         }
-        Value::Other(text) => {
-            Err(format!("'content' must be text, not {}; quote it: \"{text}\"", content.value.kind()))
-        }
-        Value::Null | Value::List(_) | Value::Map(_) => Err(format!(
-            "'content' must be text, not {}; write '|' behind 'content:' and the text below",
-            content.value.kind()
-        )),
+        Value::Null | Value::Other(_) | Value::List(_) | Value::Map(_) => return false,
     };
     match outcome {
         Ok(()) => true,

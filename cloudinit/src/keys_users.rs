@@ -5,8 +5,6 @@ use crate::fault::{Faults, Severity};
 use crate::language::{Key, Kind, Verdict};
 use crate::rules;
 
-const TEXTS: Kind =
-    Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&Kind::Text(rules::line))], "text or a list of texts");
 const PUBLIC_KEYS: Kind = Kind::List(&Kind::Text(rules::public_key));
 const IMPORT: &str = "keys are not fetched from the network; give them in 'ssh_authorized_keys'";
 
@@ -61,10 +59,10 @@ static USER: &[Key] = &[
     Key::new("create_groups", Kind::Bool, "make the groups that are missing; true without it"),
     Key::new("shell", Kind::Text(rules::field), "the login shell"),
     Key::new("expiredate", Kind::Scalar(rules::day), "the day after which the account is closed"),
-    Key::new("inactive", Kind::Scalar(rules::line), "days after which an expired password closes the account"),
+    Key::new("inactive", Kind::Text(rules::line), "days after which an expired password closes the account"),
     Key::new("passwd", Kind::Text(rules::hash), "the hash of the password; only for a new user"),
     Key::new("hashed_passwd", Kind::Text(rules::hash), "the hash of the password, also of an existing user"),
-    Key::new("plain_text_passwd", Kind::Scalar(rules::line), "the password itself; prefer a hash"),
+    Key::new("plain_text_passwd", Kind::Text(rules::line), "the password itself; prefer a hash"),
     Key::new("lock_passwd", Kind::Bool, "no login by password; true without it"),
     Key::new(
         "sudo",
@@ -76,7 +74,8 @@ static USER: &[Key] = &[
     ),
     Key::new("doas", Kind::Any, "").verdict(Verdict::Refused("there is no doas; use 'sudo'")),
     Key::new("ssh_authorized_keys", PUBLIC_KEYS, "public keys that may log in"),
-    Key::new("ssh_import_id", TEXTS, "accounts elsewhere whose keys may log in").verdict(Verdict::Recorded),
+    Key::new("ssh_import_id", Kind::List(&Kind::Text(rules::line)), "accounts elsewhere whose keys may log in")
+        .verdict(Verdict::Recorded),
     Key::new(
         "ssh_redirect_user",
         Kind::OneOf(&[Kind::Bool, Kind::Words(&["default"])], "true or false"),

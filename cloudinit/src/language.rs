@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Scalar(Rule),
     /// Permissions in octal, as they are written.
     Mode,
+    /// Text or `!!binary`.
+    Bytes,
     /// One of these words.
     Words(&'static [&'static str]),
     /// A list.
@@ -105,8 +107,8 @@ impl Key {
     }
 
     /// Accepted with a warning.
-    pub(crate) const fn no_meaning(name: &'static str) -> Self {
-        Self::new(name, Kind::Any, "").verdict(Verdict::NoMeaning)
+    pub(crate) const fn no_meaning(name: &'static str, kind: Kind) -> Self {
+        Self::new(name, kind, "").verdict(Verdict::NoMeaning)
     }
 
     /// Accepted without a word.
@@ -121,7 +123,7 @@ impl Kind {
         match self {
             Self::Bool => "true or false".into(),
             Self::Int => "a whole number".into(),
-            Self::Text(_) | Self::Scalar(_) => "text".into(),
+            Self::Text(_) | Self::Scalar(_) | Self::Bytes => "text".into(),
             Self::Mode => "permissions in octal, such as '0644'".into(),
             Self::Words(words) => one_of(words),
             Self::List(item) => match item {

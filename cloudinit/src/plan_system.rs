@@ -87,7 +87,7 @@ fn hosts(planner: &mut Planner<'_>) {
     let Some(how) = planner.config.root.get("manage_etc_hosts") else {
         return;
     };
-    if how.truth() == Some(false) || how.text() == Some("false") {
+    if how.text().and_then(crate::document::truth) == Some(false) {
         return;
     }
     let hostname = planner.plan.hostname.clone();
@@ -275,8 +275,11 @@ fn fstab(planner: &mut Planner<'_>) {
 
 /// `vdb` means `/dev/vdb`.
 fn device(what: &str) -> String {
-    let is_disk =
-        ["vd", "sd", "xvd", "hd", "nvme", "mmcblk", "loop", "disk/"].iter().any(|start| what.starts_with(start));
+    let letters = what.trim_end_matches(|character: char| character.is_ascii_digit());
+    let disk = letters.strip_prefix('x').unwrap_or(letters).as_bytes();
+    let is_disk = matches!(disk, [b's' | b'h' | b'v', b'd', b'a'..=b'z'])
+        || letters == "sr"
+        || ["nvme", "mmcblk"].iter().any(|start| what.starts_with(start) && !what.contains([':', '/']));
     if is_disk { format!("/dev/{what}") } else { what.replace(' ', "\\040") }
 }
 

@@ -44,7 +44,7 @@ fn kind(kind_of: &Kind) -> Value {
     match kind_of {
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Int => json!({ "type": "integer" }),
-        Kind::Text(_) => json!({ "type": "string" }),
+        Kind::Text(_) | Kind::Bytes => json!({ "type": "string" }),
         Kind::Scalar(_) => json!({ "type": ["string", "number", "boolean"] }),
         Kind::Mode => json!({ "type": ["string", "integer"], "pattern": "^(0o)?[0-7]{3,5}$" }),
         Kind::Words(words) => json!({ "enum": words_and_truths(words) }),

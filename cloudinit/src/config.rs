@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use crate::document::{Node, Value};
 use crate::fault::{Faults, Severity};
 use crate::formats::{Content, Fetch, Part, Reader, When};
+use crate::language::Kind;
 use crate::merge::{Strategy, merge};
 use crate::meta::MetaData;
 use crate::template::{Missing, Variables};
+use crate::{check, keys_cloud, patch};
 
 /// Variables of CoreOS and the keys of meta-data they come from.
 pub(crate) const ADDRESSES: [(&str, &[&str]); 4] = [
@@ -114,6 +116,15 @@ fn join(parts: Vec<Part>, mut faults: Faults) -> (Node, Vec<Script>, Faults) {
     for part in parts {
         match part.content {
             Content::Script { text, when } => scripts.push(Script { name: part.name, text, when }),
+            Content::Patch(operations) => {
+                for operation in &operations {
+                    if !patch::apply(&mut root, operation) {
+                        faults.push(Severity::Error, operation.place, "the parts before this one have no such path");
+                    }
+                }
+                let kind = Kind::Map(keys_cloud::CONFIG, None);
+                root = check::check("the patched document", &root, &kind, &mut faults).unwrap_or_else(Node::empty);
+            }
             Content::Config { root: next, merge: header } => {
                 let how = next.get("merge_how").or_else(|| next.get("merge_type"));
                 let strategy = match (&header, how) {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use crate::fault::{Faults, Severity};
 
@@ -176,6 +176,22 @@ fn syntax(error: &ScanError, text: &str) -> Refusal {
     ((line.max(1) as u64, column as u64), format!("not YAML: {said}{remedy}"))
 }
 
+/// The name of a tag of YAML itself; all others ask for objects of some program.
+fn known_tag(tag: Option<&Tag>, place: (u64, u64)) -> Result<Option<String>, Refusal> {
+    const KNOWN: [&str; 11] =
+        ["str", "int", "bool", "float", "null", "seq", "map", "binary", "timestamp", "omap", "set"];
+    let Some(tag) = tag else {
+        return Ok(None);
+    };
+    match tag.suffix_in_namespace("tag:yaml.org,2002:") {
+        Some(suffix) if KNOWN.contains(&suffix.as_ref()) => Ok(Some(suffix.into_owned())),
+        None if tag.suffix().is_empty() => Ok(Some("str".into())),
+        Some(_) | None => {
+            Err((place, format!("the tag '{}' is not one of YAML; leave it out or quote the text", tag.suffix())))
+        }
+    }
+}
+
 /// A list or a map that is not complete yet.
 enum Open {
     List { items: Vec<Node>, place: (u64, u64), anchor: usize },
@@ -202,12 +218,16 @@ impl Builder {
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let tag = tag.as_ref().map(|tag| tag.suffix().to_string());
+                let tag = known_tag(tag.as_deref(), place)?;
                 let node = Node { value: scalar(&text, style, tag.as_deref()), place };
                 self.add(node, anchor, 1, 1)?;
             }
-            Event::SequenceStart(_, anchor, _) => self.begin(Open::List { items: Vec::new(), place, anchor }, place)?,
-            Event::MappingStart(_, anchor, _) => {
+            Event::SequenceStart(_, anchor, tag) => {
+                known_tag(tag.as_deref(), place)?;
+                self.begin(Open::List { items: Vec::new(), place, anchor }, place)?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                known_tag(tag.as_deref(), place)?;
                 self.begin(Open::Map { pairs: Vec::new(), key: None, place, anchor }, place)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(faults)?,

@@ -67,6 +67,8 @@ fn faults_of_yaml_have_a_place() {
         ("a: \u{7}\n", 1),
         ("a: 1\n---\nb: 2\n", 2),
         ("a: *nope\n", 1),
+        ("a: !foo b\n", 1),
+        ("a: !!python/name:x b\n", 1),
         ("w:\n  - p: /x\n   c: y\n", 3),
     ] {
         let faults = read(text).unwrap_err();

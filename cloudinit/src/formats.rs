@@ -8,7 +8,7 @@ use crate::decode;
 use crate::document::{self, Node, Value};
 use crate::fault::{Faults, Severity};
 use crate::language::Kind;
-use crate::{check, keys_cloud, mime, rules, template};
+use crate::{check, keys_cloud, mime, patch, rules, template};
 
 /// Includes in includes, parts in parts.
 pub(crate) const MAX_LEVELS: usize = 8;
@@ -42,6 +42,8 @@ pub(crate) enum Content {
         /// How it is joined to those before it, when a header says so.
         merge: Option<String>,
     },
+    /// Changes of what the parts before it made.
+    Patch(Vec<patch::Operation>),
     /// A script.
     Script {
         /// Its text.
@@ -173,10 +175,7 @@ impl<'a> Reader<'a> {
                     "part handlers are Python and do not run here; use 'runcmd' or a script that begins with '#!'";
                 self.fault(piece, Severity::Broken, 1, message.into());
             }
-            "#cloud-config-jsonp" => {
-                let message = "JSON patches are not supported; use parts with 'merge_how' instead";
-                self.fault(piece, Severity::Broken, 1, message.into());
-            }
+            "#cloud-config-jsonp" => self.patch(piece, text),
             _ if lower.starts_with("## template:") => self.template(piece, text, &lower),
             _ if first.starts_with("#!") => self.script(piece, When::Instance),
             _ if mime::is_message(text) => self.message(piece, text),
@@ -248,6 +247,15 @@ impl<'a> Reader<'a> {
             }
         }
         self.take(piece, faults, &text);
+    }
+
+    fn patch(&mut self, piece: &Piece<'_>, text: &str) {
+        let mut faults = Faults::default();
+        if let Some(root) = document::parse(text, &mut faults) {
+            let operations = patch::read(&root, &mut faults);
+            self.parts.push(Part { name: piece.name.into(), content: Content::Patch(operations) });
+        }
+        self.take(piece, faults, text);
     }
 
     fn script(&mut self, piece: &Piece<'_>, when: When) {
@@ -392,7 +400,8 @@ impl<'a> Reader<'a> {
                 let text = if has_header { text } else { format!("## template: jinja\n{text}") };
                 self.template(piece, &text, "## template: jinja");
             }
-            "text/part-handler" | "text/cloud-config-jsonp" => {
+            "text/cloud-config-jsonp" => self.patch(piece, &as_text(piece.bytes)),
+            "text/part-handler" => {
                 self.fault(piece, Severity::Error, 1, format!("parts of the type '{kind}' are not supported, ignored"));
             }
             "text/x-not-multipart" => {}

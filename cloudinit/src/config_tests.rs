@@ -111,8 +111,8 @@ fn parts_are_joined_and_one_that_is_broken_leaves_the_others() {
 
 #[test]
 fn a_patch_changes_what_the_parts_before_it_made() {
-    let archive = "#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    hostname: a\n- type: text/cloud-config-jsonp\n  \
-        content: '[{op: replace, path: /hostname, value: b}, {op: remove, path: /none}]'\n";
+    let archive = "#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    hostname: a\n- type: \
+        text/cloud-config-jsonp\n  content: '[{op: replace, path: /hostname, value: b}, {op: remove, path: /none}]'\n";
     let (config, faults) = read_all(archive.as_bytes(), b"", "");
     assert_eq!(config.root.get("hostname").unwrap().text(), Some("b"));
     assert!(faults.to_string().contains("no such path"), "{faults}");

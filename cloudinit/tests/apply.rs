@@ -127,8 +127,8 @@ fn files_of_a_document_stay_inside_the_root_whatever_links_and_dots_say() {
     let outside = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(outside.path(), root.path().join("etc/out")).unwrap();
     std::os::unix::fs::symlink("/etc/target", root.path().join("etc/link")).unwrap();
-    let document = "#cloud-config\nwrite_files:\n  - {path: /etc/out/a, content: x}\n  - {path: /../../b, content: y}\n  \
-        - {path: /etc/link, content: z}\n";
+    let document = "#cloud-config\nwrite_files:\n  - {path: /etc/out/a, content: x}\n  - \
+        {path: /../../b, content: y}\n  - {path: /etc/link, content: z}\n";
     let output = apply(root.path(), document);
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0, "{output:?}");
     if std::fs::metadata(root.path()).unwrap().uid() == 0 {
@@ -160,8 +160,8 @@ fn nothing_is_executed_below_another_root_and_the_plan_says_what_would_be() {
 #[test]
 fn a_wrong_value_leaves_out_its_part_and_secrets_stay_out_of_what_is_printed() {
     let root = root();
-    let document = "#cloud-config\npassword: 12345678\nwrite_files:\n  - {path: /etc/a, content: one}\n  - {path: /etc/b, \
-        permissions: nobody, content: hidden-text}\n";
+    let document = "#cloud-config\npassword: 12345678\nwrite_files:\n  - {path: /etc/a, content: one}\n  \
+        - {path: /etc/b, permissions: nobody, content: hidden-text}\n";
     let output = apply(root.path(), document);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

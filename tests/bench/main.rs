@@ -9,6 +9,7 @@ mod managers;
 mod peer;
 mod size;
 mod tables;
+mod updates;
 mod waiting;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,11 @@ enum Part {
     Machines(machines::Arguments),
     /// PID 1 in namespaces, beside systemd, s6 and runit
     Managers(managers::Arguments),
+    /// Payloads and their installation, beside dd and tools for deltas
+    Updates(updates::Arguments),
+    /// Installs one payload and prints what it took (used by `updates`)
+    #[command(hide = true)]
+    InstallPayload(updates::InstallArguments),
     /// Asks a manager until the input ends, and prints how long it did not answer (used by `managers`)
     #[command(hide = true)]
     Ask(managers::answers::Arguments),
@@ -48,6 +54,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.part {
         Part::Machines(arguments) => machines::run(arguments),
         Part::Managers(arguments) => managers::run(arguments),
+        Part::Updates(arguments) => updates::run(arguments),
+        Part::InstallPayload(arguments) => updates::install(arguments),
         Part::Ask(arguments) => managers::answers::ask(arguments),
     }
 }

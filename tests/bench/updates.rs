@@ -1,5 +1,5 @@
-//! Updates: packing and installing a payload beside `dd` with fsync, and the size of a delta beside what other tools make
-//! of the same two images. Rounds are interleaved and the median counts, as the machine may be busy.
+//! Updates: packing and installing a payload beside `dd` with fsync, and the size of a delta beside what other tools
+//! make of the same two images. Rounds are interleaved and the median counts, as the machine may be busy.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ use crate::child_environment::{self, Known};
 use crate::descriptors::Descriptors;
 use crate::sandbox;
 use crate::sandbox::apply::Identity;
-use crate::sandbox::plan::{Facts, Step};
+use crate::sandbox::plan::{Facts, Modules, Step};
 
 /// A step that failed: systemd's exit code and what was being done.
 pub struct Fault {
@@ -141,7 +141,7 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
     for (resource, limit) in &exec.limits {
         set_limit(*resource, *limit).map_err(Fault::of(205, "setting a Limit*="))?;
     }
-    let accounts = Accounts::read();
+    let accounts = if names_accounts(exec) { Accounts::read() } else { Accounts::default() };
     let account = account(exec, invocation.unit, &accounts)?;
     let identity = &account.identity;
     let credentials = crate::credentials::of(invocation, identity.user.unwrap_or(0))?;
@@ -182,6 +182,23 @@ fn wait_for_idle(gate: &BorrowedFd<'_>) {
     let limit = rustix::event::Timespec { tv_sec: 5, tv_nsec: 0 };
     // An error only means that we do not wait.
     let _ = rustix::event::poll(&mut set, Some(&limit));
+}
+
+/// Is anything to be looked up in the files of accounts?
+fn names_accounts(exec: &Exec) -> bool {
+    let sandbox = &exec.sandbox;
+    exec.user.is_some()
+        || exec.group.is_some()
+        || !exec.supplementary_groups.is_empty()
+        || sandbox.dynamic_user
+        || sandbox.set_login_environment == Some(true)
+        || sandbox.pam_name.is_some()
+}
+
+/// Is there a setting for one of the kernel's security modules?
+fn names_module(exec: &Exec) -> bool {
+    let sandbox = &exec.sandbox;
+    sandbox.selinux_context.is_some() || sandbox.apparmor_profile.is_some() || sandbox.smack_label.is_some()
 }
 
 /// The account of a process, and what it becomes.
@@ -251,7 +268,7 @@ fn facts<'a>(
         shown: shown.collect(),
         shared: sandbox::shared::folder(sharer),
         persona: ferrite_sys::prctl::personality(0xffff_ffff).unwrap_or(0) & 0xff,
-        modules: sandbox::apply::modules(),
+        modules: if names_module(invocation.exec) { sandbox::apply::modules() } else { Modules::default() },
         nodes: if by_node { sandbox::apply::nodes() } else { Vec::new() },
     })
 }

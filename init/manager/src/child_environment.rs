@@ -1,6 +1,6 @@
 //! The environment of a new process: what PID 1 gives, then what the unit says. Runs in the child.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use ferrite_unit::environment::Environment;
 use ferrite_unit::exec::Exec;
@@ -99,16 +99,24 @@ fn pressure(environment: &mut Environment, pressure: &Pressure, owner: (u32, u32
         Pressure::Untold => {}
         Pressure::Off => environment.set("MEMORY_PRESSURE_WATCH", "/dev/null"),
         Pressure::Watch { file, threshold_us } => {
-            let given = std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))
-                .and_then(|()| chown(file, Some(owner.0), Some(owner.1)));
             // A kernel that counts no stalls has no such file; then there is nothing to watch.
-            if given.is_ok() {
+            if give(file, owner).is_ok() {
                 environment.set("MEMORY_PRESSURE_WATCH", file);
                 let line = format!("some {threshold_us} {PRESSURE_WINDOW_US}\0");
                 environment.set("MEMORY_PRESSURE_WRITE", &base64(line.as_bytes()));
             }
         }
     }
+}
+
+/// Hands a file over; that of a process of root is its own as it is made.
+fn give(file: &str, owner: (u32, u32)) -> std::io::Result<()> {
+    let now = std::fs::metadata(file)?;
+    if (now.uid(), now.gid(), now.mode() & 0o777) == (owner.0, owner.1, 0o644) {
+        return Ok(());
+    }
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644))?;
+    chown(file, Some(owner.0), Some(owner.1))
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -66,12 +66,17 @@ impl Engine {
             Kind::Service(machine) => matches!(machine.state, State::Dead | State::Failed),
             _ => true,
         };
-        let works = runtime.main_pid.is_some()
-            || runtime.control_pid.is_some()
-            || runtime.cleaner.is_some()
-            || runtime.group.as_ref().is_some_and(|group| self.groups.populated(group));
-        let referred = self.units.find(&runtime.unit.name).is_some_and(|id| self.kinds.references.contains_key(&id));
-        !down || !settled || works || referred || runtime.job.is_some() || is_perpetual(runtime.unit.name.as_str())
+        let works = runtime.main_pid.is_some() || runtime.control_pid.is_some() || runtime.cleaner.is_some();
+        let referred = || self.units.find(&runtime.unit.name).is_some_and(|id| self.kinds.references.contains_key(&id));
+        // The kernel is asked last.
+        let populated = || runtime.group.as_ref().is_some_and(|group| self.groups.populated(group));
+        !down
+            || !settled
+            || works
+            || runtime.job.is_some()
+            || is_perpetual(runtime.unit.name.as_str())
+            || referred()
+            || populated()
     }
 
     /// Forgets a unit of which nothing runs.

@@ -232,8 +232,9 @@ pub struct Engine {
 /// Clients are served for so long before timers and processes have their turn.
 const CLIENTS_TIME: Duration = Duration::from_millis(500);
 
-/// Children that have not executed their program yet; each holds a file of ours, and has all of ours open.
-const UNBORN_MAX: usize = 256;
+/// Children that have not executed their program yet; each holds a file of ours, has all of ours open, and shares our
+/// memory, of which everything that we write meanwhile must be copied.
+const UNBORN_MAX: usize = 32;
 /// Rounds in a turn while there are so many of them.
 const ROUNDS_CROWDED: usize = 64;
 /// How long to wait for one of them.

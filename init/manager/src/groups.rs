@@ -331,7 +331,9 @@ impl Groups {
         }
         // Deepest last in the list: removed first. One that is not empty stays, and so do its parents.
         for directory in all.iter().rev() {
-            let _ = fs::remove_dir(directory);
+            if fs::remove_dir(directory).is_ok() {
+                self.prepared.remove(directory);
+            }
         }
         let watches = [self.paths.remove(&id), self.memory_paths.remove(&id)];
         for watch in watches.into_iter().flatten() {
@@ -389,6 +391,20 @@ mod tests {
         // In a plain folder the last wish is what the file holds.
         let wish = |name: &str| fs::read_to_string(place(name).join("cgroup.subtree_control")).unwrap();
         assert_eq!([wish(""), wish("a.slice"), wish("a.slice/a-b.slice")], ["+cpuset", "-cpuset", "-cpuset"]);
+    }
+
+    #[test]
+    fn controllers_are_handed_down_again_in_a_slice_that_was_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let wish = directory.path().join("a.slice/cgroup.subtree_control");
+        let mut groups = Groups::new(Some(directory.path().to_str().unwrap().to_owned()));
+        for _ in 0..2 {
+            // In a plain folder there is nothing to watch.
+            assert!(groups.make(UnitId(1), "/a.slice/x.service", |_| Controllers::default()).is_err());
+            fs::remove_file(&wish).unwrap();
+            groups.remove(UnitId(2), "/a.slice");
+            assert!(!directory.path().join("a.slice").exists());
+        }
     }
 
     #[test]

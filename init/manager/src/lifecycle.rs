@@ -25,7 +25,9 @@ impl Engine {
     fn service_event(&mut self, id: UnitId, event: Event) {
         let Some(runtime) = self.units.get(id) else { return };
         let (Kind::Service(before), Some(service)) = (runtime.kind, runtime.unit.service()) else { return };
-        let populated = runtime.group.as_ref().is_some_and(|group| self.groups.populated(group));
+        // News of a main process that was just made: it lives, so nothing depends on others in its group.
+        let asks = !matches!(event, Event::MainMade | Event::MainExecuted);
+        let populated = runtime.group.as_ref().is_some_and(|group| asks && self.groups.populated(group));
         let stop_queued = runtime.job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind == JobKind::Stop);
         let pinned = self.keeps_files(id);
         let bus_tells = self.bus.watches(id);

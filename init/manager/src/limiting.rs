@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferrite_unit::resources::Resources;
+use ferrite_unit::resources::{Resources, Totals};
 use ferrite_unit::shared::Shared;
 use ferrite_unit::{Config, UnitName};
 
@@ -97,7 +97,7 @@ impl Engine {
             settings.push(("OOMPolicy=", "memory.oom.group", "1".into()));
         }
         let rules = guard::limits(resources).then(|| guard::rules(resources));
-        let written = |setting: &str| setting != "TasksMax=" || is_own_limit(resources);
+        let written = |setting: &str| setting != "TasksMax=" || is_own_limit(resources, &self.host.totals);
         let mut told = Vec::new();
         for (setting, file, value) in &settings {
             match self.groups.set(group, file, value) {
@@ -137,8 +137,8 @@ fn kills_whole_group(unit: &ferrite_unit::Unit) -> bool {
     }
 }
 
-/// Is the limit of processes another one than what all units have?
-fn is_own_limit(resources: &Resources) -> bool {
+/// Is the limit of processes another one than what all units have on such a machine?
+fn is_own_limit(resources: &Resources, totals: &Totals) -> bool {
     let usual = ferrite_unit::resources::Amount::Share(ferrite_unit::resources::TASKS_SHARE);
-    resources.tasks_max.is_some_and(|limit| limit != crate::totals::read().tasks(usual))
+    resources.tasks_max.is_some_and(|limit| limit != totals.tasks(usual))
 }

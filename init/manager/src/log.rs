@@ -160,7 +160,7 @@ impl Log {
             (Target::Usual, Sink::Kernel(kernel)) => drop(kernel.write(priority, "init", text)),
             (Target::Console, _) if self.consoles => self.write_consoles(&format!("init: {text}")),
             (Target::Usual, Sink::Error) | (Target::Console, _) => {
-                drop(writeln!(std::io::stderr(), "<{}>init: {text}", priority as u8));
+                say(&format!("<{}>init: {text}\n", priority as u8));
             }
         }
     }
@@ -198,7 +198,7 @@ impl Log {
         if self.consoles {
             self.write_consoles(&format!("{}{text}", mark.text()));
         } else {
-            drop(writeln!(std::io::stderr(), "{}{text}", mark.text()));
+            say(&format!("{}{text}\n", mark.text()));
         }
     }
 
@@ -211,6 +211,12 @@ impl Log {
         let stuck = began.elapsed() >= STUCK;
         self.quiet_until.set(stuck.then(|| Instant::now() + REST));
     }
+}
+
+/// Writes to standard error, at once and in one piece.
+fn say(line: &str) {
+    // There is nobody to tell that it failed.
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use super::measure::{CHAIN, SERVICES};
 /// Says how to run a service that does nothing, for those whose services are scripts.
 const RUN: &str = "#!/bin/sh\nexec sleep infinity\n";
 
+/// There is no journal, and programs do the same under every manager: without this they would read a locale.
+const PLAIN: &str = "StandardOutput=null\nUnsetEnvironment=LANG\n";
+
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -136,9 +139,7 @@ fn write_units(folder: &Path) -> anyhow::Result<()> {
     unit("default.target", "[Unit]\nDescription=Nothing\n")?;
     let mut all = "[Unit]\nDescription=All services\n".to_owned();
     for number in 0..SERVICES {
-        let text = format!(
-            "[Unit]\nDescription=Service {number}\n\n[Service]\nExecStart=/bin/sleep infinity\nStandardOutput=null\n"
-        );
+        let text = format!("[Unit]\nDescription=Service {number}\n\n[Service]\nExecStart=/bin/sleep infinity\n{PLAIN}");
         unit(&format!("service{number}.service"), &text)?;
         // Writing into memory cannot fail.
         let _ = writeln!(all, "Wants=service{number}.service");
@@ -149,7 +150,8 @@ fn write_units(folder: &Path) -> anyhow::Result<()> {
         if let Some(before) = number.checked_sub(1) {
             let _ = write!(text, "Requires=chain{before}.service\nAfter=chain{before}.service\n");
         }
-        text += "\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nStandardOutput=null\n";
+        text += "\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n";
+        text += PLAIN;
         unit(&format!("chain{number}.service"), &text)?;
     }
     Ok(())

@@ -11,6 +11,9 @@ use crate::jobs::UnitId;
 use crate::transaction::Relation;
 use crate::units::Runtime;
 
+/// Reading so many units leaves more memory unused than can be left with PID 1.
+const MANY: usize = 100;
+
 /// A loader for these files.
 pub fn loader<'a>(path: &'a LoadPath, files: &'a Disk, host: &'a Host) -> Loader<'a> {
     Loader { path, files, host, devices: DeviceUnits::Present }
@@ -49,7 +52,12 @@ impl Engine {
         let mut draft = self.draft();
         let ids = names.map(|name| draft.intern(name)).collect();
         let changes = draft.finish();
+        let many = changes.units.len() >= MANY;
         self.take_over(changes);
+        if many {
+            // Before they are started: every process that is made costs what the memory of PID 1 holds then.
+            self.give_back_memory();
+        }
         ids
     }
 

@@ -30,7 +30,12 @@ pub struct Recorder {
     crashes: Vec<u64>,
     /// Was a failure told already?
     failed: bool,
+    /// Room for a record, used again: memory that is asked for anew lies elsewhere, in pages shared with children.
+    room: Vec<u8>,
 }
+
+/// Room that is kept for the next record.
+const ROOM_MAX: usize = 16 << 10;
 
 /// A new memory file for states.
 fn memory_file() -> std::io::Result<File> {
@@ -84,7 +89,7 @@ impl Engine {
             let outcome = self.record_everything();
             return self.recording_ended(outcome);
         }
-        let mut text = Vec::new();
+        let mut text = std::mem::take(&mut self.recorder.room);
         let mut last = 0;
         for name in &gone {
             state::write(&mut text, &Record::Gone(name.as_str()));
@@ -102,6 +107,10 @@ impl Engine {
         last = last.max(self.add_waiting_clients(&mut text));
         ferrite_sys::crash::keep_files_up_to(last);
         let outcome = self.recorder.add(&text);
+        if text.capacity() <= ROOM_MAX {
+            text.clear();
+            self.recorder.room = text;
+        }
         self.recording_ended(outcome);
     }
 

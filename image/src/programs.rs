@@ -10,9 +10,10 @@ use crate::tree::{Content, Node, OURS, Origin, Tree};
 pub const INITRD: &str = "ferrite-initrd";
 
 /// Programs and their folders.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("ferrite-init", "/usr/lib/ferrite"),
     ("ferrite-journald", "/usr/lib/ferrite"),
+    ("ferrite-journal-ship", "/usr/lib/ferrite"),
     ("ferrite-networkd", "/usr/lib/ferrite"),
     ("ferrite-devices", "/usr/lib/ferrite"),
     ("ferrite-host", "/usr/lib/ferrite"),

@@ -5,14 +5,15 @@
 
 mod actions;
 mod boots;
-mod machine_form;
+pub(crate) mod machine_form;
 mod matches;
-mod options;
+pub(crate) mod options;
 mod picture;
-mod place;
-mod record;
+pub(crate) mod place;
+pub(crate) mod record;
 mod show;
 mod text;
+pub(crate) mod watch;
 mod when;
 
 use std::io::{self, IsTerminal, Write};

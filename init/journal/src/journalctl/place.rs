@@ -21,6 +21,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// The journals of this machine below a root.
+    pub fn of_root(root: &Path) -> Place {
+        let below = |path: &str| root.join(path.trim_start_matches('/'));
+        let machine = machine_id(&below(places::MACHINE_ID));
+        let folders = [places::DISK, places::MEMORY].iter().flat_map(|path| with_machines(&below(path), Some(machine)));
+        Place::Folders(folders.collect())
+    }
+
     /// The place of a command line.
     pub fn of(options: &Options) -> Result<Place> {
         if !options.file.is_empty() {

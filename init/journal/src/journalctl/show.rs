@@ -1,17 +1,17 @@
 //! Shows entries: goes to the first one that is wanted, then on, and waits for new ones.
 
 use std::io::{self, BufWriter, StdoutLock, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use ferrite_journal_file::{Id128, Reader};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::options::{Lines, Options};
 use super::picture::Picture;
 use super::place::Place;
 use super::record::Record;
+use super::watch::Watch;
 
 /// The end of a command line: what was shown.
 #[derive(Debug, Default)]
@@ -223,7 +223,7 @@ impl<'a> Show<'a> {
             if self.shown.count > before {
                 self.save_cursor(cursor_file)?;
             }
-            watch.wait()?;
+            watch.wait(None)?;
         }
     }
 
@@ -251,36 +251,5 @@ impl<'a> Show<'a> {
     /// What was shown.
     pub fn shown(&self) -> &Shown {
         &self.shown
-    }
-}
-
-/// Waits for folders to change.
-struct Watch {
-    inotify: Inotify,
-}
-
-impl Watch {
-    fn new() -> Result<Self> {
-        Ok(Self { inotify: Inotify::init(InitFlags::IN_CLOEXEC).context("watching the journal")? })
-    }
-
-    /// Watches these folders from now on; those that are watched already stay so.
-    fn add(&self, folders: &[PathBuf]) -> Result<()> {
-        let events =
-            AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
-        let mut is_watched = false;
-        for folder in folders {
-            // A folder that is not there yet is made in the nearest one that is.
-            let there = folder.ancestors().find(|folder| folder.is_dir());
-            is_watched |= there.is_some_and(|there| self.inotify.add_watch(there, events).is_ok());
-        }
-        if !is_watched {
-            bail!("no folder of the journal can be watched");
-        }
-        Ok(())
-    }
-
-    fn wait(&self) -> Result<()> {
-        self.inotify.read_events().map(|_| ()).context("watching the journal")
     }
 }

@@ -103,8 +103,7 @@ mod tests {
     #[test]
     fn values_that_are_equal_are_there_once_when_they_are_settled() {
         let settled = |share| {
-            let mut value = Shared::<Resources>::default();
-            value.cpu_weight = Some(share);
+            let mut value = Shared::from(Resources { cpu_weight: Some(share), ..Resources::default() });
             value.settle();
             value
         };

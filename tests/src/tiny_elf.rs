@@ -99,21 +99,32 @@ fn program(code: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::io::ErrorKind;
     use std::os::unix::fs::PermissionsExt;
-    use std::process::Command;
-    use std::time::Duration;
+    use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
 
-    fn installed(folder: &tempfile::TempDir, elf: Vec<u8>) -> std::path::PathBuf {
+    /// Writes a program and starts it. A child that another test began in the meantime holds the written file open
+    /// until it executes its own program.
+    fn start(folder: &tempfile::TempDir, elf: Vec<u8>) -> Child {
         let path = folder.path().join("program");
         fs::write(&path, elf).expect("a file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
-        path
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match Command::new(&path).spawn() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < end => {
+                    std::thread::yield_now();
+                }
+                started => return started.expect("it starts"),
+            }
+        }
     }
 
     #[test]
     fn the_program_that_exits_exits_with_one() {
         let folder = tempfile::tempdir().expect("a folder");
-        let status = Command::new(installed(&folder, exits())).status().expect("it starts");
+        let status = start(&folder, exits()).wait().expect("it ends");
         assert_eq!(status.code(), Some(1));
     }
 
@@ -132,7 +143,7 @@ mod tests {
             (80, [Text("/proc"), zero, zero, zero, zero, zero], 0),
             (80, [Text("/nowhere"), zero, zero, zero, zero, zero], 2),
         ] {
-            let status = Command::new(installed(&folder, calls(number, &arguments))).status().expect("it starts");
+            let status = start(&folder, calls(number, &arguments)).wait().expect("it ends");
             assert_eq!(status.code(), Some(expected), "{number}");
         }
     }
@@ -140,7 +151,7 @@ mod tests {
     #[test]
     fn the_program_that_hangs_uses_no_processor() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new(installed(&folder, hangs())).spawn().expect("it starts");
+        let mut child = start(&folder, hangs());
         std::thread::sleep(Duration::from_millis(100));
         assert!(child.try_wait().expect("asked").is_none());
         child.kill().expect("killed");

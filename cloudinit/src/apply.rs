@@ -15,6 +15,11 @@ use crate::plan::{Action, Command, Frequency, Plan, Stage, Step};
 /// What the unit of the late commands reads.
 pub(crate) const QUEUE: &str = "/run/ferrite/cloudinit/commands.json";
 const LATE_UNIT: &str = "ferrite-cloudinit-commands.service";
+/// Units that are told of the configuration that is written for them, where the image has them.
+const READERS: [&str; 4] =
+    ["locksmithd.service", "systemd-networkd.service", "systemd-timesyncd.service", "update-engine.service"];
+/// How systemctl ends then.
+const NO_SUCH_UNIT: i32 = 5;
 const STATE: &str = "/var/lib/ferrite/cloudinit";
 /// What all boot commands together may take; the keys come after them.
 const BOOT_DEADLINE: Duration = Duration::from_secs(60);
@@ -117,13 +122,26 @@ pub(crate) fn queue(plan: &Plan, instance: &str) -> Vec<anyhow::Error> {
         let waits = !matches!(rest.first().map(String::as_str), Some("enable" | "daemon-reload"));
         let mut process = Process::new(program);
         process.args(waits.then_some("--no-block")).args(rest);
-        errors.extend(finish(&mut process, &command.to_string()).err());
+        match process.status().with_context(|| format!("starting '{command}'")) {
+            Ok(status) if status.success() => {}
+            Ok(status) if status.code() == Some(NO_SUCH_UNIT) && concerns_reader(rest) => {
+                println!("'{command}': the image has no such unit, its configuration is written all the same");
+            }
+            Ok(status) => errors.push(anyhow::anyhow!("'{command}': {status}")),
+            Err(error) => errors.push(error),
+        }
     }
     let late: Vec<&Command> = plan.commands.iter().filter(|command| command.stage >= Stage::Runcmd).collect();
     if !late.is_empty() {
         errors.extend(hand_over(&late, instance).err());
     }
     errors
+}
+
+/// Is it one of the units whose absence only means that nobody reads what was written?
+fn concerns_reader(words: &[String]) -> bool {
+    let [verb, unit] = words else { return false };
+    ["restart", "try-restart", "stop"].contains(&verb.as_str()) && READERS.contains(&unit.as_str())
 }
 
 fn hand_over(late: &[&Command], instance: &str) -> anyhow::Result<()> {
@@ -139,6 +157,9 @@ fn hand_over(late: &[&Command], instance: &str) -> anyhow::Result<()> {
         })
         .collect();
     let text = serde_json::json!({ "instance": instance, "commands": commands }).to_string();
+    if let Some(folder) = std::path::Path::new(QUEUE).parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making '{}'", folder.display()))?;
+    }
     ferrite_files::replace(QUEUE.as_ref(), text.as_bytes(), 0o600, Durability::Volatile)?;
     finish(Process::new("systemctl").args(["--no-block", "start", LATE_UNIT]), "starting the late commands")
 }
@@ -193,4 +214,17 @@ fn file_name(text: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
     let name: String = text.chars().take(128).map(|character| if plain(character) { character } else { '_' }).collect();
     if name.is_empty() { "none".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_readers_of_configuration_may_be_missing() {
+        let concerns =
+            |words: &[&str]| concerns_reader(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert!(concerns(&["restart", "update-engine.service"]));
+        assert!(!concerns(&["restart", "nginx.service"]) && !concerns(&["enable", "locksmithd.service"]));
+    }
 }

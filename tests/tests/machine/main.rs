@@ -3,10 +3,12 @@
 //! One program, so that families run side by side; a gate keeps the number of guests within the host's memory.
 
 mod adversity;
+mod cloud_config;
 mod console;
 mod fallback;
 mod growth;
 mod hardware;
+mod journal;
 mod limits;
 mod login;
 mod persistence;

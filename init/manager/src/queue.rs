@@ -362,6 +362,7 @@ impl Engine {
         if runtime.starts.len() >= usize::try_from(burst).unwrap_or(usize::MAX) {
             return true;
         }
+        runtime.starts.reserve_exact(1);
         runtime.starts.push(now);
         false
     }

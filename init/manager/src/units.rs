@@ -216,6 +216,8 @@ impl Runtime {
         if self.commands.len() >= COMMANDS_MAX {
             self.commands.remove(0);
         }
+        // Most services have one.
+        self.commands.reserve_exact(1);
         self.commands.push(run);
     }
 

@@ -1,5 +1,7 @@
 //! A cloud-config is done on the machine: users, files, units and commands, each as often as it says.
 
+use std::time::Duration;
+
 use ferrite_tests::{Board, Setup};
 
 const DOCUMENT: &str = "\
@@ -77,11 +79,22 @@ fn a_document_is_done_on_the_machine() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_broken_document_leaves_the_machine_reachable_and_says_so() -> anyhow::Result<()> {
+fn a_faulty_document_leaves_the_machine_reachable_and_says_so() -> anyhow::Result<()> {
     let document = "#cloud-config\nhostname: half\nssh_authorized_keys:\n  - KEY\nwrite_files:\n  - pth: /etc/x\n";
     let mut machine = Setup::new(Board::Qemu)?.user_data(document)?.power_on()?;
     machine.wait_for_ssh()?;
-    // The keys of a document that cannot be trusted are not taken from it.
+    assert_eq!(machine.try_ssh("systemctl is-system-running --wait")?.out.trim(), "degraded");
+    assert_eq!(machine.ssh("hostname; systemctl is-failed ferrite-cloudinit")?, "half\nfailed\n");
+    let status = machine.try_ssh("ferrite-cloudinit status")?.out;
+    assert!(status.contains("state=degraded") && status.contains("user-data:6:5"), "{status}");
+    machine.wait_for_console("Failed to start ferrite-cloudinit.service", Duration::from_secs(60)).map(drop)
+}
+
+#[test]
+fn of_a_document_that_cannot_be_read_nothing_applies() -> anyhow::Result<()> {
+    let document = "#cloud-config\nhostname: half\nssh_authorized_keys:\n  - KEY\nwrite_files: [\n";
+    let mut machine = Setup::new(Board::Qemu)?.user_data(document)?.power_on()?;
+    machine.wait_for_ssh()?;
     assert_eq!(machine.try_ssh("true")?.code, 255);
-    machine.wait_for_console("ferrite-cloudinit.service", std::time::Duration::from_secs(300)).map(drop)
+    machine.wait_for_console("Failed to start ferrite-cloudinit.service", Duration::from_secs(60)).map(drop)
 }

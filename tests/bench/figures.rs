@@ -1,6 +1,5 @@
 //! What is measured of one boot, and the summary of several. Pure.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One measured boot.
@@ -32,14 +31,11 @@ pub(crate) struct GuestIdle {
     pub(crate) ticks: f64,
     /// By the nanoseconds that tasks, those of the kernel too, were on a processor (/proc/schedstat).
     pub(crate) tasks: f64,
-    /// By the nanoseconds of all programs but the one that looks: without the threads of the kernel, which is the same
-    /// one in both guests.
-    pub(crate) programs: f64,
 }
 
 impl Default for GuestIdle {
     fn default() -> Self {
-        Self { ticks: f64::INFINITY, tasks: f64::INFINITY, programs: f64::INFINITY }
+        Self { ticks: f64::INFINITY, tasks: f64::INFINITY }
     }
 }
 
@@ -68,7 +64,6 @@ pub(crate) fn summary(rounds: Vec<Figures>) -> Figures {
         guest_idle: rounds.iter().map(|f| f.guest_idle).fold(GuestIdle::default(), |least, next| GuestIdle {
             ticks: least.ticks.min(next.ticks),
             tasks: least.tasks.min(next.tasks),
-            programs: least.programs.min(next.programs),
         }),
         inside: rounds.last().map(|f| f.inside.clone()).unwrap_or_default(),
     }
@@ -98,18 +93,7 @@ cat > /tmp/idle.sh <<'END'
 mkfifo /tmp/idle.fifo
 exec 3<> /tmp/idle.fifo
 tell() { while read -r line; do echo \"$1 $line\"; done < \"$2\"; }
-programs() {
-  for process in /proc/[0-9]*; do
-    [ $process = /proc/$$ ] && continue
-    word=
-    read -r -d '' word < $process/cmdline
-    [ -n \"$word\" ] || continue
-    for thread in $process/task/*; do
-      read -r time rest < $thread/schedstat && echo \"$1 program ${thread##*/} $time\"
-    done
-  done
-}
-look() { tell \"$1\" /proc/stat; tell \"$1\" /proc/schedstat; programs \"$1\"; }
+look() { tell \"$1\" /proc/stat; tell \"$1\" /proc/schedstat; }
 read -t QUIET -u 3
 look before > /tmp/idle.before
 read -t SECONDS -u 3
@@ -152,27 +136,10 @@ pub(crate) fn parse_idle(answer: &str, seconds: f64) -> anyhow::Result<GuestIdle
     let is_processor = |name: &str| name.len() > 3 && name.starts_with("cpu");
     let tasks = |when| sum(when, is_processor, |all| if all.len() == 9 { all.get(6).copied() } else { None });
     let share = |before: u64, after: u64, second: f64| after.saturating_sub(before) as f64 / second / seconds;
-    let programs = programs_of(answer)?;
     Ok(GuestIdle {
         ticks: share(ticks("before")?, ticks("after")?, 100.0),
         tasks: share(tasks("before")?, tasks("after")?, 1e9),
-        programs: share(0, programs, 1e9),
     })
-}
-
-/// The nanoseconds that the threads of programs used from the first look to the second one. What began in between has
-/// all of its time in there.
-fn programs_of(answer: &str) -> anyhow::Result<u64> {
-    let times = |when: &str| -> BTreeMap<u64, u64> {
-        let lines = answer.lines().filter_map(|line| line.strip_prefix(when)?.strip_prefix(" program "));
-        lines
-            .filter_map(|line| line.split_once(' '))
-            .filter_map(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))
-            .collect()
-    };
-    let (before, after) = (times("before"), times("after"));
-    anyhow::ensure!(!before.is_empty() && !after.is_empty(), "the guest said nothing of its programs: {answer}");
-    Ok(after.iter().map(|(thread, time)| time.saturating_sub(before.get(thread).copied().unwrap_or(0))).sum())
 }
 
 /// Asked of both guests, word for word. Kernel threads do not count as processes.
@@ -201,13 +168,11 @@ mod tests {
         let look = |when: &str, busy: u64, nanoseconds: u64| {
             format!(
                 "{when} cpu {busy} 1 1 9999 5 1 1 1 0 0\n{when} cpu0 {busy} 1 1 9999 5 1 1 1 0 0\n{when} version 17\n\
-                 {when} cpu0 0 0 0 0 0 0 {nanoseconds} 3 4\n{when} cpu1 0 0 0 0 0 0 1000 3 4\n{when} domain0 3 1\n\
-                 {when} program 1 {nanoseconds}\n{when} program 77 5\n"
+                 {when} cpu0 0 0 0 0 0 0 {nanoseconds} 3 4\n{when} cpu1 0 0 0 0 0 0 1000 3 4\n{when} domain0 3 1\n"
             )
         };
         let answer = look("before", 100, 0) + &look("after", 130, 600_000_000);
         let idle = parse_idle(&answer, 60.0).unwrap();
-        assert!((idle.programs - 0.01).abs() < 1e-9, "{idle:?}");
         assert!((idle.ticks - 0.005).abs() < 1e-9 && (idle.tasks - 0.01).abs() < 1e-9, "{idle:?}");
         assert!(parse_idle("before cpu 1\n", 60.0).is_err());
     }

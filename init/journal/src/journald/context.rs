@@ -40,6 +40,8 @@ pub struct Process {
     pub fields: Fields,
     /// Its unit's control group and slice.
     group: Group,
+    /// Which run of its unit it belongs to; empty: nobody knows.
+    invocation: String,
 }
 
 /// The processes that were looked at.
@@ -67,7 +69,8 @@ impl Processes {
             return Rc::default();
         }
         match read(pid) {
-            Some(process) => {
+            Some(mut process) => {
+                process.invocation = self.invocation(&process.unit);
                 let process = Rc::new(process);
                 self.make_room();
                 self.known.insert(pid, (now_us, Rc::clone(&process)));
@@ -103,10 +106,17 @@ impl Processes {
             return;
         }
         fields.text("_SYSTEMD_UNIT", unit);
-        // Only PID 1 knows it; without the link the unit began before the log listened, or there is none.
-        if let Ok(id) = fs::read_link(self.units.join(format!("invocation:{unit}"))) {
-            fields.known("_SYSTEMD_INVOCATION_ID", id.to_str().unwrap_or_default());
+        if unit == process.unit {
+            fields.known("_SYSTEMD_INVOCATION_ID", &process.invocation);
+        } else {
+            fields.known("_SYSTEMD_INVOCATION_ID", &self.invocation(unit));
         }
+    }
+
+    /// Only PID 1 knows it; without the link the unit began before the log listened, or there is none.
+    fn invocation(&self, unit: &str) -> String {
+        let link = fs::read_link(self.units.join(format!("invocation:{unit}")));
+        link.ok().and_then(|id| id.to_str().map(str::to_owned)).unwrap_or_default()
     }
 }
 
@@ -131,7 +141,7 @@ fn read(pid: i32) -> Option<Process> {
     fields.known("_SYSTEMD_CGROUP", &group.path);
     fields.known("_SYSTEMD_OWNER_UID", &group.owner);
     fields.known("_SYSTEMD_SESSION", &group.session);
-    Some(Process { unit: group.unit.clone(), fields, group })
+    Some(Process { unit: group.unit.clone(), fields, group, invocation: String::new() })
 }
 
 /// The arguments with blanks between.

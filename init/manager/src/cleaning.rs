@@ -8,13 +8,13 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use ferrite_control::{ErrorKind, Reply};
-use ferrite_unit::{LoadState, Unit, UnitKind, UnitName};
+use ferrite_unit::{LoadState, Unit, UnitKind};
 
 use crate::engine::{Engine, Process, Role};
 use crate::jobs::{Active, UnitId};
 use crate::machine::{Exit, State};
 use crate::sandbox::places::BASES;
-use crate::server::{ClientId, error};
+use crate::server::{ClientId, Refusal, error, not_found};
 use crate::timers::TimerKey;
 use crate::units::Kind;
 
@@ -23,8 +23,6 @@ const KINDS: [&str; 6] = ["runtime", "state", "cache", "logs", "configuration", 
 /// Units of these kinds have something to be removed.
 const CLEANABLE: [UnitKind; 5] =
     [UnitKind::Service, UnitKind::Socket, UnitKind::Mount, UnitKind::Swap, UnitKind::Timer];
-
-type Refusal = (ErrorKind, String);
 
 /// The kinds that a client named.
 fn kinds_of(what: &[String]) -> Result<BTreeSet<&'static str>, Refusal> {
@@ -96,13 +94,8 @@ impl Engine {
 
     fn try_clean(&mut self, client: ClientId, unit: &str, what: &[String]) -> Result<Option<Reply>, Refusal> {
         let kinds = kinds_of(what)?;
-        let name = UnitName::parse(unit).map_err(|fault| (ErrorKind::BadRequest, fault.to_string()))?;
-        let not_found = || (ErrorKind::NoSuchUnit, format!("Unit {name} not found."));
-        let id = self.load(&name).ok_or_else(not_found)?;
-        let runtime = self.units.get(id).ok_or_else(not_found)?;
-        if runtime.unit.load == LoadState::NotFound {
-            return Err(not_found());
-        }
+        let (id, name) = self.existing(unit)?;
+        let runtime = self.units.get(id).ok_or_else(|| not_found(&name))?;
         if !CLEANABLE.contains(&name.kind()) {
             return Err((ErrorKind::NotSupported, format!("Unit '{name}' does not support cleaning.")));
         }

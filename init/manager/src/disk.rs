@@ -73,14 +73,6 @@ impl Listing {
 }
 
 impl Disk {
-    /// Forgets what was seen; call before loading what may have changed.
-    pub fn forget(&self) {
-        self.directories.borrow_mut().clear();
-        self.links.borrow_mut().clear();
-        *self.names.borrow_mut() = None;
-        self.stamps.borrow_mut().clear();
-    }
-
     /// Is this name in its directory? Known directories are not read again.
     fn exists(&self, path: &str) -> bool {
         let Some((directory, name)) = path.rsplit_once('/') else { return false };
@@ -221,7 +213,7 @@ mod tests {
         assert_eq!(disk.list(&at("b.service.d")), Vec::<String>::new());
         assert_eq!(disk.list(&at("a.service.d")), ["x.conf"]);
         std::fs::create_dir(at("b.service.d")).unwrap();
-        disk.forget();
+        let disk = Disk::default();
         assert_eq!(disk.list(&at("b.service.d")), Vec::<String>::new());
         assert!(!disk.is_missing(&at("b.service.d")));
     }

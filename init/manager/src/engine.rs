@@ -15,7 +15,6 @@ use crate::bus_names::Bus;
 use crate::clock;
 use crate::completion::Completion;
 use crate::corruption::RootWatch;
-use crate::disk::Disk;
 use crate::groups::Groups;
 use crate::jobs::{JobId, JobKind, UnitId};
 use crate::kinds::{KindEvent, Kinds};
@@ -175,8 +174,6 @@ pub struct Engine {
     pub reports: BTreeMap<i32, OwnedFd>,
     /// Control groups.
     pub groups: Groups,
-    /// Unit files.
-    pub disk: Disk,
     /// What specifiers say.
     pub host: Host,
     /// The log.

@@ -4,12 +4,12 @@
 //! only what was asked for. A unit that is frozen takes no jobs, and whatever ends it ends that too.
 
 use ferrite_control::{ErrorKind, Reply};
-use ferrite_unit::{LoadState, UnitKind, UnitName};
+use ferrite_unit::{LoadState, UnitKind};
 
 use crate::engine::{Engine, Job};
 use crate::groups::Groups;
 use crate::jobs::{Active, JobKind, UnitId};
-use crate::server::{ClientId, error};
+use crate::server::{ClientId, Refusal, error, not_found};
 use crate::transaction::Graph;
 
 impl Engine {
@@ -47,14 +47,9 @@ impl Engine {
     }
 
     /// The unit with its name and group, if it can be frozen and thawed now.
-    fn freezable(&mut self, unit: &str) -> Result<(UnitId, String, String), (ErrorKind, String)> {
-        let name = UnitName::parse(unit).map_err(|fault| (ErrorKind::BadRequest, fault.to_string()))?;
-        let not_found = || (ErrorKind::NoSuchUnit, format!("Unit {name} not found."));
-        let id = self.load(&name).ok_or_else(not_found)?;
-        let runtime = self.units.get(id).ok_or_else(not_found)?;
-        if runtime.unit.load == LoadState::NotFound {
-            return Err(not_found());
-        }
+    fn freezable(&mut self, unit: &str) -> Result<(UnitId, String, String), Refusal> {
+        let (id, name) = self.existing(unit)?;
+        let runtime = self.units.get(id).ok_or_else(|| not_found(&name))?;
         let kinds = [UnitKind::Service, UnitKind::Slice, UnitKind::Scope];
         if !kinds.contains(&name.kind()) || runtime.unit.perpetual || self.groups.root().is_none() {
             return Err((ErrorKind::NotSupported, "Unit does not support freeze/thaw".into()));

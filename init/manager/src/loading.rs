@@ -1,5 +1,6 @@
 //! Loading units into the table, with everything they name, and taking over what a draft made of them.
 
+use ferrite_control::ErrorKind;
 use ferrite_unit::load::DeviceUnits;
 use ferrite_unit::specifier::Host;
 use ferrite_unit::{Dependency, LoadPath, LoadState, Loader, UnitKind, UnitName};
@@ -8,6 +9,7 @@ use crate::disk::Disk;
 use crate::draft::{Changes, Draft};
 use crate::engine::Engine;
 use crate::jobs::UnitId;
+use crate::server::{Refusal, not_found};
 use crate::transaction::Relation;
 use crate::units::Runtime;
 
@@ -35,30 +37,41 @@ impl Engine {
         }
     }
 
+    /// The unit that a client named, if there is one.
+    pub fn existing(&mut self, unit: &str) -> Result<(UnitId, UnitName), Refusal> {
+        let name = UnitName::parse(unit).map_err(|fault| (ErrorKind::BadRequest, fault.to_string()))?;
+        let id = self.load(&name).ok_or_else(|| not_found(&name))?;
+        match self.units.get(id) {
+            Some(runtime) if runtime.unit.load != LoadState::NotFound => Ok((id, name)),
+            Some(_) | None => Err(not_found(&name)),
+        }
+    }
+
     /// Reads the files of a unit anew.
     pub fn read_again(&mut self, id: UnitId) {
-        self.disk.forget();
-        self.reloads.disturb();
-        let mut draft = self.draft();
-        draft.look_again(id);
-        let changes = draft.finish();
-        self.take_over(changes);
+        self.load_by(|draft| draft.look_again(id));
     }
 
     /// The numbers of several units.
     pub fn load_all<'a>(&mut self, names: impl Iterator<Item = &'a UnitName>) -> Vec<Option<UnitId>> {
-        self.disk.forget();
+        self.load_by(|draft| names.map(|name| draft.intern(name)).collect())
+    }
+
+    /// Reads units as the disk is now; what was seen of it is forgotten with the draft.
+    fn load_by<T>(&mut self, read: impl FnOnce(&mut Draft<'_>) -> T) -> T {
         self.reloads.disturb();
-        let mut draft = self.draft();
-        let ids = names.map(|name| draft.intern(name)).collect();
+        let disk = Disk::default();
+        let mut draft = Draft::adding(loader(&self.settings.load_path, &disk, &self.host), &self.units);
+        let found = read(&mut draft);
         let changes = draft.finish();
+        drop(disk);
         let many = changes.units.len() >= MANY;
         self.take_over(changes);
         if many {
             // Before they are started: every process that is made costs what the memory of PID 1 holds then.
             self.give_back_memory();
         }
-        ids
+        found
     }
 
     /// After many units were read: most of what that took is not needed any more.
@@ -67,10 +80,6 @@ impl Engine {
         if let Err(error) = ferrite_sys::memory::give_back() {
             self.log.warning(&format!("keeping PID 1 in memory: {error}, a broken disk may stop it"));
         }
-    }
-
-    fn draft(&self) -> Draft<'_> {
-        Draft::adding(loader(&self.settings.load_path, &self.disk, &self.host), &self.units)
     }
 
     /// Takes over what was loaded; what runs stays as it is.
@@ -116,8 +125,6 @@ impl Engine {
                 self.kind_added(id);
             }
         }
-        // The next load looks anew; until then its memory is for what the units do.
-        self.disk.forget();
     }
 
     /// A target comes after what it pulls in, unless one of both says otherwise.

@@ -166,7 +166,8 @@ impl Engine {
             draft.renew();
             draft.finish()
         };
-        self.disk = disk;
+        // Most of what reading took goes before the units are taken over.
+        drop(disk);
         self.host = host;
         self.units.forget_relations();
         self.take_over(changes);

@@ -14,6 +14,7 @@ use ferrite_control::{
 };
 
 use ferrite_sys::inherit::Inherited;
+use ferrite_unit::UnitName;
 
 use crate::accounts::Accounts;
 use crate::engine::{Engine, keys};
@@ -371,6 +372,14 @@ fn refuse(mut stream: &UnixStream, why: &str) -> std::io::Result<()> {
 /// An error as an answer.
 pub fn error(kind: ErrorKind, message: String) -> Reply {
     Reply::Error { kind, message }
+}
+
+/// Why a request is not carried out.
+pub type Refusal = (ErrorKind, String);
+
+/// There is no such unit.
+pub fn not_found(name: &UnitName) -> Refusal {
+    (ErrorKind::NoSuchUnit, format!("Unit {name} not found."))
 }
 
 /// Is this user a member of the group `sudo`?

@@ -12,7 +12,6 @@ use ferrite_unit::LoadPath;
 
 use crate::completion::Completion;
 use crate::corruption::RootWatch;
-use crate::disk::Disk;
 use crate::engine::{Engine, Phase, Settings, keys};
 use crate::groups::{Groups, find_root};
 use crate::log::Log;
@@ -244,7 +243,6 @@ fn engine(settings: Settings, log: Log, watch: Watch, began: Moment) -> anyhow::
         processes: BTreeMap::new(),
         reports: BTreeMap::new(),
         groups,
-        disk: Disk::default(),
         host: host::read(),
         log,
         kinds: crate::kinds::Kinds::default(),

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use ferrite_control::{
     ErrorKind, JobMode, JobOutcome, JobReport, RUN_DESCRIPTORS, Reply, TransientRequest, TransientUnit,
 };
+use ferrite_layout::durable::replace_file;
 use ferrite_unit::{LoadState, UnitKind, UnitName};
 
 use crate::engine::Engine;
@@ -175,11 +176,8 @@ impl Engine {
             Err(fault) => return error(ErrorKind::BadRequest, fault),
         };
         let directory = format!("{}/{name}.d", if runtime { RUNTIME_CONTROL } else { CONTROL });
-        let written = fs::create_dir_all(&directory).and_then(|()| {
-            files.iter().try_for_each(|(key, text)| replace(&format!("{directory}/50-{key}.conf"), text))
-        });
-        if let Err(fault) = written {
-            return error(ErrorKind::Failed, format!("writing below {directory}: {fault}"));
+        if let Err(fault) = write_drop_ins(&directory, &files) {
+            return error(ErrorKind::Failed, format!("writing below {directory}: {fault:#}"));
         }
         self.read_again(id);
         Reply::Done
@@ -312,24 +310,18 @@ fn write_units(names: &[UnitName], units: &[TransientUnit]) -> Result<(), String
     Ok(())
 }
 
+fn write_drop_ins(directory: &str, files: &[(String, String)]) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)?;
+    for (key, text) in files {
+        replace_file(format!("{directory}/50-{key}.conf").as_ref(), text.as_bytes(), 0o644)?;
+    }
+    Ok(())
+}
+
 /// Removes the files of a transient unit that is gone.
 pub fn remove_file(name: &UnitName) {
     let path = format!("{TRANSIENT}/{name}");
     // What is left over there is below /run and ends with it.
     let _ = fs::remove_file(&path);
     let _ = fs::remove_dir_all(format!("{path}.d"));
-}
-
-/// Replaces a file as a whole.
-fn replace(path: &str, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let temporary = format!("{path}.new");
-    let written = fs::File::create(&temporary).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        // A disk that is full needs the room.
-        let _ = fs::remove_file(&temporary);
-    })
 }

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use ferrite_layout::verity::hex;
 use sha2::{Digest, Sha256};
 
 /// The folders whose content is removed when nobody uses it.
@@ -224,10 +225,6 @@ fn size_of(path: &Path) -> anyhow::Result<u64> {
 fn remove(path: &Path) -> anyhow::Result<()> {
     let removed = if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     removed.with_context(|| format!("removing '{}' from the cache", path.display()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Stands for all inputs of a stage.

@@ -5,9 +5,9 @@
 //! from.
 
 use crate::packages::lock::Locked;
-use crate::packages::store::hex;
 use crate::tree::{OURS, Tree};
 use anyhow::{Context, Result};
+use ferrite_layout::verity::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::io::Read;

@@ -9,6 +9,7 @@ use super::unpack;
 use crate::cache::Cache;
 use crate::tree::{Origin, Tree};
 use anyhow::{Context, Result, bail};
+use ferrite_layout::verity::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Read;
@@ -203,11 +204,6 @@ pub fn sha256_of(path: &Path) -> Result<String> {
         }
         hasher.update(&buffer[..count]);
     }
-}
-
-/// Bytes as lower case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What the host's files say about Debian archives; a file that cannot be read says nothing.

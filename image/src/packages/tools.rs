@@ -7,6 +7,7 @@ use super::lock::{Lock, Locked};
 use super::store::Store;
 use crate::tree::Tree;
 use anyhow::{Context, Result, bail};
+use ferrite_layout::verity::hex;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,7 @@ fn key(packages: &[Locked]) -> String {
     for package in packages {
         hasher.update(package.sha256.as_bytes());
     }
-    super::store::hex(&hasher.finalize()[..8])
+    hex(&hasher.finalize()[..8])
 }
 
 fn unpack(store: &Store<'_>, packages: &[Locked], root: &Path) -> Result<()> {

@@ -3,6 +3,8 @@
 
 mod channel;
 mod link;
+#[path = "../../../update-engine/payload/tests/support/noise.rs"]
+mod noise;
 mod workshop;
 
 mod keys;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use ferrite_layout::Slot;
-use ferrite_payload::channel::ChannelError;
+use ferrite_payload::channel::{ChannelError, Payload};
 use ferrite_update_engine::check::CheckError;
 use ferrite_update_engine::http::Server;
 use ferrite_update_engine::install::{InstallError, Outcome};
@@ -22,6 +22,17 @@ fn published() -> Workshop {
     let said = workshop.ferrite(&["publish", "site", &full, &delta]);
     assert!(said.contains("channel stable, document 1, holds for 7 days"), "{said}");
     workshop
+}
+
+/// A machine takes release 2 whole over this link.
+fn install_over(link: &Link, workshop: &Workshop) -> Payload {
+    let client = Client::new(workshop);
+    let mut site = Server::new(&format!("http://{}", link.address));
+    let news = client.check(&mut site).expect("it is signed");
+    let full = client.offer(&news).full;
+    assert_eq!(client.install(&mut site, &news, &full).expect("it is installed"), DONE);
+    client.assert_installed(workshop, 2);
+    full
 }
 
 #[test]
@@ -48,12 +59,7 @@ fn over_a_link_that_breaks_every_50_kib_nothing_is_fetched_twice() {
     let workshop = published();
     let server = WebServer::ferrite(&workshop.path("site"));
     let link = Link::new(server.address, 50 << 10, usize::MAX);
-    let client = Client::new(&workshop);
-    let mut site = Server::new(&format!("http://{}", link.address));
-    let news = client.check(&mut site).expect("it is signed");
-    let full = client.offer(&news).full;
-    assert_eq!(client.install(&mut site, &news, &full).expect("it is installed"), DONE);
-    client.assert_installed(&workshop, 2);
+    let full = install_over(&link, &workshop);
     let asked = link.asked.lock().expect("nobody panicked").clone();
     assert!(asked.len() as u64 >= full.size_bytes / (50 << 10), "{asked:?}");
     // Each request begins behind all that came before it: headers take a little of the 50 KiB.
@@ -69,12 +75,7 @@ fn a_foreign_server_without_ranges_does() {
     let workshop = published();
     let server = WebServer::python(&workshop.path("site"));
     let link = Link::new(server.address, 200 << 10, 2);
-    let client = Client::new(&workshop);
-    let mut site = Server::new(&format!("http://{}", link.address));
-    let news = client.check(&mut site).expect("it is signed");
-    let full = client.offer(&news).full;
-    assert_eq!(client.install(&mut site, &news, &full).expect("it is installed"), DONE);
-    client.assert_installed(&workshop, 2);
+    install_over(&link, &workshop);
     assert_eq!(link.asked.lock().expect("nobody panicked").len(), 3);
 }
 

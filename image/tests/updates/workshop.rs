@@ -7,21 +7,11 @@ use std::process::{Command, Output};
 use ferrite_image::slot;
 use uuid::Uuid;
 
+use crate::noise::noise;
+
 /// A temporary build host with keys.
 pub struct Workshop {
     folder: tempfile::TempDir,
-}
-
-/// Bytes without order.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut byte = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    (0..length).map(|_| byte()).collect()
 }
 
 impl Workshop {

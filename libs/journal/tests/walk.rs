@@ -6,7 +6,7 @@ mod entries;
 use entries::{Entry, MACHINE, current, generous, message, read, rest, rest_backwards, write, writer};
 use ferrite_journal_file::{Id128, Reader, Writer, verify};
 use proptest::prelude::*;
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 fn any_entry() -> impl Strategy<Value = Entry> {
     let name = prop::sample::select(vec!["MESSAGE", "PRIORITY", "_SYSTEMD_UNIT", "TAG", "A"]);
@@ -39,6 +39,20 @@ fn has(entry: &Entry, name: &str, value: &str) -> bool {
     entry.fields.iter().any(|(field, content)| field == name.as_bytes() && content == value.as_bytes())
 }
 
+/// A folder with these entries, its writer and a reader; a new file begins behind one of them.
+fn written(log: &[Entry], rotate_at: usize) -> (TempDir, Writer, Reader) {
+    let folder = tempdir().expect("a folder");
+    let mut writer = writer(folder.path());
+    for (number, entry) in log.iter().enumerate() {
+        writer.append(&entry.stamp(), &entry.borrowed()).expect("it is written");
+        if number == rotate_at {
+            writer.rotate().expect("it rotates");
+        }
+    }
+    let reader = Reader::open_folders(&[folder.path()]).expect("it opens");
+    (folder, writer, reader)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -68,15 +82,7 @@ proptest! {
 
     #[test]
     fn matches_show_what_they_say(log in any_log(), rotate_at in 0usize..120) {
-        let folder = tempdir().expect("a folder");
-        let mut writer = writer(folder.path());
-        for (number, entry) in log.iter().enumerate() {
-            writer.append(&entry.stamp(), &entry.borrowed()).expect("it is written");
-            if number == rotate_at {
-                writer.rotate().expect("it rotates");
-            }
-        }
-        let mut reader = Reader::open_folders(&[folder.path()]).expect("it opens");
+        let (_folder, _writer, mut reader) = written(&log, rotate_at);
         // (PRIORITY=1 or 2, and TAG=three; or MESSAGE=1) and A=2
         reader.add_match(b"PRIORITY", b"1");
         reader.add_match(b"TAG", b"three");
@@ -104,15 +110,7 @@ proptest! {
 
     #[test]
     fn seeks_stand_where_they_say(log in any_log(), at in any::<prop::sample::Index>(), rotate_at in 0usize..120) {
-        let folder = tempdir().expect("a folder");
-        let mut writer = writer(folder.path());
-        for (number, entry) in log.iter().enumerate() {
-            writer.append(&entry.stamp(), &entry.borrowed()).expect("it is written");
-            if number == rotate_at {
-                writer.rotate().expect("it rotates");
-            }
-        }
-        let mut reader = Reader::open_folders(&[folder.path()]).expect("it opens");
+        let (_folder, _writer, mut reader) = written(&log, rotate_at);
         let wanted = at.get(&log);
         let first = log.iter().position(|entry| entry.realtime_us >= wanted.realtime_us).expect("itself");
         reader.seek_realtime(wanted.realtime_us);

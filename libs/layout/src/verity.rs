@@ -266,7 +266,8 @@ fn digest(salt: &[u8], block: &[u8]) -> [u8; HASH_BYTES] {
     hasher.finalize().into()
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

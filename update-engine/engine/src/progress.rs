@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ferrite_layout::Slot;
 use ferrite_layout::durable::replace_file;
+use ferrite_layout::verity::hex;
 use ferrite_payload::Hash;
 use serde::{Deserialize, Serialize};
 
@@ -95,10 +96,6 @@ impl Notes for NotesFile {
     fn store(&mut self, progress: &Progress) -> io::Result<()> {
         replace_file(&self.0, &progress.render(), 0o600).map_err(io::Error::other)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -1,6 +1,7 @@
 //! The envelope of a signed JSON document: the text that was signed, as a string, so that no two writers of JSON can
 //! disagree on what was signed. Pure.
 
+use ferrite_layout::verity::hex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +95,7 @@ pub(crate) fn seal(
     let mut signatures: Vec<Signature> = keys.iter().map(|key| Signature::new(key, domain, text.as_bytes())).collect();
     signatures.sort_by_key(|signature| signature.key);
     signatures.dedup();
-    let raw = |signature: Signature| RawSignature { key: signature.key, signature: hash::to_hex(&signature.bytes) };
+    let raw = |signature: Signature| RawSignature { key: signature.key, signature: hex(&signature.bytes) };
     let envelope = Envelope { signed: text, signatures: signatures.into_iter().map(raw).collect() };
     Ok(serde_json::to_string_pretty(&envelope).map_err(fault)? + "\n")
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ferrite_layout::verity::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -49,7 +50,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&to_hex(&self.0))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -71,10 +72,6 @@ impl From<Hash> for String {
     fn from(hash: Hash) -> String {
         hash.to_string()
     }
-}
-
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Lower-case digits only: one value has one text.

@@ -6,6 +6,7 @@ use std::fmt;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ferrite_layout::verity::hex;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::{self, Hash};
@@ -77,7 +78,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hash::to_hex(self.0.as_bytes()))
+        f.write_str(&hex(self.0.as_bytes()))
     }
 }
 

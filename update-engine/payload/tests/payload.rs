@@ -1,5 +1,7 @@
 //! Payloads from packing to the last byte made of them, and every way of changing one on its way.
 
+#[path = "support/noise.rs"]
+mod noise;
 #[path = "support/release.rs"]
 mod release;
 
@@ -10,8 +12,9 @@ use ferrite_payload::open::{OpenError, PREFIX_BYTES};
 use ferrite_payload::pack;
 use ferrite_payload::signature::SIGNATURE_BYTES;
 use ferrite_payload::{Manifest, OpKind, Verified};
+use noise::noise;
 use proptest::prelude::*;
-use release::{Release, key, noise, role, seal};
+use release::{Release, key, role, seal};
 
 /// The partitions of the running slot.
 struct Running<'a>(Option<&'a Release>);

@@ -2,6 +2,8 @@
 
 mod cuts;
 mod model;
+#[path = "../../../payload/tests/support/noise.rs"]
+mod noise;
 mod release;
 mod run;
 

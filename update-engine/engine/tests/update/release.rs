@@ -10,6 +10,8 @@ use ferrite_payload::pack::{self, Effort, Identity, Input};
 use ferrite_payload::{Hash, Manifest, PartRole, Role, SecretKey, Verified};
 use ferrite_update_engine::machine::Machine;
 
+use crate::noise::noise;
+
 /// The images of a release.
 #[derive(Clone, PartialEq)]
 pub struct Release {
@@ -18,18 +20,6 @@ pub struct Release {
     pub boot: Vec<u8>,
     data_blocks: u64,
     hash: Hash,
-}
-
-/// Bytes without order.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut byte = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    (0..length).map(|_| byte()).collect()
 }
 
 fn sealed(serial: u64, data: Vec<u8>, boot: Vec<u8>) -> Release {

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use crate::noise::noise;
 use ferrite_payload::blocks::Image;
 use ferrite_payload::manifest::Base;
 use ferrite_payload::pack::{self, Effort, Identity, Input};
@@ -13,18 +14,6 @@ pub struct Release {
     pub serial: u64,
     pub root: Vec<u8>,
     pub boot: Vec<u8>,
-}
-
-/// Bytes without order.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut byte = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 24) as u8
-    };
-    (0..length).map(|_| byte()).collect()
 }
 
 impl Release {

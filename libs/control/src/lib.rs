@@ -6,7 +6,6 @@
 mod client;
 mod codec;
 mod descriptors;
-pub mod pattern;
 mod properties;
 mod quote;
 mod reply;

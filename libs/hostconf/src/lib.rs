@@ -6,7 +6,6 @@
 pub mod fault;
 pub mod folders;
 pub mod modules_load;
-pub mod pattern;
 pub mod specifier;
 pub mod sysusers;
 pub mod tmpfiles;

@@ -5,7 +5,7 @@
 
 use crate::fault::{Fault, Place};
 use crate::field::is_below;
-use crate::pattern::{is_pattern, matches_name};
+use ferrite_pattern::{is_pattern, matches_file};
 
 /// Most variables that one pattern stands for.
 const MATCHES_MAX: usize = 10_000;
@@ -116,7 +116,7 @@ fn matching(pattern: &str, names: &dyn Fn(&str) -> Vec<String>) -> Vec<String> {
         let mut next = Vec::new();
         for above in &found {
             let below = names(above);
-            let is_wanted = |name: &&String| if is_pattern(part) { matches_name(part, name) } else { *name == part };
+            let is_wanted = |name: &&String| if is_pattern(part) { matches_file(part, name) } else { *name == part };
             next.extend(below.iter().filter(is_wanted).map(|name| join(above, name)).take(MATCHES_MAX));
         }
         next.truncate(MATCHES_MAX);

@@ -1,10 +1,10 @@
 //! Lines made at random, from parts that mean something and from none: every reader answers, none panics.
 
-use ferrite_hostconf::pattern::{expand_braces, matches_path};
 use ferrite_hostconf::specifier::{Answer, Facts};
 use ferrite_hostconf::sysusers::{Accounts, Lines, Texts, plan, render};
 use ferrite_hostconf::tmpfiles::{Operations, Options, Rules, acl};
 use ferrite_hostconf::{modules_load, variables};
+use ferrite_pattern::{expand_braces, matches_path};
 use proptest::prelude::*;
 
 struct Here;

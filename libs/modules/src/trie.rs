@@ -3,8 +3,8 @@
 //! A key may hold the wildcards of a shell pattern: `find` gives the values of all patterns that match. Offsets that
 //! point nowhere end a look-up, as if nothing were there.
 
-use crate::alias::matches_bytes;
 use crate::name::normalise_alias;
+use ferrite_pattern::matches_bytes;
 
 const MAGIC: u32 = 0xb007_f457;
 /// The upper half of the version: another one has another format.

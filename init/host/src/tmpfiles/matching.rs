@@ -1,6 +1,6 @@
 //! The paths that a pattern stands for. Folders that are links are not looked into.
 
-use ferrite_hostconf::pattern::{expand_braces, is_pattern, matches_name};
+use ferrite_pattern::{expand_braces, is_pattern, matches_file};
 use rustix::fs::FileType;
 
 use super::walk::{Last, Safety, Tree, names, open_folder};
@@ -52,7 +52,7 @@ fn matches_in(tree: &Tree, path: &str, part: &str) -> Vec<String> {
         return Vec::new();
     }
     let names = open_folder(&folder).and_then(|folder| names(&folder)).unwrap_or_default();
-    let names = names.iter().filter_map(|name| name.to_str()).filter(|name| matches_name(part, name));
+    let names = names.iter().filter_map(|name| name.to_str()).filter(|name| matches_file(part, name));
     names.map(|name| format!("{path}/{name}")).collect()
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use ferrite_control::pattern::{is_pattern, matches};
+use ferrite_pattern::{is_pattern, matches_unit};
 
 use super::options::Options;
 use crate::level;
@@ -90,7 +90,7 @@ fn unit_terms(words: &[String], unique: Unique<'_>) -> Result<Vec<Term>> {
             continue;
         }
         for known in ["_SYSTEMD_UNIT", "UNIT", "OBJECT_SYSTEMD_UNIT"] {
-            names.extend(unique(known)?.into_iter().filter(|unit| matches(&name, unit)));
+            names.extend(unique(known)?.into_iter().filter(|unit| matches_unit(&name, unit)));
         }
     }
     if names.is_empty() && !words.is_empty() {

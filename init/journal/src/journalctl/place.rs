@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_journal_file::{Id128, Reader};
+use ferrite_pattern::{is_pattern, matches_file};
 
 use super::options::Options;
 use crate::places;
@@ -134,7 +134,7 @@ fn expand(word: &str) -> Result<Vec<PathBuf>> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let pattern = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let fits = |path: &PathBuf| path.file_name().is_some_and(|name| matches(&pattern, &name.to_string_lossy()));
+    let fits = |path: &PathBuf| path.file_name().is_some_and(|name| matches_file(&pattern, &name.to_string_lossy()));
     let mut found: Vec<PathBuf> = listed(folder).into_iter().filter(fits).collect();
     found.sort();
     if found.is_empty() {

@@ -1,7 +1,7 @@
 //! The tables of systemctl: units, unit files, jobs. Pure.
 
-use ferrite_control::pattern::matches;
 use ferrite_control::{JobEntry, UnitFile, UnitSummary};
+use ferrite_pattern::matches_unit;
 
 use super::arguments::{Arguments, Output};
 use super::style::{Colour, GREEN, RED, YELLOW, dot, enablement_colour};
@@ -84,10 +84,9 @@ pub fn is_shown(unit: &UnitSummary, arguments: &Arguments) -> bool {
         words.is_empty() || words.iter().any(|word| values.contains(&word.as_str()))
     };
     let by_pattern = arguments.operands.is_empty()
-        || arguments
-            .operands
-            .iter()
-            .any(|pattern| matches(pattern, &unit.name) || matches(&format!("{pattern}.service"), &unit.name));
+        || arguments.operands.iter().any(|pattern| {
+            matches_unit(pattern, &unit.name) || matches_unit(&format!("{pattern}.service"), &unit.name)
+        });
     let by_state = listed(&arguments.states, &[&unit.load, &unit.active, &unit.sub]);
     let by_default = arguments.all
         || !arguments.states.is_empty()
@@ -107,7 +106,8 @@ fn kind_order(name: &str) -> usize {
 pub fn chosen_files<'a>(all: &'a [UnitFile], arguments: &Arguments) -> Vec<&'a UnitFile> {
     let listed = |words: &[String], value: &str| words.is_empty() || words.iter().any(|word| word == value);
     let wanted = |file: &&UnitFile| {
-        let fits = |pattern: &String| matches(pattern, &file.name) || matches(&full_name(pattern), &file.name);
+        let fits =
+            |pattern: &String| matches_unit(pattern, &file.name) || matches_unit(&full_name(pattern), &file.name);
         (arguments.operands.is_empty() || arguments.operands.iter().any(fits))
             && listed(&arguments.types, kind(&file.name))
             && listed(&arguments.states, file.enablement.as_str())
@@ -133,7 +133,7 @@ pub fn unit_files(shown: &[&UnitFile], arguments: &Arguments, look: Look) -> Str
 /// `systemctl list-jobs`, of all units or of those that the operands name.
 pub fn jobs(all: &[JobEntry], arguments: &Arguments, look: Look) -> String {
     let fits = |job: &&JobEntry| {
-        let named = |pattern: &String| matches(pattern, &job.unit) || matches(&full_name(pattern), &job.unit);
+        let named = |pattern: &String| matches_unit(pattern, &job.unit) || matches_unit(&full_name(pattern), &job.unit);
         arguments.operands.is_empty() || arguments.operands.iter().any(named)
     };
     let shown: Vec<&JobEntry> = all.iter().filter(fits).collect();

@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 
 use anyhow::{Context, Result, anyhow, bail};
-use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{
     Client, ClientError, ErrorKind, JobMode, JobOutcome, JobVerb, KillWhom, Reply, Request, UnitDetails, UnitSummary,
 };
+use ferrite_pattern::{is_pattern, matches_unit};
 use ferrite_unit::UnitName;
 use ferrite_unit::timestamp::Style;
 
@@ -134,7 +134,8 @@ pub fn named_units(client: &mut Client, operands: &[String]) -> Result<Vec<Strin
     let loaded = if operands.iter().any(|word| is_pattern(word)) { all_units(client)? } else { Vec::new() };
     for word in operands {
         if is_pattern(word) {
-            let fits = |unit: &&UnitSummary| matches(word, &unit.name) || matches(&full_name(word), &unit.name);
+            let fits =
+                |unit: &&UnitSummary| matches_unit(word, &unit.name) || matches_unit(&full_name(word), &unit.name);
             names.extend(loaded.iter().filter(fits).map(|unit| unit.name.clone()));
         } else {
             names.push(full_name(word));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferrite_control::pattern::matches;
+use ferrite_pattern::matches_unit;
 use ferrite_unit::UnitName;
 
 use super::add::{Manner, Templates};
@@ -137,7 +137,7 @@ impl Presets {
                     return (rule.action, Vec::new());
                 }
             }
-            if matches(&rule.pattern, name.as_str()) {
+            if matches_unit(&rule.pattern, name.as_str()) {
                 return (rule.action, Vec::new());
             }
         }

@@ -10,7 +10,7 @@ use super::item::{Age, Item, Kind, Times};
 use super::parse::{self, Machine, Options};
 use crate::fault::{Fault, Place};
 use crate::field::is_below;
-use crate::pattern::matches_path;
+use ferrite_pattern::matches_path;
 
 /// Lines of all files together.
 const LINES_MAX: usize = 200_000;

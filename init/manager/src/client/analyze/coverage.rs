@@ -7,9 +7,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use ferrite_cli::Table;
-use ferrite_control::pattern::matches;
 use ferrite_control::{ClientError, Reply, Request, UnitGaps};
 use ferrite_files::Root;
+use ferrite_pattern::matches_unit;
 use ferrite_unit::directives::{State, of_use};
 use ferrite_unit::file::{FILE_MAX, parse};
 use ferrite_unit::{LoadPath, UnitName};
@@ -36,7 +36,7 @@ pub fn run(call: &Call<'_>) -> Result<u8> {
             _ => bail!(ClientError::Unexpected),
         },
     };
-    units.retain(|unit| wanted.is_empty() || wanted.iter().any(|pattern| matches(pattern, &unit.unit)));
+    units.retain(|unit| wanted.is_empty() || wanted.iter().any(|pattern| matches_unit(pattern, &unit.unit)));
     let files = Root::open(Path::new(root.unwrap_or("/")))?;
     let read = |path: &str| files.read(path, FILE_MAX).ok().flatten();
     let findings: Vec<Finding> = units.iter().flat_map(|unit| findings(unit, &read)).collect();

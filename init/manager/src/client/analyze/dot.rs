@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 
 use anyhow::Result;
-use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{Client, UnitTimes};
+use ferrite_pattern::{is_pattern, matches_unit};
 
 use super::Call;
 use super::boot::{self, related};
@@ -129,7 +129,7 @@ impl Wish {
     }
 
     fn holds(&self, from: &str, to: &str) -> bool {
-        let fits = |patterns: &[String], name: &str| patterns.iter().any(|pattern| matches(pattern, name));
+        let fits = |patterns: &[String], name: &str| patterns.iter().any(|pattern| matches_unit(pattern, name));
         let (first, second) = (fits(&self.either, from), fits(&self.either, to));
         (self.from.is_empty() || first || fits(&self.from, from))
             && (self.to.is_empty() || second || fits(&self.to, to))

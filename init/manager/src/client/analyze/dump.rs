@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use ferrite_control::pattern::{is_pattern, matches};
 use ferrite_control::{
     Client, ClientError, JobEntry, MAX_UNITS_SHOWN, Properties, Reply, Request, UnitDetails, UnitSummary,
 };
+use ferrite_pattern::{is_pattern, matches_unit};
 use ferrite_unit::sheet::RELATIONS;
 use ferrite_unit::timestamp::Style;
 use ferrite_unit::words::{Escapes, split};
@@ -101,7 +101,7 @@ fn names(client: &mut Client, words: &[String]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for word in words {
         if is_pattern(word) {
-            found.extend(units.iter().map(|unit| &unit.name).filter(|name| matches(word, name)).cloned());
+            found.extend(units.iter().map(|unit| &unit.name).filter(|name| matches_unit(word, name)).cloned());
         } else {
             found.push(details(client, &full_name(word))?.summary.name);
         }

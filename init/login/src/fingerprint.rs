@@ -1,8 +1,8 @@
 //! The fingerprint of a public host key, as `ssh-keygen -l` shows it. Pure.
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
-
-use crate::base64;
 
 /// Longest public key that is read.
 pub const LIMIT_BYTES: usize = 16 * 1024;
@@ -26,7 +26,7 @@ pub fn of_public_key(line: &str) -> Option<Fingerprint> {
         kind if kind.starts_with("ecdsa-sha2-") => "ECDSA",
         kind => kind,
     };
-    let digest = format!("SHA256:{}", base64::encode(&Sha256::digest(&blob)));
+    let digest = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob)));
     Some(Fingerprint { algorithm: algorithm.to_string(), digest })
 }
 
@@ -34,7 +34,7 @@ pub fn of_public_key(line: &str) -> Option<Fingerprint> {
 pub fn blob_of_public_key(line: &str) -> Option<Vec<u8>> {
     let mut words = line.get(..LIMIT_BYTES.min(line.len()))?.split_ascii_whitespace();
     let kind = words.next()?;
-    let blob = base64::decode(words.next()?)?;
+    let blob = STANDARD.decode(words.next()?).ok()?;
     // The blob begins with its own kind; a mismatch means a damaged file.
     let named = blob.get(4..4 + kind.len())?;
     let right = named == kind.as_bytes() && blob.get(..4)? == (kind.len() as u32).to_be_bytes();

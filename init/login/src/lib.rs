@@ -5,7 +5,6 @@
 //! leaves half a key, and never replaces a key that can be read.
 
 pub mod banner;
-mod base64;
 pub mod command;
 pub mod fingerprint;
 pub mod follow;

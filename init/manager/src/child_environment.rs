@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ferrite_unit::environment::Environment;
 use ferrite_unit::exec::Exec;
 
@@ -103,7 +105,7 @@ fn pressure(environment: &mut Environment, pressure: &Pressure, owner: (u32, u32
             if give(file, owner).is_ok() {
                 environment.set("MEMORY_PRESSURE_WATCH", file);
                 let line = format!("some {threshold_us} {PRESSURE_WINDOW_US}\0");
-                environment.set("MEMORY_PRESSURE_WRITE", &base64(line.as_bytes()));
+                environment.set("MEMORY_PRESSURE_WRITE", &STANDARD.encode(line));
             }
         }
     }
@@ -119,32 +121,9 @@ fn give(file: &str, owner: (u32, u32)) -> std::io::Result<()> {
     chown(file, Some(owner.0), Some(owner.1))
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letter = |bits: u32| LETTERS.get(usize::try_from(bits & 63).unwrap_or(0)).map_or('A', |byte| char::from(*byte));
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        text.extend([letter(bits >> 18), letter(bits >> 12)]);
-        text.push(if group.len() > 1 { letter(bits >> 6) } else { '=' });
-        text.push(if group.len() > 2 { letter(bits) } else { '=' });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_become_base64() {
-        for (bytes, text) in [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(bytes), text);
-        }
-        assert_eq!(base64(b"some 200000 2000000\0"), "c29tZSAyMDAwMDAgMjAwMDAwMAA=");
-    }
 
     #[test]
     fn an_assignment_is_unset_only_if_it_is_the_one() {

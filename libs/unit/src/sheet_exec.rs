@@ -1,5 +1,8 @@
 //! The sheet of the context in which processes run. Pure.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::capability::CapabilitySet;
 use crate::directories;
 use crate::exec::{Exec, Limit, Resource, Stream};
@@ -15,7 +18,6 @@ use crate::sheet::{Defaults, Sheet, UNPRINTABLE, words_text};
 use crate::show_exec::{LIMITS, filter_text, stream_word, word};
 use crate::socket_family;
 use crate::syscall::SyscallFilter;
-use crate::unescape::to_base64;
 use crate::unit::{Config, Unit};
 
 /// Whether the defaults of units were given to a context: one that could not be loaded has none.
@@ -177,7 +179,7 @@ fn streams(sheet: &mut Sheet, exec: &Exec, state: LoadedOrNot) {
         };
         sheet.put(&format!("{name}FileDescriptorName"), descriptor);
         if name == "StandardInput" {
-            sheet.put("StandardInputData", to_base64(&exec.input_data));
+            sheet.put("StandardInputData", STANDARD.encode(&exec.input_data));
         }
     };
     put("StandardInput", &input, "stdin");

@@ -2,7 +2,7 @@
 //!
 //! All keys that are given must match, any word of a key is enough; `!` before the first word turns its key around.
 
-use ferrite_control::pattern;
+use ferrite_pattern as pattern;
 
 use crate::key::{Key, key};
 use crate::value::{Mac, Parsed, extend, mac, words};

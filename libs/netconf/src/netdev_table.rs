@@ -241,7 +241,9 @@ pub(crate) const WIREGUARD_PEERS: Repeated<Netdev> = Repeated {
         }
         _ => Ok(()),
     },
-    drop: |netdev| drop(netdev.wireguard_peers.pop()),
+    drop: |netdev| {
+        netdev.wireguard_peers.pop();
+    },
 };
 
 fn last(netdev: &mut Netdev) -> Parsed<&mut WireGuardPeer> {

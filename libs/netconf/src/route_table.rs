@@ -24,7 +24,9 @@ pub(crate) const ADDRESS_ELEMENTS: Repeated<Network> = Repeated {
         Some(AddressEntry { address: None, .. }) => missing("[Address] has no Address="),
         _ => Ok(()),
     },
-    drop: |network| drop(network.addresses.pop()),
+    drop: |network| {
+        network.addresses.pop();
+    },
 };
 
 pub(crate) static ADDRESS: &[Key<Network>] = &[
@@ -99,7 +101,9 @@ pub(crate) const ROUTE_ELEMENTS: Repeated<Network> = Repeated {
         Some(route) => whole_route(route),
         None => Ok(()),
     },
-    drop: |network| drop(network.routes.pop()),
+    drop: |network| {
+        network.routes.pop();
+    },
 };
 
 fn whole_route(route: &RouteEntry) -> Parsed<()> {
@@ -193,7 +197,9 @@ pub(crate) const RULE_ELEMENTS: Repeated<Network> = Repeated {
         }
         _ => Ok(()),
     },
-    drop: |network| drop(network.rules.pop()),
+    drop: |network| {
+        network.rules.pop();
+    },
 };
 
 pub(crate) static RULE: &[Key<Network>] = &[

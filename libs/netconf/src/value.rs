@@ -68,7 +68,7 @@ pub fn mac(text: &str) -> Parsed<Mac> {
     let parts: Vec<&str> = text.split(separator).collect();
     let is_group =
         |part: &&str| !part.is_empty() && part.len() <= digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if parts.len() != groups || !parts.iter().all(|part| is_group(part)) {
+    if parts.len() != groups || !parts.iter().all(is_group) {
         return Err(fault());
     }
     let mut bytes = Vec::with_capacity(6);

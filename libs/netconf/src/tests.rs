@@ -181,15 +181,12 @@ fn values_at_the_border() {
     assert!(value::mac("1:2:3:4:5").is_err() && value::mac("+1:2:3:4:5:6").is_err());
 }
 
+const SECTIONS: [&str; 7] =
+    ["[Match]", "[Network]", "[Route]", "[Address]", "[WireGuardPeer]", "[NetDev]", "[RoutingPolicyRule]"];
+
 fn anything() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
-        Just("[Match]".to_owned()),
-        Just("[Network]".to_owned()),
-        Just("[Route]".to_owned()),
-        Just("[Address]".to_owned()),
-        Just("[WireGuardPeer]".to_owned()),
-        Just("[NetDev]".to_owned()),
-        Just("[RoutingPolicyRule]".to_owned()),
+        proptest::sample::select(&SECTIONS[..]).prop_map(str::to_owned),
         "(Name|Address|Gateway|DHCP|AllowedIPs|Kind|Domains|Table|MACAddress|FirewallMark|MTUBytes)=.{0,24}",
         "(Address|Destination|From|DNS)=[0-9a-f:./]{0,30}",
         ".{0,20}",
@@ -203,19 +200,24 @@ fn anything() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in anything()) {
-        let files = ["a.network", "a.netdev", "a.link", "b.network.d/x.conf", "b.network"]
-            .map(|name| SourceFile { path: format!("/run/systemd/network/{name}"), content: Content::Bytes(bytes.clone()) });
+        let names = ["a.network", "a.netdev", "a.link", "b.network.d/x.conf", "b.network"];
+        let files = names.map(|name| SourceFile {
+            path: format!("/run/systemd/network/{name}"),
+            content: Content::Bytes(bytes.clone()),
+        });
         let config = read(&files);
         for network in &config.networks {
             let _ignored = network.matching.matches(&link("eth0"));
+            prop_assert!(network.addresses.iter().all(|entry| entry.address.is_some()));
         }
-        prop_assert!(config.networks.iter().all(|network| network.addresses.iter().all(|entry| entry.address.is_some())));
     }
 
     #[test]
-    fn an_arbitrary_command_line_makes_files_that_can_be_read(text in "((ip|rd.route|ifname|nameserver)=[0-9a-z:.\\[\\]/]{0,40} ?){0,4}") {
-        let rendered = command_line::render(&text);
-        let files: Vec<SourceFile> = rendered.files.iter().map(|(name, text)| source(&format!("/run/systemd/network/{name}"), text)).collect();
+    fn an_arbitrary_command_line_makes_files_that_can_be_read(
+        text in "((ip|rd.route|ifname|nameserver)=[0-9a-z:.\\[\\]/]{0,40} ?){0,4}"
+    ) {
+        let file = |(name, text): &(String, String)| source(&format!("/run/systemd/network/{name}"), text);
+        let files: Vec<SourceFile> = command_line::render(&text).files.iter().map(file).collect();
         prop_assert_eq!(read(&files).faults, vec![]);
     }
 }

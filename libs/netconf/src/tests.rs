@@ -12,8 +12,12 @@ fn source(path: &str, text: &str) -> SourceFile {
 
 fn network(text: &str) -> (Network, Vec<String>) {
     let config = read(&[source("/etc/systemd/network/10-a.network", text)]);
-    let faults = config.faults.iter().map(ToString::to_string).collect();
+    let faults = config.faults.iter().map(shown).collect();
     (config.networks.into_iter().next().unwrap(), faults)
+}
+
+fn shown(fault: &Fault) -> String {
+    fault.to_string().replace("/etc/systemd/network/", "")
 }
 
 fn link(name: &str) -> LinkFacts {
@@ -29,10 +33,12 @@ fn link(name: &str) -> LinkFacts {
 fn a_whole_file_is_understood() {
     let (network, faults) = network(
         "[Match]\nName=eth* !x\nMACAddress=52:54:00:00:00:01 5254.0000.0002\n\n[Link]\nMTUBytes=9000\n\
-         RequiredForOnline=routable\n\n[Network]\nDHCP=ipv6\nAddress=10.0.0.5/24\nGateway=10.0.0.1\nDNS=10.0.0.2 9.9.9.9\n\
-         Domains=example.org ~corp.example\nVLAN=v5\nVLAN=v6\n\n[Address]\nAddress=2001:db8::5/64\nPreferredLifetime=0\n\n\
+         RequiredForOnline=routable\n\n[Network]\nDHCP=ipv6\nAddress=10.0.0.5/24\nGateway=10.0.0.1\n\
+         DNS=10.0.0.2 9.9.9.9\nDomains=example.org ~corp.example\nVLAN=v5\nVLAN=v6\n\n[Address]\n\
+         Address=2001:db8::5/64\nPreferredLifetime=0\n\n\
          [Route]\nDestination=172.16.1.9/12\nGateway=10.0.0.9\nMetric=50\nTable=100\n\n[RoutingPolicyRule]\n\
-         From=10.0.0.0/24\nTable=100\nPriority=90\n\n[DHCPv4]\nRouteMetric=512\nUseDNS=no\n\n[IPv6AcceptRA]\nUseDNS=no\n",
+         From=10.0.0.0/24\nTable=100\nPriority=90\n\n[DHCPv4]\nRouteMetric=512\nUseDNS=no\n\n\
+         [IPv6AcceptRA]\nUseDNS=no\n",
     );
     assert_eq!(faults, Vec::<String>::new());
     assert!(network.matching.matches(&link("eth0")) && !network.matching.matches(&link("wan")));
@@ -48,19 +54,20 @@ fn a_whole_file_is_understood() {
 fn faults_have_lines_and_cost_only_their_line_or_section() {
     let (network, faults) = network(
         "[Match]\nName=eth0\n[Network]\nDHCP=maybe\nAdress=10.0.0.1/24\nAddress=10.0.0.5/24\nLLMNR=no\n[Route]\n\
-         Destination=10.1.0.0/16\nGateway=10.0.0.300\n[Route]\nMetric=5\n[Route]\nDestination=10.2.0.0/16\n[Nonsense]\nA=b\n",
+         Destination=10.1.0.0/16\nGateway=10.0.0.300\n[Route]\nMetric=5\n[Route]\nDestination=10.2.0.0/16\n\
+         [Nonsense]\nA=b\n",
     );
     assert_eq!(
         faults,
         [
-            "/etc/systemd/network/10-a.network:4: error: DHCP=: 'maybe' is not yes, no, ipv4 or ipv6, ignoring the line",
-            "/etc/systemd/network/10-a.network:5: warning: unknown key Adress= in [Network], ignoring it",
-            "/etc/systemd/network/10-a.network:7: warning: LLMNR= has no effect: there is no systemd-resolved",
-            "/etc/systemd/network/10-a.network:10: error: Gateway=: '10.0.0.300' is not an address such as 192.0.2.1 or \
+            "10-a.network:4: error: DHCP=: 'maybe' is not yes, no, ipv4 or ipv6, ignoring the line",
+            "10-a.network:5: warning: unknown key Adress= in [Network], ignoring it",
+            "10-a.network:7: warning: LLMNR= has no effect: there is no systemd-resolved",
+            "10-a.network:10: error: Gateway=: '10.0.0.300' is not an address such as 192.0.2.1 or \
              2001:db8::1, ignoring the section",
-            "/etc/systemd/network/10-a.network:12: error: [Route] has neither Gateway= nor Destination=, ignoring the \
+            "10-a.network:12: error: [Route] has neither Gateway= nor Destination=, ignoring the \
              section",
-            "/etc/systemd/network/10-a.network:16: warning: unknown section [Nonsense], ignoring it",
+            "10-a.network:16: warning: unknown section [Nonsense], ignoring it",
         ]
     );
     assert_eq!((network.routes.len(), network.addresses.len(), network.errors), (1, 1, 3));
@@ -71,12 +78,7 @@ fn faults_have_lines_and_cost_only_their_line_or_section() {
 fn a_broken_file_still_says_which_links_it_breaks() {
     let (network, faults) = network("[Match]\nName=eth1\n[Network\nDHCP=yes\n");
     assert!(network.broken && network.matching.matches(&link("eth1")) && !network.matching.matches(&link("eth0")));
-    assert_eq!(
-        faults,
-        [
-            "/etc/systemd/network/10-a.network:3: error: section header '[Network' does not end with ']', refusing the file"
-        ]
-    );
+    assert_eq!(faults, ["10-a.network:3: error: section header '[Network' does not end with ']', refusing the file"]);
     let (network, faults) = self::network("[Network]\nDHCP=yes\n");
     assert!(!network.matching.matches(&link("eth0")));
     assert!(faults[0].contains("no [Match]"), "{faults:?}");
@@ -116,19 +118,20 @@ fn links_that_are_made_must_be_whole() {
         source("/etc/systemd/network/c.netdev", "[NetDev]\nName=bond0\nKind=bridge\n"),
         source(
             "/etc/systemd/network/d.netdev",
-            "[NetDev]\nName=wg0\nKind=wireguard\n[WireGuard]\nPrivateKey=secret\n[WireGuardPeer]\nAllowedIPs=10.0.0.0/8\n",
+            "[NetDev]\nName=wg0\nKind=wireguard\n[WireGuard]\nPrivateKey=secret\n\
+             [WireGuardPeer]\nAllowedIPs=10.0.0.0/8\n",
         ),
     ]);
-    let faults: Vec<String> = config.faults.iter().map(ToString::to_string).collect();
+    let faults: Vec<String> = config.faults.iter().map(shown).collect();
     assert_eq!(
         faults,
         [
-            "/etc/systemd/network/a.netdev: error: [VLAN] has no Id= (a number from 0 to 4094), the link is not made",
-            "/etc/systemd/network/d.netdev:5: error: PrivateKey=: the value is not a key (44 characters of base64), \
+            "a.netdev: error: [VLAN] has no Id= (a number from 0 to 4094), the link is not made",
+            "d.netdev:5: error: PrivateKey=: the value is not a key (44 characters of base64), \
              ignoring the line",
-            "/etc/systemd/network/d.netdev:7: error: [WireGuardPeer] has no PublicKey= (44 characters of base64), \
+            "d.netdev:7: error: [WireGuardPeer] has no PublicKey= (44 characters of base64), \
              ignoring the section",
-            "/etc/systemd/network/c.netdev: error: b.netdev makes a link bond0, too, ignoring this file",
+            "c.netdev: error: b.netdev makes a link bond0, too, ignoring this file",
         ]
     );
     let bond = &config.netdev("bond0").unwrap().bond;

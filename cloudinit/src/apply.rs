@@ -20,6 +20,7 @@ const READERS: [&str; 4] =
     ["locksmithd.service", "systemd-networkd.service", "systemd-timesyncd.service", "update-engine.service"];
 /// How systemctl ends then.
 const NO_SUCH_UNIT: i32 = 5;
+const NETWORKD: &str = "ferrite-networkd.service";
 const STATE: &str = "/var/lib/ferrite/cloudinit";
 /// What all boot commands together may take; the keys come after them.
 const BOOT_DEADLINE: Duration = Duration::from_secs(60);
@@ -45,6 +46,7 @@ fn act(step: &Step, root: &Root) -> anyhow::Result<()> {
             root.replace_link(path, target)?;
         }
         Step::Unlink { path } => root.remove_link(path)?,
+        Step::Remove { path } => root.remove_file(path)?,
         // Never the name or the random numbers of the machine that only builds a root.
         Step::Hostname { name } if root.is_machine() => nix::unistd::sethostname(name)?,
         Step::Seed { bytes } if root.is_machine() => {
@@ -119,6 +121,10 @@ pub(crate) fn queue(plan: &Plan, instance: &str) -> Vec<anyhow::Error> {
         let Some((program, rest)) = words.split_first() else {
             continue;
         };
+        if program == "networkctl" {
+            errors.extend(reload_network().err());
+            continue;
+        }
         let waits = !matches!(rest.first().map(String::as_str), Some("enable" | "daemon-reload"));
         let mut process = Process::new(program);
         process.args(waits.then_some("--no-block")).args(rest);
@@ -136,6 +142,19 @@ pub(crate) fn queue(plan: &Plan, instance: &str) -> Vec<anyhow::Error> {
         errors.extend(hand_over(&late, instance).err());
     }
     errors
+}
+
+/// Tells networkd of its new files. At boot it has not been started yet and reads them by itself.
+fn reload_network() -> anyhow::Result<()> {
+    let is_active = Process::new("systemctl").args(["is-active", "--quiet", NETWORKD]).status();
+    if !is_active.context("asking for the state of networkd")?.success() {
+        return Ok(());
+    }
+    let reload = Process::new("networkctl").arg("reload").status();
+    if reload.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    finish(Process::new("systemctl").args(["--no-block", "restart", NETWORKD]), "restarting networkd")
 }
 
 /// Is it one of the units whose absence only means that nobody reads what was written?

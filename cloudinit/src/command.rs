@@ -11,6 +11,7 @@ use crate::datasource::{self, Documents};
 use crate::facts::Facts;
 use crate::fault::{Faults, Severity};
 use crate::meta::MetaData;
+use crate::network::Format;
 use crate::plan::Plan;
 use crate::status::{State, Status, state_of};
 use crate::{apply as acting, config, explain, facts, fetch, meta, network, plan, render, report, schema};
@@ -118,16 +119,17 @@ fn work(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Work> {
         environment: &inputs.environment,
     };
     let (mut config, user_faults, vendor_faults) = config::read(&sources, Some(fetch::get));
-    let network_faults = network::check_bytes(&documents.network_config);
+    let network = network::read(&documents.network_config, documents.network_format);
     if user_faults.worst() == Some(Severity::Broken) {
         // Nothing of a broken document applies; the name and the keys of the meta-data do.
         config = Config::default();
     }
+    config.network = network.files;
     for url in config::wanted_urls(&config) {
         let fetched = fetch::get(&url);
         config.fetched.insert(url, fetched);
     }
-    let faults = [user_faults, meta_faults, vendor_faults, network_faults];
+    let faults = [user_faults, meta_faults, vendor_faults, network.faults];
     for (name, faults) in ["user-data", "meta-data", "vendor-data", "network-config"].into_iter().zip(&faults) {
         note(name, faults, &mut problems);
     }
@@ -160,6 +162,7 @@ fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
         meta_data: read(&inputs.meta_data)?,
         vendor_data: read(&inputs.vendor_data)?,
         network_config: read(&inputs.network_config)?,
+        network_format: Format::CloudInit,
     })
 }
 
@@ -238,7 +241,7 @@ pub fn validate(
     let mut all = vec![(file, config::validate(&source), source)];
     if let Some(path) = network_config {
         let source = read(path)?;
-        all.push((path, network::check_bytes(&source), source));
+        all.push((path, network::read(&source, Format::CloudInit).faults, source));
     }
     let worst = all.iter().filter_map(|(_, faults, _)| faults.worst()).min();
     let valid = match worst {
@@ -284,6 +287,19 @@ pub fn show_merged(inputs: &ApplyInputs) -> anyhow::Result<u8> {
     eprint!("{}{}", faults.render("user-data", ""), vendor_faults.render("vendor-data", ""));
     print!("#cloud-config\n{}", render::yaml(&render::redacted(&config.root)));
     Ok(u8::from(faults.worst() == Some(Severity::Broken)))
+}
+
+/// Prints the files of networkd, without keys. 2 when something of the description is left out.
+pub fn show_network(inputs: &ApplyInputs) -> anyhow::Result<u8> {
+    let root = Root::open(&inputs.root)?;
+    let documents = documents(inputs, &root)?;
+    let network = network::read(&documents.network_config, documents.network_format);
+    eprint!("{}", network.faults.render("network-config", &String::from_utf8_lossy(&documents.network_config)));
+    for file in &network.files {
+        println!("# {}/{}\n{}", network::device::FOLDER, file.name, file.shown());
+    }
+    let is_whole = network.faults.worst().is_none_or(|worst| worst == Severity::Warning);
+    Ok(if is_whole { 0 } else { 2 })
 }
 
 /// Prints what a key does; without one, all keys. 1 when there is no such key.

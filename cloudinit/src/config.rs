@@ -8,6 +8,7 @@ use crate::formats::{Content, Fetch, Part, Reader, When};
 use crate::language::Kind;
 use crate::merge::{Strategy, merge};
 use crate::meta::MetaData;
+use crate::network::device::NetworkFile;
 use crate::template::{Missing, Variables};
 use crate::{check, keys_cloud, patch};
 
@@ -39,13 +40,21 @@ pub(crate) struct Config {
     pub scripts: Vec<Script>,
     /// Addresses by the names of CoreOS.
     pub addresses: BTreeMap<&'static str, String>,
+    /// The files of networkd, whose description is a document of its own.
+    pub network: Vec<NetworkFile>,
     /// What was fetched for `write_files`, by URL.
     pub fetched: BTreeMap<String, Result<Vec<u8>, String>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { root: Node::empty(), scripts: Vec::new(), addresses: BTreeMap::new(), fetched: BTreeMap::new() }
+        Self {
+            root: Node::empty(),
+            scripts: Vec::new(),
+            addresses: BTreeMap::new(),
+            network: Vec::new(),
+            fetched: BTreeMap::new(),
+        }
     }
 }
 
@@ -78,7 +87,7 @@ pub(crate) fn read(sources: &Sources<'_>, fetch: Option<Fetch>) -> (Config, Faul
         root = merge(root, below, &Strategy::BELOW);
         scripts.splice(0..0, more);
     }
-    (Config { root, scripts, addresses, fetched: BTreeMap::new() }, user_faults, vendor_faults)
+    (Config { root, scripts, addresses, ..Config::default() }, user_faults, vendor_faults)
 }
 
 /// The URLs that `write_files` wants.

@@ -10,6 +10,7 @@ use ferrite_probe::{Kind, PREFIX_BYTES, probe};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::document::MAX_BYTES;
+use crate::network::Format;
 
 const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.ferrite";
 const BLOCK: &str = "/sys/class/block";
@@ -28,8 +29,10 @@ pub(crate) struct Documents {
     pub meta_data: Vec<u8>,
     /// The cloud's own document; empty when there is none.
     pub vendor_data: Vec<u8>,
-    /// The network configuration; empty when there is none.
+    /// The description of the network; empty when there is none.
     pub network_config: Vec<u8>,
+    /// Whose language it is in.
+    pub network_format: Format,
 }
 
 /// Finds the documents of this machine; `None` when nobody left any.
@@ -55,6 +58,7 @@ fn fw_cfg(folder: &Path) -> anyhow::Result<Option<Documents>> {
         meta_data: meta_data.unwrap_or_default(),
         vendor_data: read("vendor-data")?.unwrap_or_default(),
         network_config: read("network-config")?.unwrap_or_default(),
+        network_format: Format::CloudInit,
     }))
 }
 
@@ -104,6 +108,7 @@ fn read_seed(folder: &Path, device: &Path) -> anyhow::Result<Documents> {
         meta_data: read_file(&folder.join("meta-data"))?.unwrap_or_default(),
         vendor_data: read_file(&folder.join("vendor-data"))?.unwrap_or_default(),
         network_config: read_file(&folder.join("network-config"))?.unwrap_or_default(),
+        network_format: Format::CloudInit,
     })
 }
 

@@ -161,8 +161,15 @@ type Refusal = ((u64, u64), String);
 
 /// What the parser says, and what usually helps.
 fn syntax(error: &ScanError, text: &str) -> Refusal {
-    let (line, column) = (error.marker().line(), error.marker().col() + 1);
+    let (mut line, mut column) = (error.marker().line(), error.marker().col() + 1);
     let said = error.info().lines().next().unwrap_or("not a YAML document").trim_end_matches('.').to_string();
+    if said.contains("tab") {
+        // The parser names the value that the tab seems to go on.
+        let tabbed = |(_, source): &(usize, &str)| source.trim_start_matches(' ').starts_with('\t');
+        if let Some((found, source)) = (1..).zip(text.lines()).skip(line.saturating_sub(1)).find(tabbed) {
+            (line, column) = (found, source.len() - source.trim_start_matches(' ').len() + 1);
+        }
+    }
     let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let remedy = if source.trim_start_matches(' ').starts_with('\t') {
         "; indent with spaces, not with tabs"

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ferrite_files::{Entry, EntryKind, Root};
 
 use crate::accounts::Accounts;
+use crate::network::device::{FOLDER, PREFIX};
 
 const SKEL: &str = "/etc/skel";
 const MAX_FILE_BYTES: usize = 8 << 20;
@@ -56,6 +57,8 @@ pub(crate) struct Seen {
 pub(crate) struct Facts {
     /// Every path that was looked at; `None`: there is nothing.
     pub seen: BTreeMap<String, Option<Seen>>,
+    /// Our files of networkd that are there, with their paths.
+    pub network_files: Vec<String>,
     /// What a new home gets.
     pub skel: Vec<SkelEntry>,
     /// The name the kernel has now; `None` when the plan is not for the running machine.
@@ -104,7 +107,10 @@ pub(crate) fn gather(root: &Root) -> anyhow::Result<Facts> {
         random: random()?,
         ..Facts::default()
     };
+    let names = root.list(FOLDER)?.into_iter().filter(|name| name.starts_with(PREFIX));
+    facts.network_files = names.map(|name| format!("{FOLDER}/{name}")).collect();
     look(root, ALWAYS.iter().map(ToString::to_string), &mut facts);
+    look(root, facts.network_files.clone().into_iter(), &mut facts);
     if root.is_machine() {
         facts.kernel_hostname = Some(nix::unistd::gethostname()?.to_string_lossy().into_owned());
     }

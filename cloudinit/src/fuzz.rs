@@ -95,7 +95,14 @@ fn nobody(url: &str) -> Result<Vec<u8>, String> {
 /// Everything that reads, and the planner behind it.
 fn read_all(bytes: &[u8]) {
     let _faults = config::validate(bytes).render("f", &String::from_utf8_lossy(bytes));
-    let _faults = network::check_bytes(bytes);
+    for format in [
+        network::Format::CloudInit,
+        network::Format::OpenStack,
+        network::Format::DigitalOcean,
+        network::Format::Ec2,
+    ] {
+        let _network = network::read(bytes, format);
+    }
     let text = String::from_utf8_lossy(bytes);
     let _parts = (mime::is_message(&text), mime::split(&text));
     let _text = template::render(&text, &template::Variables::examples());

@@ -1,5 +1,7 @@
 //! The keys of a cloud-config at its top. Pure.
 
+use crate::document::Node;
+use crate::fault::{Faults, Severity};
 use crate::keys_coreos::COREOS;
 use crate::keys_files::{DISK_SETUP, FILES, FS_SETUP, MOUNTS, SWAP};
 use crate::keys_users::{GROUPS, SINGLE, USERS};
@@ -106,7 +108,8 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new("output", Kind::Any, "the journal has the output").verdict(Verdict::Silent),
     Key::new("reporting", Kind::Any, "").verdict(Verdict::Recorded),
     Key::new("disable_ec2_metadata", Kind::Bool, "").verdict(Verdict::Recorded),
-    Key::new("wireguard", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("wireguard", Kind::Map(WIREGUARD, None), "tunnels of WireGuard, for networkd")
+        .example("{interfaces: [{name: wg0, content: ...}]}"),
     Key::new("rsyslog", Kind::Any, "").verdict(Verdict::Recorded),
     Key::new("ssh", Kind::Any, "").verdict(Verdict::Silent),
     Key::new("no_ssh_fingerprints", Kind::Bool, "").verdict(Verdict::Silent),
@@ -252,6 +255,26 @@ static POWER: &[Key] = &[
         "a command that decides",
     ),
 ];
+
+static WIREGUARD: &[Key] = &[
+    Key::new("interfaces", Kind::List(&Kind::Map(TUNNEL, Some(tunnel))), "the tunnels").required(),
+    Key::new("readinessprobe", LIST, "").verdict(Verdict::Recorded),
+];
+
+static TUNNEL: &[Key] = &[
+    Key::new("name", Kind::Text(crate::network::device::link_name), "the name of the link").required(),
+    Key::new("config_path", Kind::Text(rules::path), "where it is written, too; /etc/wireguard/NAME.conf without it"),
+    Key::new("content", Kind::Text(rules::any), "the file that wg-quick would read, without its commands").required(),
+];
+
+fn tunnel(spec: &Node, faults: &mut Faults) -> bool {
+    let text = |key: &str| spec.get(key).and_then(Node::text).unwrap_or_default();
+    let place = spec.get("content").map_or(spec.place, |node| node.place);
+    if let Err(message) = crate::network::wireguard::quick(text("name"), text("content"), place) {
+        faults.push(Severity::Warning, place, format!("{message}; the file is written, the tunnel is not made"));
+    }
+    true
+}
 
 static PHONE_HOME: &[Key] = &[
     Key::new("url", Kind::Text(rules::line), "where to").required(),

@@ -38,6 +38,7 @@ mod plan;
 mod plan_commands;
 mod plan_coreos;
 mod plan_files;
+mod plan_network;
 mod plan_system;
 mod plan_users;
 mod render;
@@ -48,6 +49,6 @@ mod status;
 mod template;
 
 pub use command::{
-    ApplyInputs, Output, Strictness, apply, run_commands, show_datasource, show_key, show_merged, show_plan,
+    ApplyInputs, Output, Strictness, apply, run_commands, show_datasource, show_key, show_merged, show_network, show_plan,
     show_schema, show_status, validate,
 };

@@ -61,6 +61,9 @@ enum Command {
     Render {
         #[command(flatten)]
         documents: Documents,
+        /// Show the files of networkd instead
+        #[arg(long)]
+        network: bool,
     },
     /// Check a document and print all its faults
     Validate {
@@ -115,7 +118,8 @@ fn main() -> ExitCode {
             documents.user_data = documents.user_data.or(file);
             ferrite_cloudinit::show_plan(&inputs(root, documents), output(json))
         }
-        Command::Render { documents } => ferrite_cloudinit::show_merged(&inputs(root, documents)),
+        Command::Render { documents, network: true } => ferrite_cloudinit::show_network(&inputs(root, documents)),
+        Command::Render { documents, network: false } => ferrite_cloudinit::show_merged(&inputs(root, documents)),
         Command::Validate { file, network_config, strict, json } => {
             let strictness = if strict { Strictness::Strict } else { Strictness::Usual };
             ferrite_cloudinit::validate(&file, network_config.as_deref(), strictness, output(json))

@@ -12,7 +12,7 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::facts::{Facts, Seen};
 use crate::meta::MetaData;
-use crate::{plan_commands, plan_coreos, plan_files, plan_system, plan_users};
+use crate::{plan_commands, plan_coreos, plan_files, plan_network, plan_system, plan_users};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Link { path: String, target: String },
     /// Remove a link.
     Unlink { path: String },
+    /// Remove a file.
+    Remove { path: String },
     /// Give the running kernel a name.
     Hostname { name: String },
     /// Feed the random number generator.
@@ -41,7 +43,8 @@ impl Step {
             | Self::MissingFolder { path }
             | Self::File { path, .. }
             | Self::Link { path, .. }
-            | Self::Unlink { path } => Some(path),
+            | Self::Unlink { path }
+            | Self::Remove { path } => Some(path),
             Self::Hostname { .. } | Self::Seed { .. } => None,
         }
     }
@@ -173,7 +176,13 @@ impl Planner<'_> {
 
     /// Plans a command of systemctl.
     pub(crate) fn systemctl(&mut self, words: &[&str]) {
-        let words = std::iter::once("systemctl").chain(words.iter().copied()).map(str::to_string).collect();
+        let words: Vec<&str> = std::iter::once("systemctl").chain(words.iter().copied()).collect();
+        self.command(&words);
+    }
+
+    /// Plans a command that tells a service what changed.
+    pub(crate) fn command(&mut self, words: &[&str]) {
+        let words = words.iter().map(ToString::to_string).collect();
         let action = Action::Words(words);
         self.plan.commands.push(Command { stage: Stage::Units, frequency: Frequency::Always, action });
     }
@@ -183,6 +192,7 @@ impl Planner<'_> {
 pub(crate) fn plan(config: &Config, meta: &MetaData, facts: &Facts) -> Plan {
     let mut planner = Planner { config, meta, facts, accounts: facts.accounts(), plan: Plan::default() };
     plan_commands::boot(&mut planner);
+    plan_network::network(&mut planner);
     plan_system::hostname(&mut planner);
     plan_users::users(&mut planner);
     plan_files::files(&mut planner, plan_files::Turn::First);
@@ -202,7 +212,9 @@ fn last_of_each(steps: Vec<Step>) -> Vec<Step> {
     let mut kept: Vec<Step> = Vec::new();
     for step in steps {
         let key = match &step {
-            Step::File { path, .. } | Step::Link { path, .. } | Step::Unlink { path } => Some(path.clone()),
+            Step::File { path, .. } | Step::Link { path, .. } | Step::Unlink { path } | Step::Remove { path } => {
+                Some(path.clone())
+            }
             Step::Folder { .. } | Step::MissingFolder { .. } | Step::Hostname { .. } | Step::Seed { .. } => None,
         };
         match key.as_ref().and_then(|key| places.get(key)).and_then(|index| kept.get_mut(*index)) {
@@ -239,7 +251,7 @@ fn is_done(step: &Step, facts: &Facts) -> bool {
         Step::MissingFolder { .. } => seen.is_some(),
         Step::File { content, mode, owner, .. } => seen.is_some_and(|seen| same_file(seen, content, *mode, *owner)),
         Step::Link { target, .. } => seen.is_some_and(|seen| seen.target.as_ref() == Some(target)),
-        Step::Unlink { .. } => seen.is_none(),
+        Step::Unlink { .. } | Step::Remove { .. } => seen.is_none(),
         Step::Hostname { name } => facts.kernel_hostname.as_ref().is_none_or(|known| known == name),
         Step::Seed { .. } => false,
     }
@@ -261,6 +273,7 @@ impl fmt::Display for Step {
             }
             Self::Link { path, target } => write!(out, "link {path} to {target}"),
             Self::Unlink { path } => write!(out, "remove link {path}"),
+            Self::Remove { path } => write!(out, "remove file {path}"),
             Self::Hostname { name } => write!(out, "hostname {name}"),
             Self::Seed { bytes } => write!(out, "random seed of {} bytes", bytes.len()),
         }

@@ -11,7 +11,7 @@ const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Names that mean that nobody chose one.
 const NO_NAMES: [&str; 4] = ["", "(none)", "localhost", "localhost.localdomain"];
 /// Keys that are only recorded.
-const RECORDED: [&str; 14] = [
+const RECORDED: [&str; 13] = [
     "ssh_genkeytypes",
     "ssh_import_id",
     "disk_setup",
@@ -21,7 +21,6 @@ const RECORDED: [&str; 14] = [
     "phone_home",
     "reporting",
     "disable_ec2_metadata",
-    "wireguard",
     "rsyslog",
     "updates",
     "disable_root_opts",

@@ -67,7 +67,7 @@ fn after(plan: &Plan, facts: &Facts) -> Facts {
                 let entry = Entry { kind: EntryKind::Link, mode: 0o777, owner: (0, 0) };
                 (path, Some(Seen { entry, content: None, target: Some(target.clone()) }))
             }
-            Step::Unlink { path } => (path, None),
+            Step::Unlink { path } | Step::Remove { path } => (path, None),
             Step::Hostname { name } => {
                 facts.kernel_hostname = Some(name.clone());
                 continue;

@@ -86,7 +86,7 @@ fn file(step: &Step) -> Option<Value> {
         Step::MissingFolder { path } => {
             Some(json!({ "path": path, "folder": true, "mode": "0755", "owner": 0, "group": 0 }))
         }
-        Step::Unlink { .. } | Step::Hostname { .. } | Step::Seed { .. } => None,
+        Step::Unlink { .. } | Step::Remove { .. } | Step::Hostname { .. } | Step::Seed { .. } => None,
     }
 }
 

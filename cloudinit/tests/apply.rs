@@ -185,3 +185,64 @@ fn strict_takes_warnings_for_errors_and_json_is_json() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(json["commands"].as_array().unwrap().is_empty(), "{json}");
 }
+
+#[test]
+fn the_network_is_described_for_networkd_even_when_the_user_data_is_broken_and_old_files_go() {
+    let root = root();
+    let (user, network) = (root.path().join("run/user"), root.path().join("run/network"));
+    let apply = |user_data: &str, config: &str| {
+        std::fs::write(&user, user_data).unwrap();
+        std::fs::write(&network, config).unwrap();
+        let (user, network) = (user.to_str().unwrap(), network.to_str().unwrap());
+        run(root.path(), &["apply", "--user-data", user, "--network-config", network])
+    };
+    let files = || {
+        let folder = std::fs::read_dir(root.path().join("run/systemd/network")).unwrap();
+        let mut names: Vec<String> =
+            folder.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let tunnel = "version: 2\nethernets: {eth0: {dhcp4: true}, eth1: {mtu: wide}}\ntunnels:\n  wg0: {mode: wireguard, key: \
+        AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}\n";
+    let output = apply("#cloud-config\nhostname: [\n", tunnel);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(printed.contains("network-config:2:") && printed.contains("'mtu' must be a whole number"), "{printed}");
+    assert!(!format!("{output:?}").contains("AAECAw"), "{output:?}");
+    if std::fs::metadata(root.path()).unwrap().uid() != 0 {
+        return;
+    }
+    assert_eq!(files(), ["10-cloudinit-eth0.network", "10-cloudinit-wg0.netdev", "10-cloudinit-wg0.network"]);
+    let mode = |name: &str| {
+        let path = root.path().join("run/systemd/network").join(name);
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode("10-cloudinit-wg0.netdev"), mode("10-cloudinit-eth0.network")), (0o640, 0o644));
+    let other = root.path().join("run/systemd/network/50-by-hand.network");
+    std::fs::write(&other, "x").unwrap();
+    let plan = || text(root.path(), "run/ferrite/cloudinit/plan.json");
+    assert!(plan().contains("networkctl"));
+    assert_eq!(apply("#cloud-config\n", "version: 2\nethernets: {eth5: {dhcp4: true}}\n").status.code(), Some(0));
+    assert_eq!(files(), ["10-cloudinit-eth5.network", "50-by-hand.network"]);
+    assert!(plan().contains("networkctl"));
+    let again = apply("#cloud-config\n", "version: 2\nethernets: {eth5: {dhcp4: true}}\n");
+    assert!(String::from_utf8_lossy(&again.stdout).starts_with("nothing to change\n"), "{again:?}");
+    assert!(!plan().contains("networkctl"), "{}", plan());
+    apply("#cloud-config\n", "config: disabled\n");
+    assert_eq!(files(), ["50-by-hand.network"]);
+}
+
+#[test]
+fn render_shows_the_files_of_networkd_without_keys() {
+    let root = root();
+    let network = root.path().join("run/network");
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let config = format!("version: 2\ntunnels: {{wg0: {{mode: wireguard, key: {key}, addresses: [10.9.0.1/24]}}}}\n");
+    std::fs::write(&network, config).unwrap();
+    let output = run(root.path(), &["render", "--network", "--network-config", network.to_str().unwrap()]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(shown.starts_with("# /run/systemd/network/10-cloudinit-wg0.netdev\n"), "{shown}");
+    assert!(shown.contains("PrivateKey=<redacted>\n") && !shown.contains(key), "{shown}");
+}

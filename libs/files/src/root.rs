@@ -193,6 +193,19 @@ impl Root {
         }
     }
 
+    /// Removes a file; anything else at the path is an error, nothing is none.
+    pub fn remove_file(&self, path: &str) -> Result<(), FileError> {
+        let fail = |error: rustix::io::Errno| FileError::new("removing", Path::new(path), error);
+        match self.entry(path)? {
+            None => Ok(()),
+            Some(entry) if entry.kind == EntryKind::File => {
+                let (parent, name) = self.parent(path).map_err(fail)?;
+                rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(fail)
+            }
+            Some(_) => Err(fail(rustix::io::Errno::EXIST)),
+        }
+    }
+
     /// Makes a folder or gives the existing one these attributes; its parent must exist.
     pub fn make_folder(&self, path: &str, attributes: &Attributes) -> Result<(), FileError> {
         let fail = |error: std::io::Error| FileError::new("making folder", Path::new(path), error);
@@ -254,6 +267,7 @@ mod tests {
         assert_eq!(root.link("/a").unwrap().as_deref(), Some("/dev/zero"));
         root.remove_link("/a").unwrap();
         root.remove_link("/a").unwrap();
+        root.remove_file("/nothing").unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

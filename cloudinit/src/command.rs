@@ -32,8 +32,10 @@ pub struct ApplyInputs {
     pub meta_data: Option<PathBuf>,
     /// A file instead of the datasource's.
     pub vendor_data: Option<PathBuf>,
-    /// A file that is checked.
+    /// A file instead of the datasource's.
     pub network_config: Option<PathBuf>,
+    /// Whose language that file is in; cloud-init's without it.
+    pub network_format: Option<String>,
     /// Variables of the environment, for addresses.
     pub environment: BTreeMap<String, String>,
 }
@@ -162,8 +164,16 @@ fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
         meta_data: read(&inputs.meta_data)?,
         vendor_data: read(&inputs.vendor_data)?,
         network_config: read(&inputs.network_config)?,
-        network_format: Format::CloudInit,
+        network_format: format(inputs.network_format.as_deref())?,
     })
+}
+
+fn format(name: Option<&str>) -> anyhow::Result<Format> {
+    let Some(name) = name else {
+        return Ok(Format::default());
+    };
+    let known = Format::NAMES.map(|(name, _)| name).join(", ");
+    Format::parse(name).with_context(|| format!("'{name}' is not a format of a network; it is one of {known}"))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -95,12 +95,9 @@ fn nobody(url: &str) -> Result<Vec<u8>, String> {
 /// Everything that reads, and the planner behind it.
 fn read_all(bytes: &[u8]) {
     let _faults = config::validate(bytes).render("f", &String::from_utf8_lossy(bytes));
-    for format in [
-        network::Format::CloudInit,
-        network::Format::OpenStack,
-        network::Format::DigitalOcean,
-        network::Format::Ec2,
-    ] {
+    for format in
+        [network::Format::CloudInit, network::Format::OpenStack, network::Format::DigitalOcean, network::Format::Ec2]
+    {
         let _network = network::read(bytes, format);
     }
     let text = String::from_utf8_lossy(bytes);

@@ -49,6 +49,6 @@ mod status;
 mod template;
 
 pub use command::{
-    ApplyInputs, Output, Strictness, apply, run_commands, show_datasource, show_key, show_merged, show_network, show_plan,
-    show_schema, show_status, validate,
+    ApplyInputs, Output, Strictness, apply, run_commands, show_datasource, show_key, show_merged, show_network,
+    show_plan, show_schema, show_status, validate,
 };

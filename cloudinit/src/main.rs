@@ -33,6 +33,9 @@ struct Documents {
     /// Read the network configuration from this file
     #[arg(long, value_name = "FILE")]
     network_config: Option<PathBuf>,
+    /// Read that file as cloud-init, openstack, digitalocean or ec2
+    #[arg(long, value_name = "FORMAT", requires = "network_config")]
+    network_format: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -96,12 +99,12 @@ enum Command {
 }
 
 fn inputs(root: PathBuf, documents: Documents) -> ApplyInputs {
-    let Documents { user_data, meta_data, vendor_data, network_config } = documents;
+    let Documents { user_data, meta_data, vendor_data, network_config, network_format } = documents;
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("COREOS_"))
         .collect();
-    ApplyInputs { root, user_data, meta_data, vendor_data, network_config, environment }
+    ApplyInputs { root, user_data, meta_data, vendor_data, network_config, network_format, environment }
 }
 
 fn output(json: bool) -> Output {

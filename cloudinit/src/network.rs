@@ -36,6 +36,21 @@ pub(crate) enum Format {
     Ec2,
 }
 
+impl Format {
+    /// The names on the command line.
+    pub(crate) const NAMES: [(&str, Self); 4] = [
+        ("cloud-init", Self::CloudInit),
+        ("openstack", Self::OpenStack),
+        ("digitalocean", Self::DigitalOcean),
+        ("ec2", Self::Ec2),
+    ];
+
+    /// The format of a name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+    }
+}
+
 /// What a description asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Network {
@@ -114,8 +129,8 @@ fn version_2(root: &Node, broken: &mut BTreeSet<String>, faults: &mut Faults) ->
             };
             let nothing = Node::empty();
             let spec = if spec.value == Value::Null { &nothing } else { spec };
-            let device = checked(id, spec, &keys::DEVICE, faults)
-                .and_then(|spec| version2::device(family, key, &spec, faults));
+            let device =
+                checked(id, spec, &keys::DEVICE, faults).and_then(|spec| version2::device(family, key, &spec, faults));
             match device {
                 Some(device) => devices.push(device),
                 None => {

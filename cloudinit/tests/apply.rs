@@ -203,8 +203,8 @@ fn the_network_is_described_for_networkd_even_when_the_user_data_is_broken_and_o
         names.sort();
         names
     };
-    let tunnel = "version: 2\nethernets: {eth0: {dhcp4: true}, eth1: {mtu: wide}}\ntunnels:\n  wg0: {mode: wireguard, key: \
-        AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}\n";
+    let tunnel = "version: 2\nethernets: {eth0: {dhcp4: true}, eth1: {mtu: wide}}\ntunnels:\n  wg0: {mode: \
+        wireguard, key: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=}\n";
     let output = apply("#cloud-config\nhostname: [\n", tunnel);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let printed = String::from_utf8_lossy(&output.stderr).into_owned();

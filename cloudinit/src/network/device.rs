@@ -200,7 +200,8 @@ pub(crate) fn files(mut devices: Vec<Device>, broken: &BTreeSet<String>, faults:
         for file in device_files(device) {
             let place = device.place;
             if files.insert(file.name.clone(), file).is_some() {
-                let message = format!("there are two devices '{}'; the last one counts", crate::check::short(&device.id));
+                let message =
+                    format!("there are two devices '{}'; the last one counts", crate::check::short(&device.id));
                 faults.push(Severity::Warning, place, message);
             }
         }
@@ -209,13 +210,7 @@ pub(crate) fn files(mut devices: Vec<Device>, broken: &BTreeSet<String>, faults:
 }
 
 /// Writes a stacked link into the file of the one below.
-fn attach(
-    devices: &mut Vec<Device>,
-    upper: &Device,
-    below: &Below,
-    broken: &BTreeSet<String>,
-    faults: &mut Faults,
-) {
+fn attach(devices: &mut Vec<Device>, upper: &Device, below: &Below, broken: &BTreeSet<String>, faults: &mut Faults) {
     if broken.contains(&below.id) || below.id == upper.id {
         return;
     }
@@ -280,7 +275,9 @@ pub(crate) fn link_name(text: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%');
     if text.is_empty() || text.len() > MAX_NAME || matches!(text, "." | "..") || !text.bytes().all(is_plain) {
         let text = crate::check::short(text);
-        return Err(format!("'{text}' is not a name of a link: 1 to {MAX_NAME} characters, no blanks, '/', ':' or '%'"));
+        return Err(format!(
+            "'{text}' is not a name of a link: 1 to {MAX_NAME} characters, no blanks, '/', ':' or '%'"
+        ));
     }
     Ok(())
 }

@@ -67,8 +67,12 @@ fn formed(node: &Node, form: Form) -> Option<String> {
     let text = node.text().map(str::to_string);
     match form {
         Form::Plain => text,
-        Form::Millis => text.map(|text| if text.bytes().all(|byte| byte.is_ascii_digit()) { text + "ms" } else { text }),
-        Form::Seconds => text.map(|text| if text.bytes().all(|byte| byte.is_ascii_digit()) { text + "s" } else { text }),
+        Form::Millis => {
+            text.map(|text| if text.bytes().all(|byte| byte.is_ascii_digit()) { text + "ms" } else { text })
+        }
+        Form::Seconds => {
+            text.map(|text| if text.bytes().all(|byte| byte.is_ascii_digit()) { text + "s" } else { text })
+        }
         Form::Truth => {
             let truth = text.as_deref().map(|text| matches!(text, "1") || crate::document::truth(text) == Some(true));
             truth.map(|truth| if truth { "yes" } else { "no" }.to_string())
@@ -145,7 +149,8 @@ fn of_port(node: &Node, port: &str) -> Option<String> {
     let of_map = node.pairs().iter().find(|(key, _)| key.text() == Some(port)).and_then(|(_, value)| value.text());
     let of_list = || {
         let lines = words(Some(node)).into_iter().chain(node.text().map(str::to_string));
-        lines.filter_map(|line| line.split_once(' ').map(|(name, value)| (name.to_string(), value.to_string())))
+        lines
+            .filter_map(|line| line.split_once(' ').map(|(name, value)| (name.to_string(), value.to_string())))
             .find(|(name, _)| name == port)
             .map(|(_, value)| value)
     };

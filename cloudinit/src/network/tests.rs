@@ -66,7 +66,10 @@ fn good_ones_pass_and_faults_of_bad_ones_have_lines() {
         ("version: 2\nvlans:\n  v: {link: eth0}\n", 3),
         ("version: 1\nconfig:\n  - {type: token-ring, name: a}\n", 3),
         ("version: 1\nconfig:\n  - {type: physical}\n", 3),
-        ("version: 1\nconfig:\n  - type: physical\n    name: a\n    subnets: [{type: static, address: 300.1.1.1}]\n", 5),
+        (
+            "version: 1\nconfig:\n  - type: physical\n    name: a\n    subnets: [{type: static, address: 300.1.1.1}]\n",
+            5,
+        ),
         ("- a\n", 1),
         ("version: 2\n\tethernets: {}\n", 2),
     ] {

@@ -4,6 +4,7 @@
 
 mod figures;
 mod guest;
+mod journal;
 mod machines;
 mod managers;
 mod peer;
@@ -32,6 +33,8 @@ enum Part {
     Machines(machines::Arguments),
     /// PID 1 in namespaces, beside systemd, s6 and runit
     Managers(managers::Arguments),
+    /// journald and journalctl, beside those of the host's systemd
+    Journal(journal::Arguments),
     /// Payloads and their installation, beside dd and tools for deltas
     Updates(updates::Arguments),
     /// Installs one payload and prints what it took (used by `updates`)
@@ -54,6 +57,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.part {
         Part::Machines(arguments) => machines::run(arguments),
         Part::Managers(arguments) => managers::run(arguments),
+        Part::Journal(arguments) => journal::run(arguments),
         Part::Updates(arguments) => updates::run(arguments),
         Part::InstallPayload(arguments) => updates::install(arguments),
         Part::Ask(arguments) => managers::answers::ask(arguments),

@@ -2,6 +2,8 @@
 //!
 //! A name may occur more than once; values are bytes, not text. The buffer is used again from entry to entry.
 
+use std::io::Write;
+
 /// The fields, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
@@ -31,6 +33,16 @@ impl Fields {
     /// Adds a field whose value is text.
     pub fn text(&mut self, name: &str, value: &str) {
         self.push(name.as_bytes(), value.as_bytes());
+    }
+
+    /// Adds a field whose value is written here, without memory of its own.
+    pub fn show(&mut self, name: &str, value: impl std::fmt::Display) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_bytes());
+        let middle = self.bytes.len();
+        // Memory takes all that is written.
+        let _ = write!(self.bytes, "{value}");
+        self.parts.push((start, middle, self.bytes.len()));
     }
 
     /// Adds a field unless its value is empty.
@@ -88,7 +100,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.text("MESSAGE", "one");
         fields.push(b"BLOB", b"\0\xff=\n");
-        fields.text("MESSAGE", "two");
+        fields.show("MESSAGE", format_args!("t{}o", 'w'));
         fields.known("EMPTY", "");
         let all: Vec<_> = fields.iter().collect();
         assert_eq!(all, [(&b"MESSAGE"[..], &b"one"[..]), (b"BLOB", b"\0\xff=\n"), (b"MESSAGE", b"two")]);

@@ -472,7 +472,7 @@ impl Reader {
 
     /// All boots in the order of their first entries; matches do not count.
     pub fn boots(&mut self) -> io::Result<Vec<Boot>> {
-        let mut boots: BTreeMap<Id128, (Place, Boot)> = BTreeMap::new();
+        let mut boots: BTreeMap<Id128, (Place, Place, Boot)> = BTreeMap::new();
         let Self { sources, blocks, faults, .. } = self;
         for Source { file, .. } in sources.iter() {
             let outcome = file.values(blocks, b"_BOOT_ID", |blocks, data| {
@@ -483,21 +483,26 @@ impl Reader {
                 let (Some(id), Some(last)) = (id, list.len().checked_sub(1)) else { return Ok(()) };
                 let first = list.entry(file, blocks, 0)?;
                 let last = list.entry(file, blocks, last)?;
-                let place = Place::of(file.header.seqnum_id, &first);
+                let place = |entry| Place::of(file.header.seqnum_id, entry);
                 let boot = Boot { id, first_us: first.realtime_us, last_us: last.realtime_us };
-                let known = boots.entry(id).or_insert((place, boot));
-                if place.order(&known.0).is_lt() {
-                    known.0 = place;
-                    known.1.first_us = boot.first_us;
+                let (first, last) = (place(&first), place(&last));
+                let known = boots.entry(id).or_insert((first, last, boot));
+                if first.order(&known.0).is_lt() {
+                    known.0 = first;
+                    known.2.first_us = boot.first_us;
                 }
-                known.1.last_us = known.1.last_us.max(boot.last_us);
+                // The clock may have been set back meanwhile.
+                if last.order(&known.1).is_gt() {
+                    known.1 = last;
+                    known.2.last_us = boot.last_us;
+                }
                 Ok(())
             });
             if let Err(fault) = outcome {
                 note(faults, &file.path, fault);
             }
         }
-        let mut boots: Vec<(Place, Boot)> = boots.into_values().collect();
+        let mut boots: Vec<(Place, Boot)> = boots.into_values().map(|(first, _, boot)| (first, boot)).collect();
         // The order of places is total only in one row of numbers.
         match boots.first().map(|(place, _)| place.seqnum_id) {
             Some(id) if boots.iter().all(|(place, _)| place.seqnum_id == id) => {

@@ -12,7 +12,7 @@ use ferrite_unit::{amount, timespan, value};
 const FOLDERS: [&str; 4] = ["etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd"];
 const FILE: &str = "journald.conf";
 /// Settings of systemd that have nothing to act on here.
-const UNSUPPORTED: [&str; 14] = [
+const UNSUPPORTED: [&str; 13] = [
     "Compress",
     "Seal",
     "SplitMode",
@@ -26,8 +26,10 @@ const UNSUPPORTED: [&str; 14] = [
     "MaxLevelWall",
     "MaxLevelSocket",
     "ForwardToSocket",
-    "MaxFileSec",
 ];
+
+/// A twelfth of a year of 365.25 days.
+const MONTH_US: u64 = 2_629_800_000_000;
 
 /// Where messages are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Config {
     pub runtime: Bounds,
     /// `MaxRetentionSec=`; 0: for ever.
     pub max_retention_us: u64,
+    /// `MaxFileSec=`; 0: for ever.
+    pub max_file_us: u64,
     /// `ForwardToSyslog=`
     pub forward_to_syslog: bool,
     /// `MaxLevelStore=`
@@ -105,6 +109,7 @@ impl Default for Config {
             system: Bounds::default(),
             runtime: Bounds::default(),
             max_retention_us: 0,
+            max_file_us: MONTH_US,
             forward_to_syslog: true,
             max_level_store: 7,
             max_level_syslog: 7,
@@ -208,6 +213,7 @@ impl Config {
             }
             "RateLimitBurst" => self.rate_burst = if is_default { usual.rate_burst } else { number()? },
             "MaxRetentionSec" => self.max_retention_us = if is_default { 0 } else { span()? },
+            "MaxFileSec" => self.max_file_us = if is_default { usual.max_file_us } else { span()? },
             "ForwardToSyslog" => self.forward_to_syslog = if is_default { true } else { truth()? },
             "ReadKMsg" => self.read_kmsg = if is_default { true } else { truth()? },
             "MaxLevelStore" => self.max_level_store = if is_default { 7 } else { level()? },
@@ -237,14 +243,14 @@ mod tests {
     fn settings_are_read_and_an_empty_value_is_the_default() {
         let (config, faults) = parsed(
             "# x\n[Journal]\nStorage=volatile\nSystemMaxUse=1G\nSystemMaxFiles=3\nRuntimeKeepFree = 5M\n\
-             SyncIntervalSec=1min\nRateLimitBurst=7\nRateLimitBurst=\nMaxLevelStore=warning\nLineMax=1K\n",
+             SyncIntervalSec=1min\nRateLimitBurst=7\nRateLimitBurst=\nMaxLevelStore=warning\nLineMax=1K\nMaxFileSec=1day\n",
         );
         assert_eq!(faults, Vec::<String>::new());
         assert_eq!(
             (config.storage, config.sync_interval_us, config.rate_burst),
             (Storage::Volatile, 60_000_000, 10_000)
         );
-        assert_eq!((config.max_level_store, config.line_max), (4, 1024));
+        assert_eq!((config.max_level_store, config.line_max, config.max_file_us), (4, 1024, 86_400_000_000));
         let usual = Limits { max_use: 4 << 30, keep_free: 1, max_file_size: 128 << 20, max_files: 100 };
         let wanted = Limits { max_use: 1 << 30, keep_free: 1, max_file_size: 128 << 20, max_files: 3 };
         assert_eq!(config.system.limits(usual), wanted);

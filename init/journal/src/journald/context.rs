@@ -94,9 +94,9 @@ impl Processes {
     /// Adds the trusted fields of a sender. `unit`: the one that is believed, which need not be that of its group.
     pub fn describe(&self, sender: Sender, process: &Process, unit: &str, fields: &mut Fields) {
         if sender.pid > 0 {
-            fields.text("_PID", &sender.pid.to_string());
-            fields.text("_UID", &sender.uid.to_string());
-            fields.text("_GID", &sender.gid.to_string());
+            fields.show("_PID", sender.pid);
+            fields.show("_UID", sender.uid);
+            fields.show("_GID", sender.gid);
         }
         process.fields.iter().for_each(|(name, value)| fields.push(name, value));
         if unit == process.unit {

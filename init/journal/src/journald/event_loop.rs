@@ -320,7 +320,7 @@ fn keeper(options: &Options, config: Config) -> Keeper {
     let places = Places { disk: options.log_dir.clone(), memory: options.runtime_dir.clone(), machine };
     let level = config.forward_to_syslog.then_some(config.max_level_syslog);
     Keeper {
-        standing: Standing { boot, machine, host: String::new() },
+        standing: Standing::new(boot, machine),
         rate: RateLimit::new(config.rate_interval_us, config.rate_burst),
         wishes: AllWishes::new(&options.units_dir),
         processes: Processes::new(&options.units_dir),

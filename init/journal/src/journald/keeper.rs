@@ -17,12 +17,20 @@ const OWN_NAME: &str = "ferrite-journald";
 /// What every entry of this run has.
 #[derive(Debug)]
 pub struct Standing {
+    boot: Id128,
     /// `_BOOT_ID`
-    pub boot: Id128,
+    boot_text: String,
     /// `_MACHINE_ID`
-    pub machine: Id128,
+    machine: String,
     /// `_HOSTNAME`; empty: not looked up yet.
-    pub host: String,
+    host: String,
+}
+
+impl Standing {
+    /// Of this boot of this machine.
+    pub fn new(boot: Id128, machine: Id128) -> Self {
+        Self { boot, boot_text: boot.to_string(), machine: machine.to_string(), host: String::new() }
+    }
 }
 
 /// A message besides its own fields.
@@ -89,8 +97,8 @@ impl Keeper {
         }
         fields.text("_TRANSPORT", message.transport);
         fields.text("_RUNTIME_SCOPE", "system");
-        fields.text("_BOOT_ID", &self.standing.boot.to_string());
-        fields.text("_MACHINE_ID", &self.standing.machine.to_string());
+        fields.text("_BOOT_ID", &self.standing.boot_text);
+        fields.text("_MACHINE_ID", &self.standing.machine);
         fields.known("_HOSTNAME", &self.standing.host);
         let stamp = Stamp { realtime_us: now.realtime_us, monotonic_us: now.monotonic_us, boot: self.standing.boot };
         self.store.append(stamp, message.priority, fields);

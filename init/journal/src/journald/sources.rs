@@ -147,8 +147,8 @@ impl Daemon {
         fields.clear();
         fields.text("_STREAM_ID", &stream.id);
         let priority = (line.priority & 7) as u8;
-        fields.text("PRIORITY", &priority.to_string());
-        fields.text("SYSLOG_FACILITY", &(line.priority >> 3).to_string());
+        fields.show("PRIORITY", priority);
+        fields.show("SYSLOG_FACILITY", line.priority >> 3);
         fields.known("SYSLOG_IDENTIFIER", &header.identifier);
         match line.end {
             LineBreak::Newline => {}
@@ -171,9 +171,9 @@ impl Daemon {
                 continue;
             }
             fields.clear();
-            fields.text("PRIORITY", &parsed.priority.to_string());
+            fields.show("PRIORITY", parsed.priority);
             if let Some(facility) = parsed.facility {
-                fields.text("SYSLOG_FACILITY", &facility.to_string());
+                fields.show("SYSLOG_FACILITY", facility);
             }
             for (name, value) in [
                 ("SYSLOG_IDENTIFIER", parsed.identifier),

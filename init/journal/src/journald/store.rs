@@ -180,6 +180,9 @@ impl Store {
         if let Err(error) = outcome {
             self.reports.push(format!("making the journal durable: {error}, going on"));
         }
+        if self.config.max_file_us > 0 && writer.age_us(now.realtime_us) > self.config.max_file_us {
+            rotate(writer, &mut self.reports);
+        }
         if self.config.max_retention_us > 0 {
             let oldest_us = Some(now.realtime_us.saturating_sub(self.config.max_retention_us));
             let folder = self.places.folder(*place);
@@ -193,9 +196,7 @@ impl Store {
     pub fn rotate(&mut self, now: Moment) {
         self.flush(now);
         let Some((_, writer)) = self.writer.as_mut() else { return };
-        if let Err(error) = writer.rotate().and_then(|()| writer.vacuum().map(|_| ())) {
-            self.reports.push(format!("rotating the journal: {error}, going on with the old file"));
-        }
+        rotate(writer, &mut self.reports);
     }
 
     /// From now on the disk is wanted: what the journal in memory holds goes there.
@@ -363,6 +364,12 @@ impl Store {
             let reason = trouble.unwrap_or_else(|| "more came than could be written".into());
             self.reports.push(format!("{} messages were dropped: {reason}", std::mem::take(&mut self.dropped)));
         }
+    }
+}
+
+fn rotate(writer: &mut Writer, reports: &mut Vec<String>) {
+    if let Err(error) = writer.rotate().and_then(|()| writer.vacuum().map(|_| ())) {
+        reports.push(format!("rotating the journal: {error}, going on with the old file"));
     }
 }
 

@@ -113,8 +113,8 @@ impl Writer {
     /// Writes an entry and makes it visible to readers; gives its sequence number. After an error the file is still
     /// sound, and the next entry may succeed.
     ///
-    /// Rotates and vacuums by itself where a limit demands it, and begins a new file where the real time jumps back: the
-    /// entries of a file are searched by their time.
+    /// Rotates and vacuums by itself where a limit demands it, and begins a new file where the real time jumps back:
+    /// the entries of a file are searched by their time.
     pub fn append(&mut self, stamp: &Stamp, fields: &[(&[u8], &[u8])]) -> io::Result<u64> {
         let number = self.stage(stamp, fields)?;
         self.flush()?;
@@ -145,7 +145,7 @@ impl Writer {
         Err(io::Error::new(io::ErrorKind::StorageFull, "the limits of the journal leave no room for the entry"))
     }
 
-    /// The clock was set back. Without room for a new file the old one goes on, and a search by time may miss something.
+    /// The clock was set back. Without room for a new file the old one goes on, and a search by time may miss some.
     fn follow_clock(&mut self) -> io::Result<()> {
         match self.rotate_and_vacuum() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
@@ -293,7 +293,7 @@ impl Writer {
         vacuum(&self.folder, &self.bounds(0)?)
     }
 
-    /// Microseconds from the first entry of the file that is written to a real time; 0 where it has none or it was later.
+    /// Microseconds from the first entry of the file that is written to a real time; 0 where that is not before it.
     pub fn age_us(&self, realtime_us: u64) -> u64 {
         let header = &self.appender.header;
         if header.entries == 0 { 0 } else { realtime_us.saturating_sub(header.head_realtime) }

@@ -53,6 +53,8 @@ const APIS: [Api; 11] = [
 pub fn own_process() {
     // Nothing we make may be written by everybody unless we say so: neither control groups nor folders of sockets.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    // Whatever whoever started us ignores is not ignored by services; only for an unknown signal it fails.
+    let _ = ferrite_sys::signal::reset_all();
     // PID 1 of a machine has no session yet; inside a namespace it may be one already.
     let _ = nix::unistd::setsid();
     let _ = nix::unistd::chdir("/");
@@ -198,9 +200,15 @@ pub fn raise_own_files() {
 
 /// In a child: the usual soft limit, as programs that use select() need it.
 pub fn lower_files() {
-    if let Ok((_, hard)) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(1024), hard);
+    if let Some((soft, hard)) = usual_files() {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
     }
+}
+
+/// The usual limits of open files, soft and hard.
+pub fn usual_files() -> Option<(u64, u64)> {
+    let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    Some((hard.min(1024), hard))
 }
 
 /// A machine without a clock battery must not live before its image was built.

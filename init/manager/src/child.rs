@@ -155,8 +155,14 @@ fn prepare(invocation: &Invocation<'_>) -> Result<(), Fault> {
     {
         delegate(folder, owner);
     }
-    let known =
-        Known { accounts: &accounts, user: account.user.as_ref(), owner, journal, credentials: credentials.as_deref() };
+    let known = Known {
+        accounts: &accounts,
+        user: account.user.as_ref(),
+        owner,
+        journal,
+        credentials: credentials.as_deref(),
+        pid: &std::process::id().to_string(),
+    };
     let mut environment = child_environment::make(invocation, &known)?;
     if !exec.limits.iter().any(|(resource, _)| *resource == Resource::Nofile) {
         // As late as can be: until now this process holds all the files of PID 1.
@@ -308,12 +314,17 @@ fn delegate(folder: &str, owner: (u32, u32)) {
     }
 }
 
-fn working_directory(exec: &Exec, user: Option<&User>) -> Result<(), Fault> {
-    let directory = match exec.working_directory.as_deref() {
+/// The path of the working directory.
+pub fn directory_of<'a>(exec: &'a Exec, user: Option<&'a User>) -> &'a str {
+    match exec.working_directory.as_deref() {
         Some("~") => user.map_or("/root", |user| user.home.as_str()),
         Some(path) => path,
         None => "/",
-    };
+    }
+}
+
+fn working_directory(exec: &Exec, user: Option<&User>) -> Result<(), Fault> {
+    let directory = directory_of(exec, user);
     match nix::unistd::chdir(directory) {
         Err(error) if !exec.working_directory_optional => {
             Err(Fault { code: 200, text: format!("changing to {directory}: {error}") })
@@ -366,15 +377,19 @@ fn nr_open() -> u64 {
 }
 
 /// A program, ready to be executed.
-struct Program<'a> {
+pub struct Program<'a> {
     command: &'a Command,
-    candidates: Vec<CString>,
-    argv: Vec<CString>,
-    variables: Vec<CString>,
+    /// Where it may be.
+    pub candidates: Vec<CString>,
+    /// Its arguments.
+    pub argv: Vec<CString>,
+    /// Its environment.
+    pub variables: Vec<CString>,
 }
 
 impl Program<'_> {
-    fn new<'a>(command: &'a Command, environment: &Environment) -> Result<Program<'a>, Fault> {
+    /// Finds out what is executed with this environment.
+    pub fn new<'a>(command: &'a Command, environment: &Environment) -> Result<Program<'a>, Fault> {
         let text =
             |word: &str| CString::new(word).map_err(|_| Fault { code: 203, text: "a word holds a zero byte".into() });
         let argv = command.argv(environment).iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
@@ -405,6 +420,10 @@ impl Program<'_> {
 
 /// Makes a file one of the three standard streams.
 pub fn place(file: impl AsFd, to: i32) -> Result<(), Fault> {
-    let code = [208, 209, 222].get(usize::try_from(to).unwrap_or(2)).copied().unwrap_or(222);
-    ferrite_sys::process::place(file.as_fd(), to).map_err(Fault::of(code, "setting up standard streams"))
+    ferrite_sys::process::place(file.as_fd(), to).map_err(Fault::of(stream_code(to), "setting up standard streams"))
+}
+
+/// The exit code if one of them cannot be set up.
+pub fn stream_code(to: i32) -> i32 {
+    [208, 209, 222].get(usize::try_from(to).unwrap_or(2)).copied().unwrap_or(222)
 }

@@ -1,4 +1,5 @@
-//! The environment of a new process: what PID 1 gives, then what the unit says. Runs in the child.
+//! The environment of a new process: what PID 1 gives, then what the unit says. Runs in the child,
+//! or before there is one if it needs no copy of PID 1.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
@@ -26,6 +27,8 @@ pub struct Known<'a> {
     pub journal: Option<Journal>,
     /// The folder of credentials.
     pub credentials: Option<&'a str>,
+    /// Its process id.
+    pub pid: &'a str,
 }
 
 /// Everything but the open files, which are named when they are in their places.
@@ -34,8 +37,7 @@ pub fn make(invocation: &Invocation<'_>, known: &Known<'_>) -> Result<Environmen
     let mut environment = Environment::new();
     base(&mut environment, exec, known);
     crate::directories::make(exec, known.owner.0, known.owner.1, &mut environment)?;
-    let own_pid = std::process::id().to_string();
-    environment.set("SYSTEMD_EXEC_PID", &own_pid);
+    environment.set("SYSTEMD_EXEC_PID", known.pid);
     if let Some(Journal { device, inode }) = known.journal {
         environment.set("JOURNAL_STREAM", &format!("{device}:{inode}"));
     }
@@ -46,7 +48,7 @@ pub fn make(invocation: &Invocation<'_>, known: &Known<'_>) -> Result<Environmen
     for (name, value) in &invocation.variables {
         environment.set(name, value);
         if name == "WATCHDOG_USEC" {
-            environment.set("WATCHDOG_PID", &own_pid);
+            environment.set("WATCHDOG_PID", known.pid);
         }
     }
     let search = &exec.sandbox.mounts.exec_search_path;

@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
+use ferrite_sys::process::Birth;
 use ferrite_unit::command::Command;
 
-use crate::child::{self, Fault, Invocation};
+use crate::child::{Fault, Invocation};
 use crate::engine::{Engine, Process, Role};
 use crate::jobs::UnitId;
 use crate::kinds::KindEvent;
@@ -37,7 +38,7 @@ impl Engine {
         let gone = || std::io::Error::other("unit has no processes");
         let runtime = self.units.get(id).ok_or_else(gone)?;
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let (directive, argv, child) = match task {
+        let (directive, argv, pid) = match task {
             Task::Command(directive, command) => {
                 let invocation = Invocation {
                     unit: runtime.unit.name.as_str(),
@@ -55,26 +56,23 @@ impl Engine {
                     streams: None,
                     surroundings: self.surroundings(id, None),
                 };
-                let child = ferrite_sys::process::fork_into(place.group(), || {
-                    place.enter();
-                    child::run(&invocation, writer)
-                })?;
-                (directive, command.words.clone(), child)
+                let birth = Birth { group: place.group(), own_pids: false };
+                let pid = self.launching.make(birth, &place, &invocation, writer)?;
+                (directive, command.words.clone(), pid)
             }
             Task::Work(directive, work) => {
                 let child = ferrite_sys::process::fork_into(place.group(), || {
                     place.enter();
                     do_work(work, writer)
                 })?;
-                (directive, Vec::new(), child)
+                (directive, Vec::new(), child.pid)
             }
         };
-        let run =
-            CommandRun { directive, argv, pid: child.pid, start_us: crate::clock::wall_us(), ..CommandRun::default() };
-        self.watch_report(child.pid, reader);
-        self.processes.insert(child.pid, Process { unit: Some(id), role: Role::Control });
+        let run = CommandRun { directive, argv, pid, start_us: crate::clock::wall_us(), ..CommandRun::default() };
+        self.watch_report(pid, reader);
+        self.processes.insert(pid, Process { unit: Some(id), role: Role::Control });
         if let Some(runtime) = self.units.get_mut(id) {
-            runtime.control_pid = Some(child.pid);
+            runtime.control_pid = Some(pid);
             runtime.note_command(run);
         }
         Ok(())

@@ -18,6 +18,7 @@ use crate::corruption::RootWatch;
 use crate::groups::Groups;
 use crate::jobs::{JobId, JobKind, UnitId};
 use crate::kinds::{KindEvent, Kinds};
+use crate::launching::Launching;
 use crate::log::Log;
 use crate::machine::Event;
 use crate::manager_state::ManagerState;
@@ -172,6 +173,8 @@ pub struct Engine {
     pub processes: BTreeMap<i32, Process>,
     /// Pipes on which children report why they could not execute.
     pub reports: BTreeMap<i32, OwnedFd>,
+    /// How processes are made.
+    pub launching: Launching,
     /// Control groups.
     pub groups: Groups,
     /// What specifiers say.

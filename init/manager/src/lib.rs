@@ -91,6 +91,7 @@ mod disk;
 mod facts;
 mod groups;
 mod host;
+mod launching;
 mod log;
 mod mounting;
 mod open_files;

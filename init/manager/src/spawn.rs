@@ -8,7 +8,7 @@ use ferrite_unit::exec::Exec;
 use ferrite_unit::service::{Service, ServiceType};
 use ferrite_unit::shared::Shared;
 
-use crate::child::{self, Invocation};
+use crate::child::Invocation;
 use crate::engine::{Engine, Process, Role, UnitEvent, keys};
 use crate::groups::Groups;
 use crate::jobs::{JobKind, UnitId};
@@ -168,25 +168,22 @@ impl Engine {
         };
         let birth = self.birth(id, kind, command.privilege == Privilege::Full, &place);
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let child = ferrite_sys::process::fork(birth, || {
-            place.enter();
-            child::run(&invocation, writer)
-        })?;
+        let pid = self.launching.make(birth, &place, &invocation, writer)?;
         let run = CommandRun {
             main: kind.is_none(),
             directive: directive(kind),
             argv: command.words.clone(),
-            pid: child.pid,
+            pid,
             start_us: crate::clock::wall_us(),
             ..CommandRun::default()
         };
         let role = if kind.is_none() { Role::Main } else { Role::Control };
-        self.watch_report(child.pid, reader);
-        self.processes.insert(child.pid, Process { unit: Some(id), role });
+        self.watch_report(pid, reader);
+        self.processes.insert(pid, Process { unit: Some(id), role });
         if let Some(runtime) = self.units.get_mut(id) {
             match kind {
-                None => runtime.main_pid = Some(child.pid),
-                Some(_) => runtime.control_pid = Some(child.pid),
+                None => runtime.main_pid = Some(pid),
+                Some(_) => runtime.control_pid = Some(pid),
             }
             runtime.note_command(run);
         }
@@ -216,7 +213,9 @@ impl Engine {
         let _ = self.epoll.remove(&reader);
         let mut buffer = [0; REPORT_MAX];
         let length = rustix::io::read(&reader, &mut buffer).unwrap_or(0);
-        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned();
+        let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        let text = ferrite_sys::launch::report_text(text.trim());
+        self.launching.sweep();
         let Some(process) = self.processes.get(&pid).copied() else { return };
         let cleaned = if let Role::Cleaner(id) = process.role { Some(id) } else { None };
         let Some(id) = process.unit.or(cleaned) else { return };
@@ -287,6 +286,7 @@ impl Engine {
         if self.reports.contains_key(&pid) {
             self.take_report(keys::REPORTS + u64::try_from(pid).unwrap_or(0));
         }
+        self.launching.sweep();
         let Some(process) = self.processes.remove(&pid) else { return };
         if process.role == Role::Generators {
             return self.generators_ended();

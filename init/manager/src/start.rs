@@ -14,6 +14,7 @@ use crate::completion::Completion;
 use crate::corruption::RootWatch;
 use crate::engine::{Engine, Phase, Settings, keys};
 use crate::groups::{Groups, find_root};
+use crate::launching::Launching;
 use crate::log::Log;
 use crate::manager_state::ManagerState;
 use crate::moments::{self, Moment, Moments};
@@ -242,6 +243,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began: Moment) -> anyhow::
         timers: Timers::default(),
         processes: BTreeMap::new(),
         reports: BTreeMap::new(),
+        launching: Launching::new(),
         groups,
         host: host::read(),
         log,

@@ -10,7 +10,8 @@ use ferrite_unit::exec::{Exec, Stream};
 
 use crate::child::{Fault, Invocation, place};
 
-const JOURNAL: &str = "/run/systemd/journal/stdout";
+/// Where the journal listens for streams.
+pub const JOURNAL: &str = "/run/systemd/journal/stdout";
 
 /// Does a stream lead to the terminal?
 pub fn uses_terminal(exec: &Exec) -> bool {
@@ -178,16 +179,20 @@ fn fallback(invocation: &Invocation<'_>) -> Option<File> {
 
 /// Connects to the journal and says who we are.
 fn journal(invocation: &Invocation<'_>, console: bool) -> Option<UnixStream> {
-    let exec = invocation.exec;
     let mut stream = UnixStream::connect(JOURNAL).ok()?;
+    stream.write_all(journal_header(invocation, console).as_bytes()).ok()?;
+    Some(stream)
+}
+
+/// What the journal is told first.
+pub fn journal_header(invocation: &Invocation<'_>, console: bool) -> String {
+    let exec = invocation.exec;
     let name = invocation.command.path.rsplit('/').next().unwrap_or("");
     let identifier = exec.syslog_identifier.as_deref().unwrap_or(name);
     let prefix = u8::from(exec.syslog_level_prefix);
     let priority = u32::from(exec.sandbox.logging.facility) << 3 | u32::from(exec.syslog_level);
     let console = u8::from(console);
-    let header = format!("{identifier}\n{}\n{priority}\n{prefix}\n0\n0\n{console}\n", invocation.unit);
-    stream.write_all(header.as_bytes()).ok()?;
-    Some(stream)
+    format!("{identifier}\n{}\n{priority}\n{prefix}\n0\n0\n{console}\n", invocation.unit)
 }
 
 pub fn open_terminal(exec: &Exec) -> Result<File, Fault> {

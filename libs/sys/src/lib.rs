@@ -15,6 +15,7 @@ pub mod inherit;
 pub mod ipc;
 pub mod keyring;
 pub mod kmsg;
+pub mod launch;
 pub mod mapper_events;
 pub mod mapping;
 pub mod memory;

@@ -9,23 +9,25 @@ use nix::libc;
 
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// Handlers of signals are not the child's: what was handled has the default effect.
+pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+pub(crate) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// `struct clone_args` of linux/sched.h.
 #[repr(C, align(8))]
 #[derive(Default)]
-struct CloneArguments {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
+pub(crate) struct CloneArguments {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
 }
 
 /// A new process as its parent sees it.
@@ -57,7 +59,7 @@ pub fn fork_into(group: Option<BorrowedFd<'_>>, work: impl FnOnce() -> i32) -> i
 pub fn fork(birth: Birth<'_>, work: impl FnOnce() -> i32) -> io::Result<Child> {
     let mut pidfd: libc::c_int = -1;
     let mut arguments = CloneArguments {
-        flags: CLONE_PIDFD,
+        flags: CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArguments::default()

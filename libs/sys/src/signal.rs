@@ -14,17 +14,37 @@ pub fn block_all() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// Default handlers and no blocked signals, as a program expects; `SIGPIPE` is ignored if asked for.
+/// Takes back what whoever started us ignores, so that children need not; only `SIGPIPE` is ignored.
+///
+/// What has the default effect is left alone: to set it again would lose the signals that wait.
+pub fn reset_all() -> io::Result<()> {
+    for number in 1..=libc::SIGRTMAX() {
+        let wanted = if number == libc::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
+        if number != libc::SIGPIPE && handler_of(number) != Some(libc::SIG_IGN) {
+            continue;
+        }
+        // SAFETY: no handler function is installed.
+        if unsafe { libc::signal(number, wanted) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// What a signal does; `None`: there is no such signal.
+fn handler_of(number: i32) -> Option<libc::sighandler_t> {
+    // SAFETY: sigaction is plain data for which all zeros is valid.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is installed, and the old action is written to a place that outlives the call.
+    (unsafe { libc::sigaction(number, std::ptr::null(), &mut action) } == 0).then_some(action.sa_sigaction)
+}
+
+/// In a child of a process that called `reset_all`: no blocked signals, as a program expects, and `SIGPIPE` is ignored
+/// if asked for. Handlers are gone since the child was made.
 pub fn reset_for_program(ignore_sigpipe: bool) -> io::Result<()> {
-    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        let handler = if signal == Signal::SIGPIPE && ignore_sigpipe { SigHandler::SigIgn } else { SigHandler::SigDfl };
-        // SAFETY: no handler function is installed.
-        unsafe { nix::sys::signal::signal(signal, handler) }?;
-    }
-    for number in libc::SIGRTMIN()..=libc::SIGRTMAX() {
-        // SAFETY: no handler function is installed.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
+    let handler = if ignore_sigpipe { SigHandler::SigIgn } else { SigHandler::SigDfl };
+    // SAFETY: no handler function is installed.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, handler) }?;
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())
 }

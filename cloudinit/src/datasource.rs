@@ -117,7 +117,8 @@ fn load_modules(kind: Kind) {
     let names: &[&str] = match kind {
         Kind::Vfat => &["vfat", "nls_cp437", "nls_ascii", "nls_utf8"],
         Kind::Iso9660 => &["isofs", "nls_utf8"],
-        Kind::Ext | Kind::Erofs => &[],
+        // No seed is of another kind.
+        Kind::Ext | Kind::Erofs | Kind::Xfs | Kind::Btrfs | Kind::Exfat | Kind::Ntfs | Kind::Swap | Kind::Luks => &[],
     };
     match Command::new(LOADER).arg("load").args(names).status() {
         Ok(status) if status.success() => {}

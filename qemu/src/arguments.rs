@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::accelerator::Accelerator;
 use crate::firmware::FirmwareFiles;
-use crate::spec::{Disk, DiskBus, DiskFormat, MachineSpec, Nic, UserData};
+use crate::spec::{Disk, DiskBus, DiskFormat, MachineSpec, Nic, USB_BUS, UserData};
 
 /// The command line of a machine. `monitor` is a socket that somebody listens on already.
 pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, monitor: &Path) -> Vec<String> {
@@ -52,6 +52,9 @@ pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, mo
         line.pair("-kernel", &path(&direct.kernel));
         line.pair("-initrd", &path(&direct.initrd));
         line.pair("-append", &direct.command_line);
+    }
+    if spec.usb {
+        line.pair("-device", &format!("qemu-xhci,id={USB_BUS},addr=0x1c"));
     }
     if spec.watchdog {
         line.add("-device i6300esb -action watchdog=reset");

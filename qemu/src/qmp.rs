@@ -120,9 +120,19 @@ impl Qmp {
 
     /// Waits for an event of that name after the first `count` events.
     pub fn wait_for_event(&self, count: usize, name: &str, deadline: Duration) -> Option<Event> {
-        let found = |heard: &mut Heard| {
-            heard.events.get(count..).unwrap_or_default().iter().find(|event| event.name == name).cloned()
-        };
+        self.wait_for_event_with(count, name, deadline, |_| true)
+    }
+
+    /// The same for one whose data is right.
+    pub fn wait_for_event_with(
+        &self,
+        count: usize,
+        name: &str,
+        deadline: Duration,
+        is_right: impl Fn(&Value) -> bool,
+    ) -> Option<Event> {
+        let wanted = |event: &&Event| event.name == name && is_right(&event.data);
+        let found = |heard: &mut Heard| heard.events.get(count..).unwrap_or_default().iter().find(wanted).cloned();
         self.wait(deadline, found).flatten()
     }
 

@@ -37,6 +37,9 @@ pub enum Nic {
     E1000e,
 }
 
+/// What QEMU calls the USB controller of a machine that has one.
+pub(crate) const USB_BUS: &str = "usb";
+
 /// The format of a disk file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFormat {
@@ -122,6 +125,8 @@ pub struct MachineSpec {
     pub accelerator: Accelerator,
     /// A hardware watchdog (i6300esb) that resets the machine.
     pub watchdog: bool,
+    /// A USB controller that sticks can be plugged into.
+    pub usb: bool,
     /// Words added to the kernel's command line, given by SMBIOS table 11.
     pub kernel_words: Option<String>,
     /// User-data.
@@ -143,6 +148,7 @@ impl MachineSpec {
             cpus: 2,
             accelerator: Accelerator::Tcg,
             watchdog: false,
+            usb: false,
             kernel_words: None,
             user_data: UserData::None,
             kernel: None,

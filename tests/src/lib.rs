@@ -21,7 +21,7 @@ pub use broken_slot::BrokenSlot;
 pub use chance::Chance;
 pub use disk_file::DiskFile;
 pub use ferrite_layout::{Part, Slot};
-pub use ferrite_qemu::{DiskBus, Firmware, Nic};
+pub use ferrite_qemu::{DiskBus, Firmware, Nic, PluggedDisk};
 pub use machine::{Machine, Said};
 pub use probe::Probe;
 pub use setup::Setup;

@@ -75,6 +75,12 @@ impl Setup {
         self
     }
 
+    /// With a USB controller that sticks can be plugged into.
+    pub fn usb(mut self) -> Self {
+        self.spec.usb = true;
+        self
+    }
+
     /// With more words on the kernel's command line.
     pub fn kernel_words(mut self, words: &str) -> Self {
         self.spec.kernel_words = Some(words.into());

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::devices::Devices;
 use crate::modules::Loader;
-use crate::monitor::Disks;
-use crate::{permissions, terminals};
+use crate::terminals;
+use crate::written::Written;
 
 /// A driver may bring devices that want drivers: a controller, its hub, the disk on it.
 const MAX_ROUNDS: usize = 10;
@@ -17,8 +18,8 @@ const CLASSES: [&str; 2] = ["input", "dmi"];
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Present {
-    /// The disks and partitions.
-    pub disks: Disks,
+    /// The devices with a node.
+    pub devices: Devices,
     /// The aliases whose modules were loaded.
     pub aliases: BTreeSet<String>,
 }
@@ -27,27 +28,25 @@ pub(crate) struct Present {
 pub fn coldplug(root: &Path) -> anyhow::Result<()> {
     let mut aliases = BTreeSet::new();
     load_modules(root, &mut aliases)?;
-    set_up(root, aliases);
+    set_up(root, None, aliases);
     Ok(())
 }
 
 /// The same for the daemon, which goes on without modules when their index cannot be read.
-pub(crate) fn present(root: &Path) -> Present {
+pub(crate) fn present(root: &Path, written: Option<Written>) -> Present {
     let mut aliases = BTreeSet::new();
     if let Err(error) = load_modules(root, &mut aliases) {
         eprintln!("warning: loading modules: {error:#}, going on without them");
     }
-    set_up(root, aliases)
+    set_up(root, written, aliases)
 }
 
-fn set_up(root: &Path, aliases: BTreeSet<String>) -> Present {
+fn set_up(root: &Path, written: Option<Written>, aliases: BTreeSet<String>) -> Present {
     terminals::mark_unused(root);
-    set_permissions(root);
-    let mut disks = Disks::open(root);
-    disks.scan_all();
-    disks.update_links();
-    eprintln!("{} device aliases, {} block devices", aliases.len(), disks.len());
-    Present { disks, aliases }
+    let mut devices = Devices::new(root, written);
+    devices.scan();
+    eprintln!("{} device aliases, {} block devices", aliases.len(), devices.block_count());
+    Present { devices, aliases }
 }
 
 fn load_modules(root: &Path, seen: &mut BTreeSet<String>) -> anyhow::Result<()> {
@@ -73,35 +72,11 @@ pub(crate) fn aliases(root: &Path) -> BTreeSet<String> {
     for folder in folders {
         for device in entries(&folder) {
             let path = device.join("modalias");
-            let text = crate::block::small_text(&path, MAX_ALIAS_BYTES);
+            let text = crate::sysfs::small_text(&path, MAX_ALIAS_BYTES);
             found.extend(text.filter(|text| !text.is_empty()));
         }
     }
     found
-}
-
-fn set_permissions(root: &Path) {
-    let group_file = std::fs::read_to_string(root.join("etc/group")).unwrap_or_default();
-    let dev = root.join("dev");
-    for (subsystem, folder) in [("block", "sys/class/block"), ("tty", "sys/class/tty"), ("misc", "sys/class/misc")] {
-        for device in entries(&root.join(folder)) {
-            let Some(name) = node_name(&device) else {
-                continue;
-            };
-            if let Some(permission) = permissions::wanted(&name, subsystem)
-                && let Err(error) = permissions::apply(&dev, &name, permission, &group_file)
-            {
-                eprintln!("warning: permissions of '{name}': {error}, keeping the kernel's");
-            }
-        }
-    }
-}
-
-/// The name below /dev, from the device's uevent file: it may differ from that in sysfs (`net/tun`).
-fn node_name(device: &Path) -> Option<String> {
-    let text = crate::block::small_text(&device.join("uevent"), MAX_ALIAS_BYTES)?;
-    let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
-    crate::uevent::is_node_name(name).then(|| name.to_string())
 }
 
 /// The entries of a folder; one that is not there has none.

@@ -5,17 +5,26 @@
 //! system or a protocol, as `systemd-modules-load` it loads what files and the kernel command line name.
 
 mod block;
+mod claims;
 mod coldplug;
-mod disk_links;
+mod command;
+mod devices;
+mod disk_id;
+mod disk_path;
 mod group;
+mod messages;
 mod modprobe;
 mod modules;
 mod modules_load;
 mod monitor;
+mod names;
+mod nodes;
 mod permissions;
 mod power_button;
+mod sysfs;
 mod terminals;
 mod uevent;
+mod written;
 
 pub use coldplug::coldplug;
 pub use modules::{load, modprobe};

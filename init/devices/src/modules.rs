@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use ferrite_modules::plan::Need;
 use ferrite_modules::{Catalog, ModuleName};
 
+use crate::command;
 use crate::modprobe::{self, Rules};
 
 /// What a load needs: the index of this kernel's modules and the rules of the administrator.
@@ -55,7 +56,7 @@ impl Loader {
         let release = rustix::system::uname();
         let release = release.release().to_str().context("reading the kernel's release")?.to_string();
         let folder = root.join("usr/lib/modules").join(release);
-        let catalog = if folder.join("modules.dep").exists() {
+        let mut catalog = if folder.join("modules.dep").exists() {
             Catalog::read(&folder).with_context(|| format!("reading the index of '{}'", folder.display()))?
         } else {
             Catalog::default()
@@ -64,6 +65,7 @@ impl Loader {
         for warning in &rules.warnings {
             eprintln!("warning: {warning}");
         }
+        catalog.add_rules(rules.lines.iter().map(String::as_str));
         Ok(Self { folder, catalog, rules, tried: loaded(root) })
     }
 
@@ -80,12 +82,19 @@ impl Loader {
     /// Loads what the names and aliases stand for; returns how many modules are new.
     pub(crate) fn load<'a>(&mut self, wanted: impl Iterator<Item = &'a str>) -> usize {
         let names = allowed(&self.catalog, &self.rules, wanted);
+        // A command cares for what its module needs.
+        let (by_command, names): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|name| self.rules.commands.contains_key(name));
+        let mut count = by_command.iter().filter(|name| self.tried.insert((*name).clone()) && self.run(name)).count();
         let plan = self.catalog.plan_all(names.iter().map(ModuleName::as_str), &self.tried);
-        let mut count = 0;
         for step in plan {
             self.tried.insert(step.name.clone());
-            let options = self.rules.options.get(&step.name).map(String::as_str).unwrap_or_default();
-            match ferrite_sys::module::load(&self.folder.join(&step.path), options) {
+            if self.rules.commands.contains_key(&step.name) {
+                count += usize::from(self.run(&step.name));
+                continue;
+            }
+            let options = self.rules.options_of(&step.name);
+            match ferrite_sys::module::load(&self.folder.join(&step.path), &options) {
                 Ok(()) => count += 1,
                 // The driver found no hardware of its kind: nothing is wrong.
                 Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32) => {}
@@ -96,6 +105,19 @@ impl Loader {
             }
         }
         count
+    }
+
+    /// Runs the command that stands for a module.
+    fn run(&self, module: &ModuleName) -> bool {
+        let Some(command) = self.rules.commands.get(module) else { return false };
+        let command = command.replace("$CMDLINE_OPTS", &self.rules.options_of(module));
+        match command::run(&command) {
+            Ok(()) => true,
+            Err(error) => {
+                eprintln!("warning: `{command}` for module {module}: {error:#}, going on without it");
+                false
+            }
+        }
     }
 }
 
@@ -126,6 +148,23 @@ fn loaded(root: &Path) -> BTreeSet<ModuleName> {
 mod tests {
     use super::*;
     use ferrite_modules::catalog::IndexFiles;
+
+    #[test]
+    fn a_command_is_run_instead_of_loading_and_only_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let catalog = Catalog::parse(&IndexFiles { dep: "kernel/a.ko:\n", alias: "", softdep: "", builtin: "" });
+        let name = ModuleName::new("a");
+        let rules = Rules {
+            commands: [(name.clone(), format!("echo \"$CMDLINE_OPTS\" >>{}", mark.display()))].into(),
+            options: [(name, "x=1".to_string())].into(),
+            ..Rules::default()
+        };
+        let mut loader = Loader { folder: folder.path().into(), catalog, rules, tried: BTreeSet::new() };
+        assert_eq!((loader.load(["a"].into_iter()), loader.load(["a"].into_iter())), (1, 0));
+        assert_eq!(std::fs::read_to_string(mark).unwrap(), "x=1\n");
+        assert!(command::run("exit 3").is_err());
+    }
 
     #[test]
     fn a_blacklisted_module_is_loaded_by_name_but_not_by_alias() {

@@ -11,7 +11,7 @@ const MAX_BYTES: u64 = 4096;
 
 /// Leaves a mark for each terminal that is no console.
 pub(crate) fn mark_unused(root: &Path) {
-    let Some(active) = crate::block::small_text(&root.join("sys/class/tty/console/active"), MAX_BYTES) else { return };
+    let Some(active) = crate::sysfs::small_text(&root.join("sys/class/tty/console/active"), MAX_BYTES) else { return };
     let marks = root.join(MARKS);
     for terminal in unused(&active) {
         let marked = std::fs::create_dir_all(&marks).and_then(|()| std::fs::write(marks.join(terminal), ""));

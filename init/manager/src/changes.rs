@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// A unit came up or went down without a job: what it needs is started, what must not run beside it is stopped.
-    fn follow_unasked(&mut self, id: UnitId, old: Active, new: Active) {
+    pub fn follow_unasked(&mut self, id: UnitId, old: Active, new: Active) {
         let runs = |active: Active| active.is_up() || active == Active::Activating;
         if old.is_down() && runs(new) {
             for (relation, mode) in [

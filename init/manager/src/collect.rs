@@ -75,6 +75,7 @@ impl Engine {
             || works
             || runtime.job.is_some()
             || is_perpetual(runtime.unit.name.as_str())
+            || crate::wanting_devices::pulls(runtime)
             || referred()
             || populated()
     }

@@ -80,6 +80,7 @@ mod socket_unit;
 mod swap_unit;
 mod timer_unit;
 mod transient;
+mod wanting_devices;
 
 mod accounts;
 mod child;

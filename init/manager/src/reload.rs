@@ -166,12 +166,14 @@ impl Engine {
             draft.renew();
             draft.finish()
         };
+        let devices = crate::wanting_devices::named(&self.settings.load_path, &disk);
         // Most of what reading took goes before the units are taken over.
         drop(disk);
         self.host = host;
         self.units.forget_relations();
         self.take_over(changes);
         self.idle_units.extend(self.units.ids());
+        self.load_devices(&devices);
         self.resume_kinds();
         // What was waited for may have changed.
         self.ready.extend(self.jobs.keys().copied());

@@ -118,7 +118,9 @@ impl Engine {
         self.note_beginning();
         self.generate_first();
         self.load_first();
+        self.load_first_devices();
         self.start_default();
+        self.start_for_present_devices();
     }
 
     /// Makes the socket for what services say.

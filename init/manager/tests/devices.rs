@@ -76,3 +76,40 @@ fn a_device_that_does_not_come_fails_what_needs_it_in_time() {
     assert_ne!(machine.job(JobVerb::Stop, "sys-subsystem-net-devices-lo.device"), JobOutcome::Done);
     assert_eq!(machine.state("net.service"), "active running");
 }
+
+#[test]
+fn a_device_starts_what_it_wants_when_it_comes_and_nobody_else_names_it() {
+    let (late, early) = (Link::name("late_wanted"), Link::name("early_wanted"));
+    let bound =
+        |link: &Link| format!("[Unit]\nBindsTo={0}\nAfter={0}\n[Service]\nExecStart=/bin/sleep 1000\n", link.unit());
+    let wants = |unit: &str| format!("[Unit]\nWants={unit}\n");
+    early.make();
+    let (late_file, early_file) = (format!("{}.d/x.conf", late.unit()), format!("{}.d/x.conf", early.unit()));
+    let machine = Machine::boot(&[
+        ("late.service", &bound(&late)),
+        ("early.service", &bound(&early)),
+        (&late_file, &wants("late.service")),
+        (&early_file, &wants("early.service")),
+    ]);
+    machine.wait_for("the device that was there", |machine| machine.state("early.service") == "active running");
+    for _again in 0..2 {
+        assert_eq!(machine.state("late.service"), "inactive dead");
+        late.make();
+        machine.wait_for("the device that comes", |machine| machine.state("late.service") == "active running");
+        fs::remove_file(&late.0).unwrap();
+        machine.wait_for("its end", |machine| machine.state("late.service") == "inactive dead");
+        assert_eq!(machine.ask(&Request::DaemonReload), [Reply::Done]);
+    }
+}
+
+#[test]
+fn a_device_that_a_reload_makes_known_is_waited_for() {
+    let link = Link::name("reloaded");
+    let machine = Machine::boot(&[("user.service", "[Service]\nExecStart=/bin/sleep 1000\n")]);
+    let folder = machine.directory.path().join("units").join(format!("{}.wants", link.unit()));
+    fs::create_dir(&folder).unwrap();
+    symlink("../user.service", folder.join("user.service")).unwrap();
+    assert_eq!(machine.ask(&Request::DaemonReload), [Reply::Done]);
+    link.make();
+    machine.wait_for("start", |machine| machine.state("user.service") == "active running");
+}

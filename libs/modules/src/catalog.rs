@@ -21,6 +21,7 @@ pub struct Catalog {
     binary: Option<Binary>,
     modules: BTreeMap<ModuleName, Entry>,
     aliases: AliasIndex,
+    rules: AliasIndex,
     softdeps: BTreeMap<ModuleName, Softdeps>,
     builtin: BTreeSet<ModuleName>,
 }
@@ -88,6 +89,19 @@ impl Catalog {
         catalog
     }
 
+    /// Adds the `alias` and `softdep` lines of modprobe.d; such an alias comes before names, and `off` is no module.
+    pub fn add_rules<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) {
+        for line in lines {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["alias", pattern, module, ..] => self.rules.push(pattern, module),
+                ["softdep", ..] => self.add_softdep(line),
+                _ => {}
+            }
+        }
+        self.rules.finish();
+    }
+
     /// The catalogue of modules whose files were just read, for the builder of an image.
     pub fn of_modules(modules: &[Module], builtin: &str) -> Catalog {
         Catalog::parse(&IndexFiles {
@@ -113,6 +127,10 @@ impl Catalog {
 
     /// The modules that a name, an alias or a modalias stands for; none if nothing is known of it.
     pub fn resolve(&self, wanted: &str) -> Vec<ModuleName> {
+        let ruled = self.rules.find(wanted);
+        if !ruled.is_empty() {
+            return ruled.into_iter().filter(|module| *module != "off").map(ModuleName::new).collect();
+        }
         let name = ModuleName::new(wanted);
         if self.entry(&name).is_some() || self.is_builtin(&name) {
             return vec![name];
@@ -217,6 +235,17 @@ mod tests {
         assert!(catalog.is_builtin(&ModuleName::new("ext4")));
         assert!(catalog.resolve("unknown").is_empty());
         assert_eq!(catalog.path(&ModuleName::new("virtio")), Some("k/virtio.ko".to_owned()));
+    }
+
+    #[test]
+    fn rules_of_the_administrator_come_before_names_and_indexes() {
+        let mut catalog = Catalog::parse(&FILES);
+        catalog.add_rules(["alias virtio:d00000002v* virtio", "alias ext4 off", "alias my-disk virtio-blk"]);
+        catalog.add_rules(["softdep virtio pre: mine", "alias short"]);
+        assert_eq!(catalog.resolve("virtio:d00000002v1"), [ModuleName::new("virtio")]);
+        assert_eq!(catalog.resolve("my_disk"), [ModuleName::new("virtio_blk")]);
+        assert!(catalog.resolve("ext4").is_empty());
+        assert_eq!(catalog.softdeps(&ModuleName::new("virtio")).unwrap().pre, ["mine"]);
     }
 
     #[test]

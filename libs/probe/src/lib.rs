@@ -3,13 +3,18 @@
 //! `probe` takes the first `PREFIX_BYTES` of the device and never trusts a field of them: a short or hostile prefix is
 //! simply not recognised. Labels and UUIDs come out in the form `/dev/disk/by-label` and `by-uuid` are known by.
 
+mod btrfs;
 mod erofs;
 mod ext;
 mod fat;
 mod iso9660;
+mod luks;
+mod swap;
+mod windows;
+mod xfs;
 
 /// How much of a device `probe` wants to see; a shorter prefix is fine, it only recognises less.
-pub const PREFIX_BYTES: usize = 34 * 1024 + 512;
+pub const PREFIX_BYTES: usize = 68 * 1024;
 
 /// A file system that `probe` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +27,34 @@ pub enum Kind {
     Erofs,
     /// A CD image.
     Iso9660,
+    /// XFS.
+    Xfs,
+    /// btrfs.
+    Btrfs,
+    /// exFAT.
+    Exfat,
+    /// NTFS.
+    Ntfs,
+    /// Swap space: not to be mounted.
+    Swap,
+    /// An encrypted volume: not to be mounted before it is opened.
+    Luks,
 }
 
 impl Kind {
-    /// The name `mount -t` takes.
+    /// The name `mount -t` takes; for what cannot be mounted the one that `blkid` has.
     pub fn mount_type(self) -> &'static str {
         match self {
             Self::Ext => "ext4",
             Self::Vfat => "vfat",
             Self::Erofs => "erofs",
             Self::Iso9660 => "iso9660",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+            Self::Exfat => "exfat",
+            Self::Ntfs => "ntfs3",
+            Self::Swap => "swap",
+            Self::Luks => "crypto_LUKS",
         }
     }
 }
@@ -49,9 +72,15 @@ pub struct Filesystem {
 
 /// Recognises the file system of a device by its first bytes.
 pub fn probe(prefix: &[u8]) -> Option<Filesystem> {
-    ext::probe(prefix)
+    luks::probe(prefix)
+        .or_else(|| xfs::probe(prefix))
+        // Making swap space overwrites an older ext, but not the other way round.
+        .or_else(|| ext::probe(prefix))
+        .or_else(|| swap::probe(prefix))
         .or_else(|| erofs::probe(prefix))
+        .or_else(|| btrfs::probe(prefix))
         .or_else(|| iso9660::probe(prefix))
+        .or_else(|| windows::probe(prefix))
         .or_else(|| fat::probe(prefix))
 }
 
@@ -104,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_bytes_never_panic(data in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0usize..4) {
+        fn hostile_bytes_never_panic(data in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0usize..10) {
             let mut prefix = vec![0; PREFIX_BYTES];
             prefix[..data.len()].copy_from_slice(&data);
             let magic: (usize, &[u8]) = [
@@ -112,6 +141,12 @@ mod tests {
                 (1024, &[0xe2, 0xe1, 0xf5, 0xe0][..]),
                 (0x8000, b"\x01CD001\x01"),
                 (510, &[0x55, 0xaa][..]),
+                (0, b"XFSB"),
+                (0, b"LUKS\xba\xbe"),
+                (4086, b"SWAPSPACE2"),
+                (0x10040, b"_BHRfS_M"),
+                (3, b"EXFAT   "),
+                (3, b"NTFS    "),
             ][kind];
             prefix[magic.0..magic.0 + magic.1.len()].copy_from_slice(magic.1);
             let _found = probe(&prefix);

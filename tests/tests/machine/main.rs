@@ -8,6 +8,7 @@ mod console;
 mod fallback;
 mod growth;
 mod hardware;
+mod hotplug;
 mod journal;
 mod limits;
 mod login;

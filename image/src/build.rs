@@ -24,7 +24,7 @@ use crate::progress::{Progress, Step};
 use crate::tree::{Origin, Tree};
 use crate::version::Version;
 use crate::workshop::Workshop;
-use crate::{convert, manifest, programs, source};
+use crate::{convert, manifest, programs, source, updates};
 
 /// The folder of the parts of a slot, below the output folder.
 pub const SLOT_FOLDER: &str = "slot";
@@ -36,6 +36,8 @@ pub struct Request {
     pub board: String,
     /// Version of the image.
     pub version: Version,
+    /// How the image is updated.
+    pub updates: Updates,
     /// Form of the disk file.
     pub format: Format,
     /// Where packages come from, if not from the archive that the host uses.
@@ -48,6 +50,19 @@ pub struct Request {
     pub cache: PathBuf,
     /// The output folder.
     pub out: PathBuf,
+}
+
+/// How machines with the image are updated.
+#[derive(Debug, Clone, Default)]
+pub struct Updates {
+    /// Serial of the release; 0 for none.
+    pub serial: u64,
+    /// The key set that machines begin with: its file's name and text.
+    pub keys: Option<(String, Vec<u8>)>,
+    /// Where releases are published.
+    pub server: Option<String>,
+    /// The channel.
+    pub group: Option<String>,
 }
 
 /// Form of the disk file.
@@ -97,6 +112,7 @@ pub fn build(request: &Request, progress: &Progress) -> anyhow::Result<Built> {
     let record = BuildRecord {
         board: plan.board.name.clone(),
         version: plan.version.clone(),
+        serial: request.updates.serial,
         epoch: plan.epoch,
         kernel: kernel.release,
         root_hash: root.root.hash.to_string(),
@@ -199,6 +215,7 @@ fn build_root(
 ) -> anyhow::Result<RootImage> {
     let step = progress.step("root");
     programs::install(tree, &request.programs)?;
+    updates::install(tree, plan, &request.updates)?;
     kernel.add_to(tree, &kernel.modules(&plan.board.exclude_modules)?)?;
     let root = assemble::make_root(plan, shop, tree)?;
     step.done(format!("{}, {} blocks", BinaryBytes(root.root.size), HumanCount(root.root.blocks)));

@@ -41,3 +41,4 @@ pub mod key_folder;
 pub mod publish;
 pub mod release;
 pub mod serve;
+pub mod updates;

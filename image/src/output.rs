@@ -30,6 +30,8 @@ pub struct BuildRecord {
     pub board: String,
     /// Version of the image.
     pub version: String,
+    /// Serial of the release, for machines; 0 is none.
+    pub serial: u64,
     /// The time that every file is dated, in seconds since 1970.
     pub epoch: u64,
     /// Release of the kernel.

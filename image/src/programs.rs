@@ -10,7 +10,7 @@ use crate::tree::{Content, Node, OURS, Origin, Tree};
 pub const INITRD: &str = "ferrite-initrd";
 
 /// Programs and their folders.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("ferrite-init", "/usr/lib/ferrite"),
     ("ferrite-journald", "/usr/lib/ferrite"),
     ("ferrite-journal-ship", "/usr/lib/ferrite"),
@@ -20,13 +20,16 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("ferrite-cloudinit", "/usr/lib/ferrite"),
     ("ferrite-login", "/usr/lib/ferrite"),
     ("ferrite-slots", "/usr/bin"),
+    ("update-engine", "/usr/lib/ferrite"),
     ("journalctl", "/usr/bin"),
     ("systemctl", "/usr/bin"),
 ];
 
 /// Other names of the same programs; `systemctl` is every command of the client, `ferrite-host` every one
 /// that sets the host up.
-const LINKS: [(&str, &str); 17] = [
+const LINKS: [(&str, &str); 19] = [
+    ("/usr/bin/ferrite-update", "../lib/ferrite/update-engine"),
+    ("/usr/bin/update_engine_client", "../lib/ferrite/update-engine"),
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
     ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
     ("/usr/bin/sudo", "systemctl"),

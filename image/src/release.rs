@@ -23,6 +23,8 @@ pub struct BuiltImage {
 struct Record {
     board: String,
     version: String,
+    /// Absent in a record of another program.
+    serial: Option<u64>,
     epoch: u64,
     root_hash: String,
     blocks: u64,
@@ -67,6 +69,10 @@ impl BuiltImage {
 
 /// Makes a payload and puts it in its place when it is whole.
 pub fn pack(image: &BuiltImage, base: Option<&BuiltImage>, order: &Order, out: &Path) -> anyhow::Result<Manifest> {
+    check_serial(image.record.serial, order.serial, "image")?;
+    if let (Some(base), Some(serial)) = (base, order.base_serial) {
+        check_serial(base.record.serial, serial, "older image")?;
+    }
     let base_identity = match (base, order.base_serial) {
         (Some(base), Some(serial)) => Some(Base { serial, root: base.root_hash()? }),
         (None, None) => None,
@@ -108,6 +114,16 @@ pub fn pack(image: &BuiltImage, base: Option<&BuiltImage>, order: &Order, out: &
     // A bare file name has no folder that could be synced.
     crate::disk::publish(payload, &folder.join(out.file_name().context("the payload to write has no file name")?))?;
     Ok(manifest)
+}
+
+/// A machine that runs another serial than its payload says would install it again and again.
+fn check_serial(built: Option<u64>, ordered: u64, what: &str) -> anyhow::Result<()> {
+    match built {
+        Some(built) if built != ordered => {
+            bail!("the {what} was built with serial {built}, not {ordered}: build it with --serial {ordered}")
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn opened(file: &File) -> anyhow::Result<Image<'_>> {

@@ -194,7 +194,7 @@ pub fn install(arguments: &InstallArguments) -> anyhow::Result<()> {
         serial: 1,
         root: manifest.base.map_or(Default::default(), |base| base.root),
         floor: 0,
-        blocked: None,
+        blocked: Default::default(),
     };
     drop(verified);
     let mut disk = FileDisk::open(Slot::B, |slot, role| part(&arguments.folder, slot, role))?;

@@ -12,6 +12,7 @@ pub mod erofs;
 pub mod gate;
 pub mod machine;
 pub mod probe;
+pub mod publisher;
 pub mod setup;
 pub mod tiny_elf;
 pub mod write_log;
@@ -24,6 +25,7 @@ pub use ferrite_layout::{Part, Slot};
 pub use ferrite_qemu::{DiskBus, Firmware, Nic, PluggedDisk};
 pub use machine::{Machine, Said};
 pub use probe::Probe;
+pub use publisher::Publisher;
 pub use setup::Setup;
 
 /// Text with every run of blanks and line ends made one blank: the banner breaks long lines.

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use ferrite_cli::Table;
-use ferrite_image::build::{self, Built, Format, Request};
+use ferrite_image::build::{self, Built, Format, Request, Updates};
+use ferrite_image::key_folder::KeyFolder;
 use ferrite_image::packages::mirror::MirrorChoice;
 use ferrite_image::progress::Progress;
 use ferrite_image::source::{self, SourceTree};
 use ferrite_image::version::Version;
 use ferrite_image::{convert, output};
+use ferrite_payload::key_set;
 use indicatif::BinaryBytes;
 
 /// Build the image of a board
@@ -25,6 +28,22 @@ pub struct Build {
     /// Version of the image
     #[arg(long, value_name = "VERSION", default_value = env!("CARGO_PKG_VERSION"))]
     version: Version,
+    /// Number that the release is compared by on machines
+    ///
+    /// Without it the image is of development: every release is newer.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    serial: u64,
+    /// Folder of keys, whose newest key set machines trust (ferrite keys)
+    ///
+    /// An image without keys is not updated.
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// Address of the published directory that machines update from
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Channel that machines follow [default: stable]
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     /// Form of the disk file
     #[arg(long, value_enum, default_value_t = Format::Raw)]
     format: Format,
@@ -90,6 +109,12 @@ impl Build {
         let request = Request {
             board: self.board.clone(),
             version: self.version.clone(),
+            updates: Updates {
+                serial: self.serial,
+                keys: self.keys.as_deref().map(newest_key_set).transpose()?,
+                server: self.server.clone(),
+                group: self.group.clone(),
+            },
             format: self.format,
             mirror: self.source.mirror(),
             tree: self.source.tree()?,
@@ -116,6 +141,13 @@ impl Build {
         value["compressed"] = compressed.into();
         Ok(serde_json::to_string_pretty(&value)?)
     }
+}
+
+/// The name and the text of the set; its secret keys stay where they are.
+fn newest_key_set(folder: &std::path::Path) -> anyhow::Result<(String, Vec<u8>)> {
+    let keys = KeyFolder::open(folder)?;
+    let (number, text) = keys.sets.last().context("the folder has no key set")?;
+    Ok((key_set::file_name(*number), text.clone()))
 }
 
 fn as_table(built: &Built, compressed: Option<u64>) -> anyhow::Result<String> {

@@ -60,7 +60,7 @@ impl Client {
             serial: 1,
             root,
             floor: 0,
-            blocked: None,
+            blocked: Default::default(),
         };
         let keys = KeySet::parse_trusted(&read(&workshop.path("keys/root.1.json"))).expect("a key set");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();

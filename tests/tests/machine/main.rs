@@ -19,4 +19,5 @@ mod reproducible;
 mod run_command;
 mod sandbox;
 mod services;
+mod update;
 mod verity;

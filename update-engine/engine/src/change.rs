@@ -25,6 +25,12 @@ pub enum Change {
     Reach(Stage),
     /// This start fails, for this reason.
     Fail(String),
+    /// The running slot gives way to the other one, for this reason.
+    FallBack(String),
+    /// What was installed in this slot, which does not run, is not to be started.
+    GiveUp(Slot),
+    /// This slot, which is good, is started first from now on.
+    Prefer(Slot),
 }
 
 /// What is written, in this order.
@@ -59,11 +65,31 @@ pub fn plan(contents: &Contents, running: Slot, version: &str, change: &Change) 
             return Plan { flags: None, record };
         }
         Change::Fail(reason) => (None, base.fail(reason)),
+        Change::FallBack(reason) => {
+            let good = |flags: &SlotState| flags.flags(running.other()).good();
+            match contents.flags().filter(good) {
+                Some(flags) => (Some(flags.demote(running)), base.fall_back(running, reason)),
+                None => (None, base.fail(reason)),
+            }
+        }
+        Change::GiveUp(slot) => {
+            let flags = contents.flags().filter(|_| *slot != running).map(|flags| flags.install_begins(*slot));
+            return only_flags(flags, contents);
+        }
+        Change::Prefer(slot) => {
+            let flags = contents.flags().filter(|flags| flags.flags(*slot).good());
+            let flags = flags.map(|flags| SlotState { order: Order::beginning_with(*slot), ..flags });
+            return only_flags(flags, contents);
+        }
     };
     Plan {
         flags: flags.filter(|flags| contents.copies != [Some(*flags); 2]),
         record: Some(record).filter(|record| contents.record.as_ref() != Some(record)),
     }
+}
+
+fn only_flags(flags: Option<SlotState>, contents: &Contents) -> Plan {
+    Plan { flags: flags.filter(|flags| contents.copies != [Some(*flags); 2]), record: None }
 }
 
 /// Carries a change out on this machine.
@@ -95,10 +121,14 @@ fn describe(change: &Change, running: Slot) -> String {
         Change::MarkGood => format!("slot {running} is marked good"),
         Change::Reach(stage) => format!("slot {running} reached stage {}", stage.word()),
         Change::Fail(reason) => format!("failure of slot {running} is noted: {reason}"),
+        Change::FallBack(reason) => format!("slot {running} gives way: {reason}"),
+        Change::GiveUp(slot) => format!("what was installed in slot {slot} is given up"),
+        Change::Prefer(slot) => format!("slot {slot} is started first"),
     }
 }
 
-fn refresh(paths: &Paths, facts: &BootFacts, contents: &Contents) -> anyhow::Result<()> {
+/// Tells everybody about new flags.
+pub(crate) fn refresh(paths: &Paths, facts: &BootFacts, contents: &Contents) -> anyhow::Result<()> {
     let snapshot = Snapshot {
         running: facts.slot,
         version: Some(facts.version.clone()).filter(|version| !version.is_empty()),
@@ -198,6 +228,39 @@ mod tests {
             Some("deadline: unit x.service not reached")
         );
         assert_eq!(contents.copies, flags);
+    }
+
+    #[test]
+    fn a_slot_that_gives_way_is_not_tried_again_and_its_reason_is_found_by_the_next_start() {
+        let machine = Machine::on_trial();
+        machine.apply(&Change::FallBack("health check web: exit status: 1".into()));
+        let contents = machine.contents();
+        let flags = contents.flags().expect("they are whole");
+        assert_eq!((flags.flags(Slot::B), flags.order.first()), (SlotFlags::Unusable, Slot::B));
+        let next = contents.record.expect("it is whole").start(Some(&flags), Slot::A, "1.0");
+        let fallback = next.fallback.expect("it is found");
+        assert_eq!((fallback.from, fallback.reason.as_str()), (Slot::B, "health check web: exit status: 1"));
+        // Without a way back the slot keeps its tries.
+        let flags = flags.with(Slot::A, SlotFlags::Unusable).with(Slot::B, SlotFlags::Trying(2));
+        let lonely = Machine::new(Some(Slot::B), &flags, &Record::default());
+        lonely.apply(&Change::FallBack("x".into()));
+        assert_eq!(lonely.contents().flags(), Some(flags));
+    }
+
+    #[test]
+    fn what_was_installed_is_given_up_and_another_good_slot_preferred() {
+        let staged = SlotState::fresh().install_done(Slot::B);
+        let machine = Machine::new(Some(Slot::A), &staged, &Record::default());
+        machine.apply(&Change::GiveUp(Slot::A));
+        assert_eq!(machine.contents().flags(), Some(staged), "the running slot is left alone");
+        machine.apply(&Change::Prefer(Slot::B));
+        assert_eq!(machine.contents().flags(), Some(staged), "it is not good");
+        machine.apply(&Change::GiveUp(Slot::B));
+        assert_eq!(machine.contents().flags(), Some(SlotState::fresh()));
+        let both = SlotState { b: SlotFlags::Good, ..SlotState::fresh() };
+        let machine = Machine::new(Some(Slot::A), &both, &Record::default());
+        machine.apply(&Change::Prefer(Slot::B));
+        assert_eq!(machine.contents().flags().map(|flags| flags.order.first()), Some(Slot::B));
     }
 
     #[test]

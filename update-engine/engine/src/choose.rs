@@ -46,7 +46,7 @@ pub fn choose(channel: &Channel, machine: &Machine, now: u64) -> Choice {
     for release in newest {
         let serial = release.serial;
         if machine.accepts(serial).is_err() {
-            if machine.blocked == Some(serial) && serial > machine.serial && refused == Choice::UpToDate {
+            if machine.blocked.contains(&serial) && serial > machine.serial && refused == Choice::UpToDate {
                 refused = Choice::Blocked(serial);
             }
         } else if machine.serial < release.minimum {
@@ -81,7 +81,7 @@ mod tests {
             serial,
             root: Hash::default(),
             floor: 0,
-            blocked: None,
+            blocked: Default::default(),
         }
     }
 
@@ -135,11 +135,11 @@ mod tests {
                 "take 6 delta-6 full-6",
             ),
             ("no step", vec![Release { minimum: 6, ..release(7) }], machine(5), "OutOfReach { serial: 7, minimum: 6 }"),
-            ("blocked", vec![release(7)], Machine { blocked: Some(7), ..machine(5) }, "Blocked(7)"),
+            ("blocked", vec![release(7)], Machine { blocked: [7].into(), ..machine(5) }, "Blocked(7)"),
             (
                 "newer than blocked",
                 vec![release(7), release(8)],
-                Machine { blocked: Some(7), ..machine(5) },
+                Machine { blocked: [7].into(), ..machine(5) },
                 "take 8 full-8",
             ),
             ("below the floor", vec![release(7)], Machine { floor: 8, ..machine(5) }, "UpToDate"),

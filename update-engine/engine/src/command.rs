@@ -1,11 +1,14 @@
 //! The command line of `ferrite-slots`.
 
+use std::path::Path;
+
 use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
 use ferrite_layout::record::Stage;
 
 use crate::change::{self, Change, Outcome};
 use crate::paths::Paths;
+use crate::places::Places;
 use crate::status;
 
 /// Show and change which slot of the disk is started
@@ -33,6 +36,14 @@ enum Verb {
     /// It keeps being started without trial. The system does this by itself when
     /// boot-complete.target is reached; doing it again changes nothing.
     MarkGood,
+    /// Mark the running slot good once it deserves it (root)
+    ///
+    /// A slot under test must stay healthy for a minute: the units that
+    /// boot-complete.target needs, the checks in /etc/ferrite/healthcheck.d and
+    /// /usr/lib/ferrite/healthcheck.d, the state partition, and the default route
+    /// if there was one before. If it is not, the machine restarts. Set SETTLE
+    /// and CONFIRM_TIMEOUT in /etc/coreos/update.conf.
+    Confirm,
     /// Note in the boot record how far this start got (root)
     Stage {
         /// How far
@@ -66,6 +77,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Verb::Confirm => {
+            need_root("confirm")?;
+            crate::confirm::confirm(&Places::below(Path::new("/")))
+        }
         Verb::MarkGood => change_as_root("mark-good", &paths, &Change::MarkGood),
         Verb::Stage { stage } => {
             let stage = match stage {
@@ -78,11 +93,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn change_as_root(verb: &str, paths: &Paths, change: &Change) -> anyhow::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("{verb} changes the boot control partition and needs root: sudo ferrite-slots {verb}");
-    }
+    need_root(verb)?;
     match change::apply(paths, change)? {
         Outcome::Changed(text) | Outcome::Unchanged(text) => println!("{text}"),
+    }
+    Ok(())
+}
+
+fn need_root(verb: &str) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("{verb} changes the boot control partition and needs root: sudo ferrite-slots {verb}");
     }
     Ok(())
 }

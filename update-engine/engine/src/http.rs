@@ -2,12 +2,15 @@
 //! without ranges sends before them.
 
 use std::io::{self, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrite_payload::channel::check_path;
+use ureq::config::ConfigBuilder;
 use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::typestate::AgentScope;
+use ureq::{Agent, Body, Proxy};
 
 use crate::source::{Opened, Repository, Source, SourceError, read_limited};
 
@@ -16,11 +19,34 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// An answer is read for so long, then the rest is asked for anew: one that has stalled is noticed by then.
 const ANSWER: Duration = Duration::from_secs(120);
 
+/// How a server is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// Instead of the proxy of the environment.
+    pub proxy: Option<String>,
+    /// Certificates of those who sign for https servers, as PEM text.
+    pub authorities: Vec<u8>,
+    /// Bytes a second.
+    pub rate_limit: Option<u64>,
+}
+
+/// The server cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Such a proxy cannot be.
+    #[error("PROXY '{0}' is no address like http://proxy:3128")]
+    Proxy(String),
+    /// Nobody to trust.
+    #[error("https needs certificate authorities, and the image has none (/etc/ssl/certs/ca-certificates.crt)")]
+    NoAuthorities,
+}
+
 /// A published directory.
 #[derive(Debug, Clone)]
 pub struct Server {
     client: Agent,
     base: String,
+    rate_limit: Option<u64>,
 }
 
 /// One file of it.
@@ -28,22 +54,83 @@ pub struct Server {
 pub struct HttpFile {
     client: Agent,
     url: String,
+    rate_limit: Option<u64>,
 }
 
 impl Server {
     /// The directory at an address. Proxies are those of the environment.
     pub fn new(base: &str) -> Server {
-        let config = Agent::config_builder()
-            .timeout_connect(Some(SILENCE))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_recv_body(Some(ANSWER))
-            .http_status_as_error(false)
-            .user_agent(concat!("ferrite-update/", env!("CARGO_PKG_VERSION")));
-        Server { client: config.build().into(), base: base.trim_end_matches('/').to_string() }
+        Server { client: config().build().into(), base: trimmed(base), rate_limit: None }
+    }
+
+    /// The same, reached in a certain way.
+    pub fn with(base: &str, access: &Access) -> Result<Server, AccessError> {
+        let mut config = config();
+        if let Some(proxy) = &access.proxy {
+            let parsed = Proxy::new(proxy).map_err(|_| AccessError::Proxy(proxy.clone()))?;
+            config = config.proxy(Some(parsed));
+        }
+        if base.starts_with("https://") {
+            let certificates = parse_pem(&access.authorities).filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                // What is no certificate signs for nobody.
+                _ => None,
+            });
+            let certificates: Vec<Certificate<'static>> = certificates.collect();
+            if certificates.is_empty() {
+                return Err(AccessError::NoAuthorities);
+            }
+            let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build();
+            config = config.tls_config(tls);
+        }
+        Ok(Server { client: config.build().into(), base: trimmed(base), rate_limit: access.rate_limit })
     }
 
     fn file(&self, path: &str) -> HttpFile {
-        HttpFile { client: self.client.clone(), url: format!("{}/{path}", self.base) }
+        let (client, rate_limit) = (self.client.clone(), self.rate_limit);
+        HttpFile { client, url: format!("{}/{path}", self.base), rate_limit }
+    }
+}
+
+fn trimmed(base: &str) -> String {
+    base.trim_end_matches('/').to_string()
+}
+
+fn config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .timeout_connect(Some(SILENCE))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_recv_body(Some(ANSWER))
+        .http_status_as_error(false)
+        .user_agent(concat!("ferrite-update/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A reader that takes no more than so many bytes a second, in steps of a tenth.
+struct Limited<R> {
+    inner: R,
+    rate: u64,
+    begin: Instant,
+    taken: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let step = usize::try_from(self.rate / 10).unwrap_or(usize::MAX).max(1);
+        let due = Duration::from_millis(self.taken.saturating_mul(1000) / self.rate.max(1));
+        if let Some(early) = due.checked_sub(self.begin.elapsed()) {
+            std::thread::sleep(early);
+        }
+        let length = buffer.len().min(step);
+        let read = self.inner.read(buffer.get_mut(..length).unwrap_or_default())?;
+        self.taken += read as u64;
+        Ok(read)
+    }
+}
+
+fn limited(reader: impl Read + 'static, rate: Option<u64>) -> Box<dyn Read> {
+    match rate {
+        Some(rate) => Box::new(Limited { inner: reader, rate, begin: Instant::now(), taken: 0 }),
+        None => Box::new(reader),
     }
 }
 
@@ -90,13 +177,14 @@ impl Source for HttpFile {
                 let source = io::Error::other(format!("bytes from {offset} on were wanted, others are sent"));
                 return Err(SourceError::Read { name: self.url.clone(), source });
             }
-            return Ok(Opened { reader: Box::new(response.into_body().into_reader()), total });
+            let reader = limited(response.into_body().into_reader(), self.rate_limit);
+            return Ok(Opened { reader, total });
         }
         let total = response.body().content_length();
         let mut reader = response.into_body().into_reader();
         let skipped = io::copy(&mut (&mut reader).take(offset), &mut io::sink());
         match skipped {
-            Ok(skipped) if skipped == offset => Ok(Opened { reader: Box::new(reader), total }),
+            Ok(skipped) if skipped == offset => Ok(Opened { reader: limited(reader, self.rate_limit), total }),
             Ok(_) => Err(SourceError::Read { name: self.url.clone(), source: io::ErrorKind::UnexpectedEof.into() }),
             Err(source) => Err(SourceError::Read { name: self.url.clone(), source }),
         }

@@ -151,9 +151,22 @@ pub struct Installer<'a, D: Disk, S: Sectors, N: Notes> {
     pub watch: &'a mut dyn FnMut(u64, u64),
 }
 
-impl<D: Disk, S: Sectors, N: Notes> Installer<'_, D, S, N> {
+impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
     /// Installs a payload, which must be the one with this name if one is given.
     pub fn install(&mut self, source: &mut dyn Source, expected: Option<Hash>) -> Result<Outcome, InstallError> {
+        let (payload, mut stream) = self.open(source, expected)?;
+        self.install_opened(&payload, &mut stream)
+    }
+
+    /// Reads the head of a payload and believes it, or not.
+    pub fn open<'s>(
+        &self,
+        source: &'s mut dyn Source,
+        expected: Option<Hash>,
+    ) -> Result<(Verified, Stream<'s>), InstallError>
+    where
+        'a: 's,
+    {
         let mut stream = Stream::new(source, self.manner.retry, self.cancel);
         let payload = read_head(&mut stream, self.release)?;
         if let Some(expected) = expected.filter(|expected| *expected != payload.id()) {
@@ -163,11 +176,15 @@ impl<D: Disk, S: Sectors, N: Notes> Installer<'_, D, S, N> {
         if let Some(found) = stream.total().filter(|total| *total != payload.total_bytes()) {
             return Err(SourceError::Length { name: stream.name(), found, wanted: payload.total_bytes() }.into());
         }
-        let plan = match self.plan(&payload)? {
-            Decision::Install(plan) => plan,
-            Decision::Staged(slot) => return Ok(Outcome::Staged(slot)),
-        };
-        self.carry_out(&plan, &payload, &mut stream)
+        Ok((payload, stream))
+    }
+
+    /// Installs what was opened.
+    pub fn install_opened(&mut self, payload: &Verified, stream: &mut Stream) -> Result<Outcome, InstallError> {
+        match self.plan(payload)? {
+            Decision::Install(plan) => self.carry_out(&plan, payload, stream),
+            Decision::Staged(slot) => Ok(Outcome::Staged(slot)),
+        }
     }
 
     /// Reads what the decision depends on, and decides.
@@ -184,7 +201,8 @@ impl<D: Disk, S: Sectors, N: Notes> Installer<'_, D, S, N> {
         Ok(plan::plan(payload, &situation)?)
     }
 
-    fn carry_out(
+    /// Does what was decided.
+    pub fn carry_out(
         &mut self,
         plan: &InstallPlan,
         payload: &Verified,

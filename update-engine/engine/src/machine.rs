@@ -1,5 +1,7 @@
 //! What the engine knows of the machine it updates. Pure.
 
+use std::collections::BTreeSet;
+
 use ferrite_layout::Slot;
 use ferrite_payload::Hash;
 
@@ -20,8 +22,8 @@ pub struct Machine {
     pub root: Hash,
     /// Nothing with a lower serial is installed: the highest floor of a release that has booted well.
     pub floor: u64,
-    /// A release that failed here and is not tried again until told.
-    pub blocked: Option<u64>,
+    /// Releases that failed here and are not tried again until told.
+    pub blocked: BTreeSet<u64>,
 }
 
 /// A release is not for this machine.
@@ -81,7 +83,7 @@ impl Machine {
         if serial < self.floor {
             return Err(Unfit::BelowFloor { payload: serial, floor: self.floor });
         }
-        if self.blocked == Some(serial) {
+        if self.blocked.contains(&serial) {
             return Err(Unfit::Blocked(serial));
         }
         Ok(())

@@ -52,18 +52,24 @@ impl Condition {
 }
 
 /// The slot that the boot loader starts next; `None` when it cannot be said.
-fn next(snapshot: &Snapshot) -> Option<Slot> {
+pub(crate) fn next(snapshot: &Snapshot) -> Option<Slot> {
     match snapshot.flags?.choose() {
         Choice::Good(slot) | Choice::Try(slot, _) => Some(slot),
         Choice::LastResort => None,
     }
 }
 
-fn version(snapshot: &Snapshot, slot: Slot) -> Option<String> {
+/// The version in a slot, as far as it is known.
+pub(crate) fn version(snapshot: &Snapshot, slot: Slot) -> Option<String> {
     let record = snapshot.record.as_ref();
     let failed = record.and_then(|record| record.fallback.as_ref()).filter(|fallback| fallback.from == slot);
     let running = snapshot.version.clone().filter(|_| snapshot.running == Some(slot));
     running.or_else(|| failed.and_then(|fallback| fallback.version.clone())).or_else(|| record?.version_of(slot))
+}
+
+/// What a slot is to a person, in a word.
+pub(crate) fn state_word(snapshot: &Snapshot, slot: Slot) -> &'static str {
+    Condition::of(snapshot, slot).word()
 }
 
 /// The status for a person.

@@ -57,7 +57,7 @@ impl Case {
 fn what_is_not_for_this_machine_is_refused_before_anything_changes() {
     let case = Case::new();
     let machine = case.machine.clone();
-    let blocked = Machine { blocked: Some(2), ..machine.clone() };
+    let blocked = Machine { blocked: [2].into(), ..machine.clone() };
     let below = Machine { floor: 3, ..machine.clone() };
     let newer = Machine { serial: 2, ..machine.clone() };
     let older = Machine { serial: 0, ..machine.clone() };

@@ -105,7 +105,7 @@ impl Release {
             serial: self.serial,
             root: self.hash,
             floor: 0,
-            blocked: None,
+            blocked: Default::default(),
         }
     }
 }

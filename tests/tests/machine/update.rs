@@ -16,7 +16,7 @@ fn machine_of_release_1(publisher: &Publisher, port: u16, firmware: Firmware) ->
          server: http://10.0.2.2:{port}/\n    reboot_strategy: reboot\n"
     );
     let setup = Setup::with_image(&publisher.build(1, &[])?)?.firmware(firmware).watchdog();
-    let setup = setup.kernel_words("ferrite.settle=4 ferrite.confirm-timeout=10").user_data(&document)?;
+    let setup = setup.kernel_words("ferrite.settle=4 ferrite.confirm-timeout=25").user_data(&document)?;
     setup.power_on()
 }
 

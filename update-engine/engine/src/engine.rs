@@ -118,15 +118,20 @@ impl Engine {
             self.answer_waiting();
             match messages.recv_timeout(self.patience()) {
                 Ok(message) => self.hear(message)?,
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.on_trial {
-                        self.settle()?;
-                    }
-                    self.event(&Event::Time)?;
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            self.look_at_the_time()?;
         }
+    }
+
+    /// Whoever asks often does not keep the engine from its work.
+    fn look_at_the_time(&mut self) -> anyhow::Result<()> {
+        let circumstances = self.circumstances();
+        if self.on_trial && !circumstances.on_trial {
+            self.settle()?;
+        }
+        if self.state.wake_at(&circumstances) <= circumstances.now { self.event(&Event::Time) } else { Ok(()) }
     }
 
     fn hear(&mut self, message: Message) -> anyhow::Result<()> {

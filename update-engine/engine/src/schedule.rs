@@ -332,3 +332,7 @@ fn time_passed(state: &State, circumstances: &Circumstances) -> Option<(State, V
     }
     Some((State { work: Work::Checking(Wish::Update), ..state.clone() }, vec![Effect::Check]))
 }
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -1,13 +1,18 @@
-//! Updates from a payload to the boot loader's next decision, on a disk that can be cut off, fail and lie.
+//! Updates from a payload to the boot loader's next decision, on a disk that can be cut off, fail and lie; and the real
+//! engine with its clients on a machine of files, against web servers that may misbehave.
 
 mod cuts;
+mod machine;
 mod model;
 #[path = "../../../payload/tests/support/noise.rs"]
 mod noise;
 mod release;
 mod run;
+mod web;
 
 mod crash;
+mod faults;
 mod files;
 mod refusals;
 mod resume;
+mod story;

@@ -46,6 +46,8 @@ fn updates_itself(firmware: Firmware) -> anyhow::Result<()> {
 
     publisher.build(3, &[BAD_CHECK])?;
     publisher.publish(3)?;
+    // The next look of its own comes in three quarters of an hour. The restart may come before the answer.
+    machine.try_ssh("sudo ferrite-update update")?;
     let blocked = |status: &Value| status["serial"] == 2 && status["blocked"][0]["serial"] == 3;
     let seen = wait_for_status(&mut machine, "release 3 to be tried and left", blocked)?;
     let reason = seen["blocked"][0]["reason"].as_str().unwrap_or_default();

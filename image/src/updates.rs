@@ -1,4 +1,5 @@
-//! What an image knows of its own updates: serial, keys, where releases are published. Pure but for the tree it changes.
+//! What an image knows of its own updates: serial, keys, where releases are published. Pure but for the tree it
+//! changes.
 
 use std::fmt::Write as _;
 

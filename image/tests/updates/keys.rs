@@ -84,6 +84,7 @@ fn wrong_orders_are_refused_with_the_way_out() {
             &["payload", "pack", "absent", "--out", "x", "--serial", "1"],
             "is this a folder that `ferrite build` filled?",
         ),
+        (&["payload", "pack", "out-2", "--out", "x", "--serial", "3"], "the image was built with serial 2, not 3"),
         (&["payload", "show", "out-1/build.json"], "this is no payload of Ferrite"),
         (&["serve", "absent"], "'absent' is no directory"),
     ] {

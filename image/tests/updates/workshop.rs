@@ -40,7 +40,7 @@ impl Workshop {
         boot.resize(128 << 10, 0);
         fs::write(folder.join("slot/boot-a.img"), boot).expect("it can be written");
         let record = serde_json::json!({
-            "board": "qemu", "version": format!("1.{serial}"), "epoch": 1_700_000_000,
+            "board": "qemu", "version": format!("1.{serial}"), "serial": serial, "epoch": 1_700_000_000,
             "root_hash": root.hash.to_string(), "blocks": root.blocks,
         });
         fs::write(folder.join("build.json"), record.to_string()).expect("it can be written");

@@ -49,9 +49,9 @@ pub fn check(repository: &mut dyn Repository, trusted: &KeySet, expected: &Expec
     Ok(News { keys, new_sets, channel })
 }
 
-/// Chooses what there is for a machine. As long as that is nothing, one request tells: newer key sets are asked for only
-/// before something is installed, and when the document is signed by keys that are not known. Whoever could hide them
-/// could hide the document too.
+/// Chooses what there is for a machine. As long as that is nothing, one request tells: newer key sets are asked for
+/// only before something is installed, and when the document is signed by keys that are not known. Whoever could hide
+/// them could hide the document too.
 pub fn look(
     repository: &mut dyn Repository,
     trusted: &KeySet,

@@ -1,6 +1,7 @@
 //! `ferrite-slots confirm`: watches the first start of a slot under test, marks it good or gives it up. Acts.
 //!
-//! It is the gate itself that restarts the machine: a slot that boots and is of no use would be kept for ever otherwise.
+//! It is the gate itself that restarts the machine: a slot that boots and is of no use would be kept for ever
+//! otherwise.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The partitions of a slot on the disk that the machine runs from: found by their names in sysfs, so that a second disk
-//! with the same names is left alone. Acts: reads only.
+//! The partitions of a slot on the disk that the machine runs from: found by their names in sysfs, so that a second
+//! disk with the same names is left alone. Acts: reads only.
 
 use std::fs;
 use std::path::{Path, PathBuf};

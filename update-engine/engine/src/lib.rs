@@ -1,9 +1,10 @@
 //! Updates of a running machine, and its slots: which one runs, which one starts next, why the machine fell back.
 //!
-//! `ferrite-slots` (`command`) shows and changes the slots' flags and marks a slot good; `update-engine` (`daemon`) looks
-//! for releases, installs and restarts; its clients are in `client`. What decides is pure: `status` and `change` for the
-//! flags, `choose`, `plan` and `schedule` for updates, `gate` for a slot under test. What acts is thin: `check` asks a
-//! published directory, `install` writes the slot that does not run, and nothing else touches the contents of a slot.
+//! `ferrite-slots` (`command`) shows and changes the slots' flags and marks a slot good; `update-engine` (`daemon`)
+//! looks for releases, installs and restarts; its clients are in `client`. What decides is pure: `status` and
+//! `change` for the flags, `choose`, `plan` and `schedule` for updates, `gate` for a slot under test. What acts is
+//! thin: `check` asks a published directory, `install` writes the slot that does not run, and nothing else touches
+//! the contents of a slot.
 
 pub mod change;
 pub mod command;

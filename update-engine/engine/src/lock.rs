@@ -1,7 +1,7 @@
 //! The lock that a machine takes before it restarts, so that not all of a cluster go down together.
 //!
-//! The engine asks for it last and looks at the reboot window again when it has it. It gives it back once the new release
-//! is marked good, so that a bad one stops with the machines that hold the lock.
+//! The engine asks for it last and looks at the reboot window again when it has it. It gives it back once the new
+//! release is marked good, so that a bad one stops with the machines that hold the lock.
 
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
-//! What the engine does next. Pure: one function holds every transition; time, chance and the state of the machine are
-//! arguments.
+//! What the engine does next. Pure: one function holds every transition; time, chance and the state of the machine
+//! are arguments.
 //!
-//! A release is installed in the background and the restart comes last: window, then lock, then the window once more, as
-//! the lock may have taken its time.
+//! A release is installed in the background and the restart comes last: window, then lock, then the window once more,
+//! as the lock may have taken its time.
 
 use std::path::PathBuf;
 
@@ -222,84 +222,103 @@ pub fn step(
     event: &Event,
     circumstances: &Circumstances,
 ) -> Result<Option<(State, Vec<Effect>)>, Refusal> {
-    let Circumstances { now, chance, .. } = *circumstances;
-    let next = |work: Work, effects: Vec<Effect>| Ok(Some((State { work, ..state.clone() }, effects)));
+    match event {
+        Event::Asked(_)
+        | Event::AskedFile(_)
+        | Event::AskedReset
+        | Event::AskedRollback
+        | Event::AskedReboot
+        | Event::AskedDefer(_) => asked(state, event, circumstances).map(Some),
+        Event::Time
+        | Event::Offered(_)
+        | Event::NothingNew
+        | Event::Failed(_)
+        | Event::Installed(_)
+        | Event::LockTaken
+        | Event::LockRefused
+        | Event::RebootRefused => Ok(happened(state, event, circumstances)),
+    }
+}
+
+/// Somebody wants something, which may be refused.
+fn asked(state: &State, event: &Event, circumstances: &Circumstances) -> Result<(State, Vec<Effect>), Refusal> {
+    let next = |work: Work, effects: Vec<Effect>| Ok((State { work, ..state.clone() }, effects));
+    let staged = state.staged.is_some();
     match (&state.work, event) {
-        (Work::Waiting, Event::Time) => Ok(time_passed(state, circumstances)),
-        (Work::Waiting, Event::Asked(wish)) => {
+        (Work::Installing(_), Event::AskedReset) => return next(state.work.clone(), vec![Effect::Cancel]),
+        (Work::Waiting, _) => {}
+        (Work::Checking(_) | Work::Installing(_) | Work::Locking | Work::Rebooting, _) => return Err(Refusal::Busy),
+    }
+    match event {
+        Event::Asked(wish) => {
             may_install(circumstances)?;
             next(Work::Checking(*wish), vec![Effect::Check])
         }
-        (Work::Waiting, Event::AskedFile(path)) => {
+        Event::AskedFile(path) => {
             may_install(circumstances)?;
             let state = State { work: Work::Installing(None), staged: None, ..state.clone() };
-            Ok(Some((state, vec![Effect::InstallFile(path.clone())])))
+            Ok((state, vec![Effect::InstallFile(path.clone())]))
         }
+        Event::AskedReset => {
+            let effects = if staged { vec![Effect::Unstage] } else { vec![] };
+            Ok((State { staged: None, ..state.clone() }, effects))
+        }
+        Event::AskedRollback if !circumstances.way_back => Err(Refusal::NoWayBack),
+        Event::AskedRollback => {
+            let state = State { staged: None, work: Work::Rebooting, ..state.clone() };
+            Ok((state, vec![Effect::RollBack, Effect::Reboot]))
+        }
+        Event::AskedReboot | Event::AskedDefer(_) if !staged => Err(Refusal::NothingStaged),
+        // Who asks for it by hand has decided about window and lock.
+        Event::AskedReboot => next(Work::Rebooting, vec![Effect::Reboot]),
+        Event::AskedDefer(_) if state.deferred => Err(Refusal::DeferredBefore),
+        Event::AskedDefer(seconds) => {
+            let reboot_at = circumstances.now + (*seconds).min(DEFER_MAX_S);
+            Ok((State { reboot_at, deferred: true, ..state.clone() }, vec![]))
+        }
+        Event::Time
+        | Event::Offered(_)
+        | Event::NothingNew
+        | Event::Failed(_)
+        | Event::Installed(_)
+        | Event::LockTaken
+        | Event::LockRefused
+        | Event::RebootRefused => next(state.work.clone(), vec![]),
+    }
+}
+
+/// Something came about.
+fn happened(state: &State, event: &Event, circumstances: &Circumstances) -> Option<(State, Vec<Effect>)> {
+    let Circumstances { now, chance, .. } = *circumstances;
+    let next = |work: Work, effects: Vec<Effect>| Some((State { work, ..state.clone() }, effects));
+    match (&state.work, event) {
+        (Work::Waiting, Event::Time) => time_passed(state, circumstances),
         (Work::Checking(wish), Event::Offered(release)) => {
             let newer = state.staged.as_ref().is_none_or(|staged| staged.serial < release.serial);
             if *wish == Wish::Update && newer {
                 let work = Work::Installing(Some(release.clone()));
-                Ok(Some((State { work, staged: None, ..state.clone() }, vec![Effect::Install])))
+                Some((State { work, staged: None, ..state.clone() }, vec![Effect::Install]))
             } else {
-                Ok(Some((state.clone().after_success(now, chance), vec![])))
+                Some((state.clone().after_success(now, chance), vec![]))
             }
         }
-        (Work::Checking(_), Event::NothingNew) => Ok(Some((state.clone().after_success(now, chance), vec![]))),
+        (Work::Checking(_), Event::NothingNew) => Some((state.clone().after_success(now, chance), vec![])),
         (Work::Checking(_) | Work::Installing(_), Event::Failed(staged)) => {
             let state = State { staged: staged.clone(), ..state.clone() };
-            Ok(Some((state.after_failure(now, chance), vec![])))
+            Some((state.after_failure(now, chance), vec![]))
         }
         (Work::Installing(_), Event::Installed(release)) => {
             let state = State { staged: Some(release.clone()), deferred: false, reboot_at: 0, ..state.clone() };
             let state = state.after_success(now, chance);
-            Ok(time_passed(&state, circumstances).or(Some((state, vec![]))))
-        }
-        (Work::Installing(_), Event::AskedReset) => next(state.work.clone(), vec![Effect::Cancel]),
-        (Work::Waiting, Event::AskedReset) => {
-            let effects = if state.staged.is_some() { vec![Effect::Unstage] } else { vec![] };
-            Ok(Some((State { staged: None, ..state.clone() }, effects)))
-        }
-        (Work::Waiting, Event::AskedRollback) if !circumstances.way_back => Err(Refusal::NoWayBack),
-        (Work::Waiting, Event::AskedRollback) => {
-            let state = State { staged: None, work: Work::Rebooting, ..state.clone() };
-            Ok(Some((state, vec![Effect::RollBack, Effect::Reboot])))
-        }
-        (Work::Waiting, Event::AskedReboot | Event::AskedDefer(_)) if state.staged.is_none() => {
-            Err(Refusal::NothingStaged)
-        }
-        // Who asks for it by hand has decided about window and lock.
-        (Work::Waiting, Event::AskedReboot) => next(Work::Rebooting, vec![Effect::Reboot]),
-        (Work::Waiting, Event::AskedDefer(_)) if state.deferred => Err(Refusal::DeferredBefore),
-        (Work::Waiting, Event::AskedDefer(seconds)) => {
-            let reboot_at = now + (*seconds).min(DEFER_MAX_S);
-            Ok(Some((State { reboot_at, deferred: true, ..state.clone() }, vec![])))
+            time_passed(&state, circumstances).or(Some((state, vec![])))
         }
         (Work::Locking, Event::LockTaken) => match state.reboot_wait(circumstances) {
             Some(0) => next(Work::Rebooting, vec![Effect::Reboot]),
             Some(_) | None => next(Work::Waiting, vec![Effect::ReleaseLock]),
         },
-        (Work::Locking, Event::LockRefused) => Ok(Some((again_later(state, now), vec![]))),
-        (Work::Rebooting, Event::RebootRefused) => Ok(Some((again_later(state, now), vec![Effect::ReleaseLock]))),
-        (
-            Work::Checking(_) | Work::Installing(_) | Work::Locking | Work::Rebooting,
-            Event::Asked(_)
-            | Event::AskedFile(_)
-            | Event::AskedReset
-            | Event::AskedRollback
-            | Event::AskedReboot
-            | Event::AskedDefer(_),
-        ) => Err(Refusal::Busy),
-        (
-            Work::Waiting | Work::Checking(_) | Work::Installing(_) | Work::Locking | Work::Rebooting,
-            Event::Time
-            | Event::Offered(_)
-            | Event::NothingNew
-            | Event::Failed(_)
-            | Event::Installed(_)
-            | Event::LockTaken
-            | Event::LockRefused
-            | Event::RebootRefused,
-        ) => Ok(None),
+        (Work::Locking, Event::LockRefused) => Some((again_later(state, now), vec![])),
+        (Work::Rebooting, Event::RebootRefused) => Some((again_later(state, now), vec![Effect::ReleaseLock])),
+        (Work::Waiting | Work::Checking(_) | Work::Installing(_) | Work::Locking | Work::Rebooting, _) => None,
     }
 }
 

@@ -141,6 +141,12 @@ impl Machine {
         }
     }
 
+    /// Ends the engine where it stands, whoever looks on.
+    pub fn kill(&self) {
+        let pid = self.engine.as_ref().and_then(|engine| rustix::process::Pid::from_raw(engine.id().cast_signed()));
+        rustix::process::kill_process(pid.expect("it runs"), rustix::process::Signal::KILL).expect("it is killed");
+    }
+
     /// Runs a client.
     pub fn client(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_update-engine"));

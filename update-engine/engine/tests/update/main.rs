@@ -10,6 +10,7 @@ mod release;
 mod run;
 mod web;
 
+mod access;
 mod crash;
 mod faults;
 mod files;

@@ -1,5 +1,5 @@
-//! A web server for a folder, with ranges, that can break, stop short, go on for ever and be slow. Each connection is for
-//! one request. It notes what it was asked and what it sent.
+//! A web server for a folder, with ranges, that can break, stop short, go on for ever and be slow. Each connection is
+//! for one request. It notes what it was asked and what it sent.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};

@@ -7,17 +7,19 @@ use anyhow::Context;
 use ferrite_files::{Durability, Root};
 
 use crate::config::{Config, Sources};
-use crate::datasource::{self, Documents};
+use crate::datasource::{self, Documents, Outcome, Stage};
 use crate::facts::Facts;
 use crate::fault::{Faults, Severity};
 use crate::meta::MetaData;
 use crate::network::Format;
-use crate::plan::Plan;
-use crate::status::{State, Status, state_of};
+use crate::plan::{Plan, Step};
+use crate::status::{State, Status};
 use crate::{apply as acting, config, explain, facts, fetch, meta, network, plan, render, report, schema};
 
-const STATUS: &str = "run/ferrite/cloudinit/status";
+pub(crate) const STATUS: &str = "run/ferrite/cloudinit/status";
 const PLAN: &str = "run/ferrite/cloudinit/plan.json";
+/// Files of the cloud are for root and its group, as OpenStack's own agent makes them.
+const INJECTED_MODE: u32 = 0o660;
 /// Links that lead to paths that must be looked at, too.
 const ROUNDS: usize = 8;
 
@@ -60,7 +62,6 @@ pub enum Strictness {
 
 /// What was read and planned.
 struct Work {
-    origin: String,
     meta: MetaData,
     facts: Facts,
     plan: Plan,
@@ -68,17 +69,39 @@ struct Work {
     problems: Vec<(State, String)>,
 }
 
-/// Finds the documents, plans, applies, remembers. 0: done, 2: something was left out, 1: the user-data is unusable.
+/// Plans, applies, remembers. 0: done, 2: something was left out, 1: the user-data is unusable.
+///
+/// Without files it asks the datasource of this machine; below another root there is none.
 pub fn apply(inputs: &ApplyInputs) -> anyhow::Result<u8> {
     let root = Root::open(&inputs.root)?;
-    let mut work = work(inputs, &root)?;
+    if root.is_machine() && names_no_file(inputs) {
+        return crate::boot::run(inputs, Stage::ByHand);
+    }
+    match documents(inputs, &root) {
+        Ok(documents) => apply_documents(inputs, &root, &documents, Vec::new(), &[]),
+        Err(error) => {
+            let documents = Documents { origin: "unreadable".into(), ..Documents::default() };
+            apply_documents(inputs, &root, &documents, vec![(State::Failed, format!("{error:#}"))], &[])
+        }
+    }
+}
+
+/// Applies these documents. `problems`: what went wrong before.
+pub(crate) fn apply_documents(
+    inputs: &ApplyInputs,
+    root: &Root,
+    documents: &Documents,
+    problems: Vec<(State, String)>,
+    rejected: &[String],
+) -> anyhow::Result<u8> {
+    let mut work = work(inputs, root, documents, problems)?;
     let mut errors = Vec::new();
     if root.is_machine() {
         errors.extend(acting::boot_commands(&work.plan));
     }
     let mut settled = work.plan.clone();
     settled.settle(&work.facts);
-    errors.extend(acting::apply(&settled, &root));
+    errors.extend(acting::apply(&settled, root));
     if root.is_machine() {
         errors.extend(acting::queue(&work.plan, work.meta.instance_id.as_deref().unwrap_or_default()));
     }
@@ -89,11 +112,12 @@ pub fn apply(inputs: &ApplyInputs) -> anyhow::Result<u8> {
     write_below(&inputs.root, PLAN, json.as_bytes(), 0o600)?;
     let status = Status {
         state,
-        datasource: work.origin,
+        datasource: documents.origin.clone(),
         instance_id: work.meta.instance_id,
         hostname: work.plan.hostname.clone(),
         key_count: work.plan.key_count,
         faults: work.problems.into_iter().map(|(_, text)| text).collect(),
+        rejected: rejected.to_vec(),
     };
     for warning in &work.plan.warnings {
         eprintln!("warning: {warning}");
@@ -102,18 +126,19 @@ pub fn apply(inputs: &ApplyInputs) -> anyhow::Result<u8> {
         eprintln!("error: {problem}");
     }
     print_outcome(&settled, &status);
-    write_below(&inputs.root, STATUS, status.render().as_bytes(), 0o644)?;
+    write_status(&inputs.root, &status)?;
     Ok(state.exit_code())
 }
 
 /// Reads and plans; changes nothing.
-fn work(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Work> {
-    let mut problems = Vec::new();
-    let documents = documents(inputs, root).unwrap_or_else(|error| {
-        problems.push((State::Failed, format!("{error:#}")));
-        Documents { origin: "unreadable".into(), ..Documents::default() }
-    });
-    let (meta, meta_faults) = meta::read(&documents.meta_data);
+fn work(
+    inputs: &ApplyInputs,
+    root: &Root,
+    documents: &Documents,
+    mut problems: Vec<(State, String)>,
+) -> anyhow::Result<Work> {
+    let (mut meta, mut meta_faults) = meta::read(&documents.meta_data);
+    meta::complete(&mut meta, documents, &mut meta_faults);
     let sources = Sources {
         user_data: &documents.user_data,
         vendor_data: &documents.vendor_data,
@@ -135,24 +160,71 @@ fn work(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Work> {
     for (name, faults) in ["user-data", "meta-data", "vendor-data", "network-config"].into_iter().zip(&faults) {
         note(name, faults, &mut problems);
     }
+    for problem in &documents.problems {
+        eprintln!("error: {problem}");
+        problems.push((State::Degraded, problem.clone()));
+    }
     let mut facts = facts::gather(root)?;
-    let mut plan = plan::plan(&config, &meta, &facts);
+    let mut plan = planned(&config, &meta, documents, &facts);
     for _ in 0..ROUNDS {
         if !facts::look(root, plan.paths(), &mut facts) {
             break;
         }
-        plan = plan::plan(&config, &meta, &facts);
+        plan = planned(&config, &meta, documents, &facts);
     }
     problems.extend(plan.problems.iter().map(|problem| (State::Degraded, problem.clone())));
-    Ok(Work { origin: documents.origin, meta, facts, plan, faults, problems })
+    Ok(Work { meta, facts, plan, faults, problems })
 }
 
-fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
+/// The plan of the documents, with what the cloud wants beside them. A file that the user-data writes is the user's.
+fn planned(config: &Config, meta: &MetaData, documents: &Documents, facts: &Facts) -> Plan {
+    let mut plan = plan::plan(config, meta, facts);
+    for file in &documents.files {
+        let path = crate::plan_files::clean(&file.path);
+        if plan.steps.iter().all(|step| step.path() != Some(&path)) {
+            let (content, note) = (file.content.clone(), "a file of the cloud".to_string());
+            plan.steps.push(Step::File { path, content, mode: INJECTED_MODE, owner: (0, 0), note });
+        }
+    }
+    if !documents.random_seed.is_empty() {
+        plan.steps.push(Step::Seed { bytes: documents.random_seed.clone() });
+    }
+    plan
+}
+
+/// Whether the documents include others, which can only be fetched with a network.
+pub(crate) fn documents_need_network(inputs: &ApplyInputs, documents: &Documents) -> bool {
+    let (meta, _) = meta::read(&documents.meta_data);
+    let sources = Sources {
+        user_data: &documents.user_data,
+        vendor_data: &documents.vendor_data,
+        meta: &meta,
+        environment: &inputs.environment,
+    };
+    let (config, user_faults, vendor_faults) = config::read(&sources, Some(fetch::not_yet));
+    let is_missing = |faults: &Faults| faults.0.iter().any(|fault| fault.message.contains(fetch::NOT_YET));
+    !config::wanted_urls(&config).is_empty() || is_missing(&user_faults) || is_missing(&vendor_faults)
+}
+
+fn names_no_file(inputs: &ApplyInputs) -> bool {
     let files = [&inputs.user_data, &inputs.meta_data, &inputs.vendor_data, &inputs.network_config];
-    if files.iter().all(|file| file.is_none()) {
+    files.iter().all(|file| file.is_none())
+}
+
+/// The documents that are named, or those of the datasource of this machine.
+fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
+    if names_no_file(inputs) {
+        let none = Documents { origin: "none".into(), ..Documents::default() };
         // The datasources of this machine say nothing about another root.
-        let found = if root.is_machine() { datasource::find()? } else { None };
-        return Ok(found.unwrap_or(Documents { origin: "none".into(), ..Documents::default() }));
+        if !root.is_machine() {
+            return Ok(none);
+        }
+        return match datasource::find(Stage::ByHand).outcome {
+            Outcome::Found(documents) => Ok(*documents),
+            Outcome::Nothing => Ok(none),
+            Outcome::Later { source } => anyhow::bail!("datasource {source}: there is no network"),
+            Outcome::Silent { source, reason, .. } => anyhow::bail!("datasource {source}: {reason}"),
+        };
     }
     let read = |path: &Option<PathBuf>| match path {
         Some(path) => read(path),
@@ -165,6 +237,7 @@ fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
         vendor_data: read(&inputs.vendor_data)?,
         network_config: read(&inputs.network_config)?,
         network_format: format(inputs.network_format.as_deref())?,
+        ..Documents::default()
     })
 }
 
@@ -214,6 +287,11 @@ fn print_outcome(planned: &Plan, status: &Status) {
     println!("{source}: {}, host name {}, {} keys for core", status.state.word(), status.hostname, status.key_count);
 }
 
+/// Leaves what happened for `status`, the console and tests.
+pub(crate) fn write_status(root: &Path, status: &Status) -> anyhow::Result<()> {
+    write_below(root, STATUS, status.render().as_bytes(), 0o644)
+}
+
 fn write_below(root: &Path, path: &str, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let path = root.join(path);
     if let Some(folder) = path.parent() {
@@ -225,7 +303,7 @@ fn write_below(root: &Path, path: &str, content: &[u8], mode: u32) -> anyhow::Re
 /// Prints what `apply` would do. 1 when the user-data is broken, 2 when something would be left out.
 pub fn show_plan(inputs: &ApplyInputs, output: Output) -> anyhow::Result<u8> {
     let root = Root::open(&inputs.root)?;
-    let mut work = work(inputs, &root)?;
+    let mut work = work(inputs, &root, &documents(inputs, &root)?, Vec::new())?;
     let state = worst(&work.problems);
     match output {
         Output::Json => {
@@ -286,7 +364,8 @@ pub fn validate(
 pub fn show_merged(inputs: &ApplyInputs) -> anyhow::Result<u8> {
     let root = Root::open(&inputs.root)?;
     let documents = documents(inputs, &root)?;
-    let (meta, _) = meta::read(&documents.meta_data);
+    let (mut meta, mut meta_faults) = meta::read(&documents.meta_data);
+    meta::complete(&mut meta, &documents, &mut meta_faults);
     let sources = Sources {
         user_data: &documents.user_data,
         vendor_data: &documents.vendor_data,
@@ -332,13 +411,6 @@ pub fn show_schema() -> u8 {
     0
 }
 
-/// Prints where the documents of this machine are. 1 when there are none.
-pub fn show_datasource() -> anyhow::Result<u8> {
-    let found = datasource::find()?;
-    println!("{}", found.as_ref().map_or("none", |documents| documents.origin.as_str()));
-    Ok(u8::from(found.is_none()))
-}
-
 /// Runs the late commands of the plan that was applied. 2 when one failed.
 pub fn run_commands() -> anyhow::Result<u8> {
     let errors = acting::late_commands()?;
@@ -346,19 +418,4 @@ pub fn run_commands() -> anyhow::Result<u8> {
         eprintln!("error: {error:#}");
     }
     Ok(if errors.is_empty() { 0 } else { 2 })
-}
-
-/// Prints what happened at this boot. The exit code is that of `apply`; 1 when it did not run.
-pub fn show_status(root: &Path) -> anyhow::Result<u8> {
-    let path = root.join(STATUS);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("state=not-run");
-            return Ok(1);
-        }
-        Err(error) => return Err(error).with_context(|| format!("reading '{}'", path.display())),
-    };
-    print!("{text}");
-    Ok(state_of(&text).map_or(1, State::exit_code))
 }

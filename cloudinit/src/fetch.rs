@@ -7,6 +7,14 @@ use crate::document::MAX_BYTES;
 const ATTEMPTS: u32 = 3;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why nothing was fetched before there is a network.
+pub(crate) const NOT_YET: &str = "there is no network yet";
+
+/// Fetches nothing, to see whether a document wants anything.
+pub(crate) fn not_yet(_: &str) -> Result<Vec<u8>, String> {
+    Err(NOT_YET.into())
+}
+
 /// Fetches a URL; `Err` says what went wrong.
 pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
     if url.starts_with("https://") {

@@ -2,11 +2,13 @@
 //!
 //! Pure: `document` is the tree, `language` and the `keys_*` tables say what it may hold, `check` compares the two,
 //! `formats`, `mime`, `template`, `merge` take documents apart and join them, the `plan*` files decide. `datasource`
-//! finds the documents, `fetch` their includes, `facts` looks at the machine, `apply` changes it, `status` says
-//! afterwards what happened. A broken document applies nothing, but the keys and the name in the meta-data always do.
+//! finds the documents, `boot` says when, `fetch` gets their includes, `facts` looks at the machine, `apply` changes it,
+//! `status` says afterwards what happened. A broken document applies nothing, but the keys and the name
+//! in the meta-data always do.
 
 mod accounts;
 mod apply;
+mod boot;
 mod check;
 mod command;
 mod config;
@@ -45,10 +47,14 @@ mod render;
 mod report;
 mod rules;
 mod schema;
+mod show;
 mod status;
 mod template;
 
+pub use boot::run;
 pub use command::{
-    ApplyInputs, Output, Strictness, apply, run_commands, show_datasource, show_key, show_merged, show_network,
-    show_plan, show_schema, show_status, validate,
+    ApplyInputs, Output, Strictness, apply, run_commands, show_key, show_merged, show_network, show_plan, show_schema,
+    validate,
 };
+pub use datasource::Stage;
+pub use show::{show_datasource, show_status};

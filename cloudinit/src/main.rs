@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use ferrite_cloudinit::{ApplyInputs, Output, Strictness};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ferrite_cloudinit::{ApplyInputs, Output, Stage, Strictness};
 
 /// Makes a machine what its cloud-config says
 #[derive(Parser)]
@@ -38,6 +38,25 @@ struct Documents {
     network_format: Option<String>,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum StageName {
+    Early,
+    Late,
+    Background,
+    ByHand,
+}
+
+impl From<StageName> for Stage {
+    fn from(name: StageName) -> Self {
+        match name {
+            StageName::Early => Self::Early,
+            StageName::Late => Self::Late,
+            StageName::Background => Self::Background,
+            StageName::ByHand => Self::ByHand,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Apply the documents of the datasource, or those named here
@@ -48,7 +67,11 @@ enum Command {
         documents: Documents,
     },
     /// Find the datasource and apply what it says
-    Run,
+    Run {
+        /// At which point of the boot
+        #[arg(long, value_enum, default_value_t = StageName::ByHand, hide = true)]
+        stage: StageName,
+    },
     /// Show what apply would do, and change nothing
     Plan {
         #[command(flatten)]
@@ -89,10 +112,20 @@ enum Command {
     },
     /// Print the JSON schema of the language
     Schema,
-    /// Show where the documents of this machine are
-    Datasource,
+    /// Show which datasource this machine has, and why no other
+    ///
+    /// Nobody on the network is asked. Exit code 1: there is none.
+    Datasource {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what was applied at this boot
-    Status,
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Run the commands that apply left for later
     #[command(hide = true)]
     RunCommands,
@@ -116,7 +149,7 @@ fn main() -> ExitCode {
     let root = arguments.root;
     let outcome = match arguments.command {
         Command::Apply { documents } => ferrite_cloudinit::apply(&inputs(root, documents)),
-        Command::Run => ferrite_cloudinit::apply(&inputs(root, Documents::default())),
+        Command::Run { stage } => ferrite_cloudinit::run(&inputs(root, Documents::default()), stage.into()),
         Command::Plan { mut documents, json, file } => {
             documents.user_data = documents.user_data.or(file);
             ferrite_cloudinit::show_plan(&inputs(root, documents), output(json))
@@ -129,8 +162,8 @@ fn main() -> ExitCode {
         }
         Command::Explain { key } => Ok(ferrite_cloudinit::show_key(key.as_deref())),
         Command::Schema => Ok(ferrite_cloudinit::show_schema()),
-        Command::Datasource => ferrite_cloudinit::show_datasource(),
-        Command::Status => ferrite_cloudinit::show_status(&root),
+        Command::Datasource { json } => Ok(ferrite_cloudinit::show_datasource(output(json))),
+        Command::Status { json } => ferrite_cloudinit::show_status(&root, output(json)),
         Command::RunCommands => ferrite_cloudinit::run_commands(),
     };
     match outcome {

@@ -1,7 +1,8 @@
-//! meta-data of NoCloud: instance id, name and keys. Pure.
+//! meta-data, in the spelling of NoCloud: instance id, name and keys. Pure.
 //!
 //! It comes from the one who starts the machine, so what is good in it applies even when the user-data is broken.
 
+use crate::datasource::Documents;
 use crate::document::{self, Node, Value};
 use crate::fault::{Faults, Severity};
 use crate::hostname::HostName;
@@ -69,6 +70,29 @@ pub(crate) fn read(bytes: &[u8]) -> (MetaData, Faults) {
         }
     }
     (meta, faults)
+}
+
+/// Adds what a datasource says beside its meta-data: a name that wins, an id where there is none, more keys.
+pub(crate) fn complete(meta: &mut MetaData, documents: &Documents, faults: &mut Faults) {
+    match documents.hostname.as_deref().map(|text| (text, HostName::parse(text))) {
+        Some((text, Ok(name))) => {
+            meta.hostname = Some(name);
+            meta.full_name = Some(text.to_string());
+        }
+        Some((_, Err(message))) => faults.push(Severity::Error, (1, 1), message),
+        None => {}
+    }
+    if meta.instance_id.is_none() {
+        meta.instance_id.clone_from(&documents.instance_id);
+    }
+    for key in &documents.keys {
+        match PublicKey::parse(key) {
+            Ok(key) => meta.public_keys.push(key),
+            Err(message) => {
+                faults.push(Severity::Error, (1, 1), format!("sshkey= of the kernel command line: {message}"))
+            }
+        }
+    }
 }
 
 /// A text of lines, a list of texts, or a map from names to either.

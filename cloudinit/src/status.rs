@@ -1,6 +1,6 @@
 //! /run/ferrite/cloudinit/status: what happened at this boot, for `status`, the console and tests. Pure.
 //!
-//! `key=value` lines; `fault` may come more than once.
+//! `key=value` lines; `fault` and `rejected` may come more than once.
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub(crate) enum State {
     Degraded,
     /// The user-data could not be used at all.
     Failed,
+    /// The datasource is asked when there is a network.
+    Waiting,
 }
 
 impl State {
@@ -20,13 +22,14 @@ impl State {
             Self::Ok => "ok",
             Self::Degraded => "degraded",
             Self::Failed => "failed",
+            Self::Waiting => "waiting",
         }
     }
 
     /// The exit code of `apply` and `status`.
     pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Self::Ok => 0,
+            Self::Ok | Self::Waiting => 0,
             Self::Failed => 1,
             Self::Degraded => 2,
         }
@@ -48,6 +51,8 @@ pub(crate) struct Status {
     pub key_count: usize,
     /// Everything that is wrong, one line each.
     pub faults: Vec<String>,
+    /// Datasources that were not used, with the reasons.
+    pub rejected: Vec<String>,
 }
 
 impl Status {
@@ -64,6 +69,9 @@ impl Status {
         for fault in &self.faults {
             text.push_str(&format!("fault={}\n", fault.replace('\n', " ")));
         }
+        for reason in &self.rejected {
+            text.push_str(&format!("rejected={}\n", reason.replace('\n', " ")));
+        }
         text
     }
 }
@@ -71,7 +79,7 @@ impl Status {
 /// The state in the text of the file.
 pub(crate) fn state_of(text: &str) -> Option<State> {
     let word = text.lines().find_map(|line| line.strip_prefix("state="))?;
-    [State::Ok, State::Degraded, State::Failed].into_iter().find(|state| state.word() == word)
+    [State::Ok, State::Degraded, State::Failed, State::Waiting].into_iter().find(|state| state.word() == word)
 }
 
 #[cfg(test)]
@@ -87,10 +95,11 @@ mod tests {
             hostname: "web1".into(),
             key_count: 2,
             faults: vec!["a\nstate=ok".into()],
+            rejected: vec!["ec2: no".into()],
         };
         let text = status.render();
         assert_eq!(state_of(&text), Some(State::Degraded));
-        assert!(text.ends_with("keys=2\nfault=a state=ok\n"));
+        assert!(text.ends_with("keys=2\nfault=a state=ok\nrejected=ec2: no\n"));
         assert_eq!(state_of(""), None);
     }
 }

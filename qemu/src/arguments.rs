@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::accelerator::Accelerator;
 use crate::firmware::FirmwareFiles;
-use crate::spec::{Disk, DiskBus, DiskFormat, MachineSpec, Nic, USB_BUS, UserData};
+use crate::spec::{Disk, DiskBus, DiskFormat, MachineSpec, Nic, Smbios, USB_BUS, UserData};
 
 /// The command line of a machine. `monitor` is a socket that somebody listens on already.
 pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, monitor: &Path) -> Vec<String> {
@@ -35,14 +35,10 @@ pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, mo
     match &spec.user_data {
         UserData::None => {}
         UserData::FwCfg(file) => line.pair("-fw_cfg", &format!("name=opt/org.ferrite/user-data,file={}", path(file))),
-        UserData::Cidata(folder) => {
-            line.pair(
-                "-drive",
-                &format!("if=none,id=cidata,read-only=on,driver=vvfat,label=cidata,dir={}", path(folder)),
-            );
-            line.add("-device virtio-blk-pci,drive=cidata");
-        }
+        UserData::Cidata(folder) => seed_disk(&mut line, "cidata", folder),
+        UserData::ConfigDrive(folder) => seed_disk(&mut line, "config-2", folder),
     }
+    smbios_arguments(&mut line, &spec.smbios);
     if let Some(words) = &spec.kernel_words {
         // The name that systemd's stub reads on UEFI; our grub.cfg reads it on BIOS.
         let escaped = words.replace(',', ",,");
@@ -99,15 +95,50 @@ fn disk_arguments(line: &mut Line, disk: &Disk, index: usize) {
 }
 
 fn network_arguments(line: &mut Line, spec: &MachineSpec) {
+    let guest = spec.metadata.and_then(|metadata| metadata.guest).map(|guest| guest.to_string()).unwrap_or_default();
     let forward = match spec.ssh_port {
-        Some(port) => format!(",hostfwd=tcp:127.0.0.1:{port}-:22"),
+        Some(port) => format!(",hostfwd=tcp:127.0.0.1:{port}-{guest}:22"),
         None => String::new(),
     };
-    line.pair("-netdev", &format!("user,id=net0{forward}"));
+    let service = spec.metadata.map(|metadata| metadata_service(metadata.port)).unwrap_or_default();
+    line.pair("-netdev", &format!("user,id=net0{service}{forward}"));
     // No boot ROM: the firmware would spend seconds on network boot.
+    let mac = spec.mac.as_ref().map(|mac| format!(",mac={mac}")).unwrap_or_default();
     match spec.nic {
-        Nic::VirtioNet => line.pair("-device", "virtio-net-pci,netdev=net0,romfile="),
-        Nic::E1000e => line.pair("-device", "e1000e,netdev=net0,romfile="),
+        Nic::VirtioNet => line.pair("-device", &format!("virtio-net-pci,netdev=net0,romfile={mac}")),
+        Nic::E1000e => line.pair("-device", &format!("e1000e,netdev=net0,romfile={mac}")),
+    }
+}
+
+/// A folder as a FAT disk.
+fn seed_disk(line: &mut Line, label: &str, folder: &Path) {
+    let folder = path(folder);
+    line.pair("-drive", &format!("if=none,id=seed,read-only=on,driver=vvfat,label={label},dir={folder}"));
+    line.add("-device virtio-blk-pci,drive=seed");
+}
+
+/// The user network has no place for an address outside of it, so the network is one that holds both. QEMU starts the
+/// command for each connection; bash carries the bytes, because it is on every build host.
+fn metadata_service(port: u16) -> String {
+    let carrier = format!("bash -c \"exec 3<>/dev/tcp/127.0.0.1/{port}; cat <&3 & cat >&3; wait\"");
+    format!(
+        ",net=160.0.0.0/4,host=172.16.0.1,dns=172.16.0.3,dhcpstart=172.16.0.15,\
+         guestfwd=tcp:169.254.169.254:80-cmd:{carrier}"
+    )
+}
+
+fn smbios_arguments(line: &mut Line, smbios: &Smbios) {
+    let fields = [
+        ("manufacturer", &smbios.manufacturer),
+        ("product", &smbios.product),
+        ("serial", &smbios.serial),
+        ("uuid", &smbios.uuid),
+    ];
+    let known =
+        fields.iter().filter_map(|(name, value)| Some(format!(",{name}={}", value.as_ref()?.replace(',', ",,"))));
+    let values: String = known.collect();
+    if !values.is_empty() {
+        line.pair("-smbios", &format!("type=1{values}"));
     }
 }
 
@@ -168,6 +199,21 @@ mod tests {
     #[test]
     fn a_comma_in_a_path_does_not_end_the_option() {
         assert!(line(&MachineSpec::new(Disk::new("/a,b.raw"))).contains("file=/a,,b.raw"));
+    }
+
+    #[test]
+    fn a_machine_of_a_cloud_has_its_firmware_and_its_service() {
+        let mut spec = MachineSpec::new(Disk::new("/d.raw"));
+        spec.ssh_port = Some(2222);
+        spec.smbios = crate::metadata::CloudKind::DigitalOcean.smbios();
+        spec.metadata = Some(crate::spec::Metadata { port: 8080, guest: Some([172, 16, 5, 20].into()) });
+        let text = line(&spec);
+        assert!(text.contains("type=1,manufacturer=DigitalOcean,product=Droplet,serial=2756294"), "{text}");
+        assert!(
+            text.contains("net=160.0.0.0/4") && text.contains("guestfwd=tcp:169.254.169.254:80-cmd:bash"),
+            "{text}"
+        );
+        assert!(text.contains("hostfwd=tcp:127.0.0.1:2222-172.16.5.20:22"), "{text}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What a guest is made of. Pure data; `arguments.rs` turns it into QEMU's command line.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::accelerator::Accelerator;
+use crate::metadata::{Cloud, CloudKind};
 
 /// The firmware that starts the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,33 @@ pub enum UserData {
     FwCfg(PathBuf),
     /// A folder with `user-data` and `meta-data`, shown as a FAT disk labelled `cidata`.
     Cidata(PathBuf),
+    /// The tree of OpenStack's drive, shown as a FAT disk labelled `config-2`.
+    ConfigDrive(PathBuf),
+}
+
+/// What the firmware says about the machine; what is absent is QEMU's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Smbios {
+    /// Who made it.
+    pub manufacturer: Option<String>,
+    /// What it is called.
+    pub product: Option<String>,
+    /// Its serial number.
+    pub serial: Option<String>,
+    /// Its UUID.
+    pub uuid: Option<String>,
+}
+
+/// A metadata service in the guest's network, at port 80 of 169.254.169.254.
+///
+/// The network is then 160.0.0.0/4, which holds that address and the private one of its router, 172.16.0.1; its DHCP
+/// gives away 172.16.0.15.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// The port of 127.0.0.1 where the service listens.
+    pub port: u16,
+    /// The guest's address when it does not use DHCP.
+    pub guest: Option<Ipv4Addr>,
 }
 
 /// A kernel that QEMU loads itself, without a boot loader.
@@ -115,6 +144,8 @@ pub struct MachineSpec {
     pub firmware_variables: Option<PathBuf>,
     /// The network card.
     pub nic: Nic,
+    /// Its hardware address; `None`: QEMU's own.
+    pub mac: Option<String>,
     /// Port of 127.0.0.1 that leads to port 22 of the guest.
     pub ssh_port: Option<u16>,
     /// Memory.
@@ -131,11 +162,25 @@ pub struct MachineSpec {
     pub kernel_words: Option<String>,
     /// User-data.
     pub user_data: UserData,
+    /// What the firmware says.
+    pub smbios: Smbios,
+    /// A metadata service.
+    pub metadata: Option<Metadata>,
     /// A kernel instead of the boot loader of the disk.
     pub kernel: Option<DirectKernel>,
 }
 
 impl MachineSpec {
+    /// A machine of this cloud, with its service at this port of 127.0.0.1 and no other user-data.
+    pub fn of_cloud(mut self, kind: CloudKind, cloud: &Cloud, port: u16) -> Self {
+        let (guest, mac) = cloud.guest();
+        self.smbios = kind.smbios();
+        self.metadata = Some(Metadata { port, guest });
+        self.mac = mac;
+        self.user_data = UserData::None;
+        self
+    }
+
     /// The usual machine: BIOS, virtio, 1 GiB, two processors, emulated.
     pub fn new(boot_disk: Disk) -> Self {
         Self {
@@ -143,6 +188,7 @@ impl MachineSpec {
             firmware: Firmware::Bios,
             firmware_variables: None,
             nic: Nic::VirtioNet,
+            mac: None,
             ssh_port: None,
             memory_mib: 1024,
             cpus: 2,
@@ -151,6 +197,8 @@ impl MachineSpec {
             usb: false,
             kernel_words: None,
             user_data: UserData::None,
+            smbios: Smbios::default(),
+            metadata: None,
             kernel: None,
         }
     }

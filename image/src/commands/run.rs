@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use ferrite_qemu::console::{Mark, More};
+use ferrite_qemu::metadata::{Cloud, CloudKind};
 use ferrite_qemu::session::{DiskOrigin, Session, StateFolder};
 use ferrite_qemu::ssh::{self, SshTarget};
 use ferrite_qemu::user_data::{self, Merged};
-use ferrite_qemu::{AcceleratorChoice, Console, Disk, Firmware, Guest, MachineSpec, UserData, interrupt, progress};
+use ferrite_qemu::{
+    AcceleratorChoice, Console, Disk, Firmware, Guest, MachineSpec, MetadataService, UserData, interrupt, progress,
+};
 
 /// How long a boot may take before we call it failed; emulation on a busy host needs minutes.
 const BOOT_DEADLINE: Duration = Duration::from_secs(600);
@@ -47,6 +50,14 @@ pub struct Run {
     /// ssh_authorized_keys; otherwise the file is used as it is.
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
+    /// Make it a machine of a cloud: ec2, digitalocean or nocloud-http
+    ///
+    /// Its firmware says so, and at 169.254.169.254 a metadata service answers
+    /// from the files of DIR: ec2 reads user-data, meta-data.json and
+    /// identity.json, digitalocean v1.json and user-data, nocloud-http has the
+    /// files themselves. A throw-away key is among the keys of the first two.
+    #[arg(long, num_args = 2, value_names = ["KIND", "DIR"], conflicts_with = "user_data")]
+    metadata: Option<Vec<String>>,
     /// Port of 127.0.0.1 that leads to the machine's ssh [default: a free one]
     #[arg(long, value_name = "PORT")]
     ssh_port: Option<u16>,
@@ -114,7 +125,16 @@ impl Run {
         let Some(_lock) = state.try_lock()? else {
             bail!("this machine runs already: log in with `{}`", ssh_command(&self.machine_name()));
         };
-        let (spec, target, throw_away_key) = self.prepare(&image, &state)?;
+        let (mut spec, target, mut throw_away_key) = self.prepare(&image, &state)?;
+        let service = match self.metadata.as_deref() {
+            Some([kind, folder]) => {
+                let (service, has_key);
+                (spec, service, has_key) = cloud_machine(spec, kind, Path::new(folder), &state)?;
+                throw_away_key = has_key;
+                Some(service)
+            }
+            _ => None,
+        };
         let log = self.console_log.clone().unwrap_or_else(|| state.file("console.log"));
         if log.exists() {
             fs::remove_file(&log).with_context(|| format!("removing the old console log '{}'", log.display()))?;
@@ -140,6 +160,9 @@ impl Run {
         }
         eprintln!("disk         {}{}", spec.disks[0].file.display(), if self.ephemeral { " (unchanged)" } else { "" });
         eprintln!("console log  {}", log.display());
+        for request in service.iter().flat_map(MetadataService::requests) {
+            eprintln!("metadata     {} {} {}", request.status, request.method, request.path);
+        }
         eprintln!("key          {}", way.target.key.display());
         Ok(ExitCode::SUCCESS)
     }
@@ -287,6 +310,20 @@ impl Run {
             }
         }
     }
+}
+
+/// Makes it a machine of a cloud, and starts the cloud's service; whether the throw-away key opens it.
+fn cloud_machine(
+    spec: MachineSpec,
+    kind: &str,
+    folder: &Path,
+    state: &StateFolder,
+) -> anyhow::Result<(MachineSpec, MetadataService, bool)> {
+    let kind: CloudKind = kind.parse().map_err(anyhow::Error::msg)?;
+    let mut cloud = Cloud::read(kind, folder)?;
+    let has_key = cloud.add_key(&ssh::ensure_key(&state.file("key"))?);
+    let service = MetadataService::start(cloud.clone(), (Ipv4Addr::LOCALHOST, 0).into())?;
+    Ok((spec.of_cloud(kind, &cloud, service.address().port()), service, has_key))
 }
 
 /// Opens a session on this terminal, and tells how it ended.

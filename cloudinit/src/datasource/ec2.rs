@@ -1,0 +1,219 @@
+//! Amazon's service: a token, then some eight questions.
+//!
+//! On Amazon's own machines nobody is asked without a token: an answer without one would mean that somebody stands
+//! between. IPv4 and IPv6 are tried side by side, because a network may have only one of them.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::detect::Protocol;
+use super::documents::{Documents, json_bytes};
+use super::http::{Answer, Client, Patience, Trouble};
+use crate::network::Format;
+
+/// Where the service is; the second is for networks without IPv4.
+pub(crate) const BASES: [&str; 2] = ["http://169.254.169.254", "http://[fd00:ec2::254]"];
+/// The newest first; each is asked for when the service does not know the one before.
+const VERSIONS: [&str; 4] = ["2021-03-23", "2018-09-24", "2016-09-02", "2009-04-04"];
+const HEAD_START: Duration = Duration::from_millis(150);
+const TOKEN_HEADER: &str = "X-aws-ec2-metadata-token";
+const MAX_KEYS: usize = 50;
+
+/// What the service said, before it is understood.
+#[derive(Debug, Clone, Default)]
+struct Answers {
+    instance_id: String,
+    user_data: Option<Vec<u8>>,
+    hostname: Option<String>,
+    keys: Vec<(String, String)>,
+    public_ipv4: Option<String>,
+    local_ipv4: Option<String>,
+    identity: Option<Vec<u8>>,
+    nics: Map<String, Value>,
+}
+
+/// Asks the service at the first of the bases that answers. `macs`: the network cards of this machine.
+pub(crate) fn fetch(
+    bases: &[&str],
+    protocol: Protocol,
+    macs: &[String],
+    patience: Patience,
+) -> Result<Documents, Trouble> {
+    let client = Client::new();
+    let (base, token) = patience.ask(|| race(&client, bases, protocol))?;
+    let mut session = Session { client, base, token, patience };
+    let answers = session.answers(macs)?;
+    Ok(documents(answers))
+}
+
+/// Asks all bases for a token, each a moment after the one before, and takes the first that answers.
+fn race(client: &Client, bases: &[&str], protocol: Protocol) -> Result<(String, Option<String>), Trouble> {
+    let (sender, answers) = mpsc::channel();
+    let (mut waiting, mut trouble) = (0_usize, None);
+    let mut rest = bases.iter();
+    loop {
+        if let Some(base) = rest.next() {
+            let (client, base, sender) = (client.clone(), (*base).to_string(), sender.clone());
+            std::thread::spawn(move || {
+                let token = token(&client, &base, protocol);
+                // The race may be over.
+                let _ = sender.send(token.map(|token| (base, token)));
+            });
+            waiting += 1;
+        }
+        let answer = match (waiting, rest.len()) {
+            (0, _) => return Err(trouble.unwrap_or_else(|| Trouble::Final("there is no place to ask".into()))),
+            (_, 0) => answers.recv().ok(),
+            (_, _) => answers.recv_timeout(HEAD_START).ok(),
+        };
+        match answer {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(failed)) => {
+                waiting -= 1;
+                // What a service says counts more than that the other one is not there.
+                let is_first = !matches!(trouble, Some(Trouble::Final(_)));
+                trouble = if is_first { Some(failed) } else { trouble };
+            }
+            None => {}
+        }
+    }
+}
+
+/// Asks for a token; `None`: the service has none and this machine may go without.
+fn token(client: &Client, base: &str, protocol: Protocol) -> Result<Option<String>, Trouble> {
+    let url = format!("{base}/latest/api/token");
+    let answer = client.put(&url, &[("X-aws-ec2-metadata-token-ttl-seconds", "21600")])?;
+    let status = answer.status;
+    match answer.found(&url) {
+        Ok(Some(bytes)) => {
+            let token = String::from_utf8_lossy(&bytes).trim().to_string();
+            let is_plain = !token.is_empty() && token.len() < 1024 && token.bytes().all(|byte| byte.is_ascii_graphic());
+            if is_plain { Ok(Some(token)) } else { Err(Trouble::Final(format!("'{url}' answers with no token"))) }
+        }
+        Ok(None) | Err(Trouble::Final(_)) if protocol == Protocol::TokenOrNone && status != 403 => Ok(None),
+        Ok(None) => Err(Trouble::Final(format!("'{url}' is not there, and nobody is asked without a token"))),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+struct Session {
+    client: Client,
+    base: String,
+    token: Option<String>,
+    patience: Patience,
+}
+
+impl Session {
+    fn answers(&mut self, macs: &[String]) -> Result<Answers, Trouble> {
+        let (version, instance_id) = self.version()?;
+        let path = |name: &str| format!("/{version}/{name}");
+        let mut answers = Answers {
+            instance_id,
+            user_data: self.get(&path("user-data"))?,
+            hostname: self.text(&path("meta-data/hostname"))?,
+            public_ipv4: self.text(&path("meta-data/public-ipv4"))?,
+            identity: self.get(&path("dynamic/instance-identity/document"))?,
+            ..Answers::default()
+        };
+        let list = self.text(&path("meta-data/public-keys/"))?.unwrap_or_default();
+        for (number, name) in list.lines().filter_map(|line| line.split_once('=')).take(MAX_KEYS) {
+            let key = self.text(&path(&format!("meta-data/public-keys/{}/openssh-key", number.trim())))?;
+            answers.keys.extend(key.map(|key| (name.to_string(), key)));
+        }
+        if identity(&answers).get("privateIp").is_none() {
+            answers.local_ipv4 = self.text(&path("meta-data/local-ipv4"))?;
+        }
+        for (index, mac) in macs.iter().enumerate() {
+            let nic = self.nic(&path(&format!("meta-data/network/interfaces/macs/{mac}")), index)?;
+            answers.nics.extend(nic.map(|nic| (mac.clone(), nic)));
+        }
+        Ok(answers)
+    }
+
+    /// The newest version that the service knows, and the instance id that it was asked for.
+    fn version(&mut self) -> Result<(&'static str, String), Trouble> {
+        for version in VERSIONS {
+            if let Some(id) = self.text(&format!("/{version}/meta-data/instance-id"))?.filter(|id| !id.is_empty()) {
+                return Ok((version, id));
+            }
+        }
+        Err(Trouble::Final(format!("'{}' has no meta-data/instance-id in any version", self.base)))
+    }
+
+    /// A network card; `None`: the service does not know it. Its network matters only where DHCP does not say enough.
+    fn nic(&mut self, path: &str, index: usize) -> Result<Option<Value>, Trouble> {
+        let Some(list) = self.text(&format!("{path}/local-ipv4s"))? else {
+            return Ok(None);
+        };
+        let addresses: Vec<&str> = list.split_ascii_whitespace().collect();
+        let mut nic = json!({ "device-number": index.to_string(), "local-ipv4s": addresses });
+        if index > 0 || addresses.len() > 1 {
+            nic["subnet-ipv4-cidr-block"] = json!(self.text(&format!("{path}/subnet-ipv4-cidr-block"))?);
+        }
+        Ok(Some(nic))
+    }
+
+    fn text(&mut self, path: &str) -> Result<Option<String>, Trouble> {
+        Ok(self.get(path)?.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_string()))
+    }
+
+    /// Asks until there is an answer; `None` for 404. A token that is not taken any more is replaced once.
+    fn get(&mut self, path: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.patience.ask(|| self.once(&url))?;
+        if answer.status != 401 || self.token.is_none() {
+            return answer.found(&url);
+        }
+        let fresh = self.patience.ask(|| token(&self.client, &self.base, Protocol::TokenOnly))?;
+        self.token = fresh;
+        self.patience.ask(|| self.once(&url))?.found(&url)
+    }
+
+    fn once(&self, url: &str) -> Result<Answer, Trouble> {
+        let header = self.token.as_deref().map(|token| (TOKEN_HEADER, token));
+        let answer = self.client.get(url, header.as_slice())?;
+        match answer.clone().found(url) {
+            Err(Trouble::Passing(reason)) => Err(Trouble::Passing(reason)),
+            Ok(_) | Err(Trouble::Final(_)) => Ok(answer),
+        }
+    }
+}
+
+fn identity(answers: &Answers) -> Value {
+    // A document that is no JSON is as good as none: all it says is for templates.
+    answers.identity.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}
+
+/// What the answers mean. Pure.
+fn documents(answers: Answers) -> Documents {
+    let identity = identity(&answers);
+    let of_identity = |key: &str| identity.get(key).and_then(Value::as_str).map(str::to_string);
+    let mut meta = Map::new();
+    for (key, value) in [
+        ("instance-id", Some(answers.instance_id)),
+        ("local-hostname", answers.hostname),
+        ("local-ipv4", of_identity("privateIp").or(answers.local_ipv4)),
+        ("public-ipv4", answers.public_ipv4),
+        ("region", of_identity("region")),
+        ("availability-zone", of_identity("availabilityZone")),
+        ("instance-type", of_identity("instanceType")),
+        ("cloud-name", Some("aws".into())),
+        ("platform", Some("ec2".into())),
+    ] {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            meta.insert(key.into(), json!(value));
+        }
+    }
+    let keys: Map<String, Value> = answers.keys.into_iter().map(|(name, key)| (name, json!(key))).collect();
+    meta.insert("public-keys".into(), Value::Object(keys));
+    let has_nics = !answers.nics.is_empty();
+    Documents {
+        user_data: answers.user_data.unwrap_or_default(),
+        meta_data: json_bytes(&Value::Object(meta)),
+        network_config: if has_nics { json_bytes(&Value::Object(answers.nics)) } else { Vec::new() },
+        network_format: Format::Ec2,
+        ..Documents::default()
+    }
+}

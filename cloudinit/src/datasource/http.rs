@@ -1,0 +1,162 @@
+//! The client of metadata services: short deadlines, a limit on what is taken, and patience with an end.
+
+use std::time::{Duration, Instant};
+
+use crate::document::MAX_BYTES;
+
+const CONNECT: Duration = Duration::from_secs(1);
+const READ: Duration = Duration::from_secs(2);
+/// A body may come in pieces, each within the deadline of a read; all of them within this.
+const WHOLE_BODY: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why there is no answer that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Asking again may help: nobody answered, or the service is not well.
+    Passing(String),
+    /// The service has spoken.
+    Final(String),
+}
+
+impl Trouble {
+    /// What is wrong.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Passing(reason) | Self::Final(reason) => reason,
+        }
+    }
+}
+
+/// What a service said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The bytes.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The bytes of a good answer, `None` for 404.
+    pub(crate) fn found(self, url: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.status {
+            200 => Ok(Some(self.body)),
+            404 => Ok(None),
+            // Too early, too often, or the service itself is in trouble.
+            408 | 425 | 429 | 500.. => Err(Trouble::Passing(format!("'{url}' answers with status {}", self.status))),
+            status => Err(Trouble::Final(format!("'{url}' answers with status {status}"))),
+        }
+    }
+}
+
+/// Until when somebody asks again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Nobody asks after it.
+    pub end: Instant,
+}
+
+impl Patience {
+    /// From now on.
+    pub(crate) fn of(length: Duration) -> Self {
+        Self { end: Instant::now() + length }
+    }
+
+    /// Asks until there is an answer, with longer and longer pauses.
+    pub(crate) fn ask<T>(self, mut question: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match question() {
+                Err(Trouble::Passing(_)) if Instant::now() + pause < self.end => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// A client. It follows no redirection and knows no proxy: metadata never comes from elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    agent: ureq::Agent,
+}
+
+impl Client {
+    /// With the deadlines of metadata services.
+    pub(crate) fn new() -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(READ))
+            .timeout_per_read(Some(READ))
+            .timeout_recv_body(Some(WHOLE_BODY))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("ferrite-cloudinit/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Self { agent: config.into() }
+    }
+
+    /// GET.
+    pub(crate) fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Trouble> {
+        let request = headers.iter().fold(self.agent.get(url), |request, (name, value)| request.header(*name, *value));
+        answer(url, request.call())
+    }
+
+    /// PUT without a body.
+    pub(crate) fn put(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Trouble> {
+        let request = headers.iter().fold(self.agent.put(url), |request, (name, value)| request.header(*name, *value));
+        answer(url, request.send_empty())
+    }
+}
+
+fn answer(url: &str, sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Trouble> {
+    let passing = |error: ureq::Error| Trouble::Passing(format!("asking '{url}': {error}"));
+    let mut response = sent.map_err(passing)?;
+    let status = response.status().as_u16();
+    match response.body_mut().with_config().limit(MAX_BYTES as u64).read_to_vec() {
+        Ok(body) => Ok(Answer { status, body }),
+        Err(ureq::Error::BodyExceedsLimit(_)) => {
+            Err(Trouble::Final(format!("'{url}' answers with more than the limit of {MAX_BYTES} bytes")))
+        }
+        Err(error) => Err(passing(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_asked_again_and_what_is_final_is_not() {
+        let mut asked = 0;
+        let outcome = Patience::of(Duration::from_secs(60)).ask(|| {
+            asked += 1;
+            if asked < 3 { Err(Trouble::Passing("away".into())) } else { Ok(asked) }
+        });
+        assert_eq!(outcome, Ok(3));
+        let outcome: Result<(), Trouble> =
+            Patience::of(Duration::from_secs(60)).ask(|| Err(Trouble::Final("no".into())));
+        assert_eq!(outcome, Err(Trouble::Final("no".into())));
+        let mut asked = 0;
+        let outcome: Result<(), Trouble> = Patience::of(Duration::ZERO).ask(|| {
+            asked += 1;
+            Err(Trouble::Passing("away".into()))
+        });
+        assert_eq!((outcome, asked), (Err(Trouble::Passing("away".into())), 1));
+    }
+
+    #[test]
+    fn a_status_says_whether_asking_again_helps() {
+        let found = |status| Answer { status, body: vec![1] }.found("u");
+        assert_eq!(found(200), Ok(Some(vec![1])));
+        assert_eq!(found(404), Ok(None));
+        assert!(matches!(found(503), Err(Trouble::Passing(_))) && matches!(found(429), Err(Trouble::Passing(_))));
+        assert!(matches!(found(403), Err(Trouble::Final(_))) && matches!(found(301), Err(Trouble::Final(_))));
+    }
+}

@@ -1,0 +1,247 @@
+//! Every datasource of the network against a real service, on machines made of namespaces.
+
+#[path = "support/lab.rs"]
+mod lab;
+
+use std::path::Path;
+use std::process::Output;
+
+use ferrite_qemu::metadata::{Behaviour, Cloud, Ec2};
+use lab::{Lab, Place, lines, wait_for_requests};
+use serde_json::{Value, json};
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGSnPSrFHGXYWzCiVgW2Wd0bTMHQkyXIUHSqdRwpmCEY alice@laptop";
+const AMAZON: [(&str, &str); 2] =
+    [("sys_vendor", "Amazon EC2"), ("product_uuid", "ec2d8f4a-3b1c-4f0a-9d53-6f1e0b6a7c11")];
+const DROPLET: [(&str, &str); 1] = [("sys_vendor", "DigitalOcean")];
+const DOCUMENT: &str = "#cloud-config\nwrite_files:\n  - {path: /etc/from-cloud, content: $private_ipv4}\n";
+
+fn instance() -> Ec2 {
+    let mut instance = Ec2::new(Some(DOCUMENT.into()));
+    instance.meta_data["public-keys"] = json!({ "a=b": KEY });
+    instance.meta_data["local-hostname"] = json!("ip-172-16-0-15");
+    instance
+}
+
+/// The answers that were recorded of the real services.
+fn recorded(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/cloud-config/datasources").join(name);
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("'{}': {error}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn assert_code(output: &Output, code: i32) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn amazon_is_asked_few_questions_and_each_with_a_token() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    let service = lab.service(Cloud::Ec2(instance()));
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    let requests = service.requests();
+    assert!(requests.len() <= 10, "{:?}", lines(&requests));
+    assert_eq!(lines(&requests)[0], "PUT /latest/api/token");
+    for request in &requests[1..] {
+        assert_eq!(request.header("x-aws-ec2-metadata-token"), Some("token-1=="), "{}", request.path);
+    }
+    assert_eq!(lab.text("etc/from-cloud"), "172.16.0.15");
+    assert_eq!(lab.text("etc/hostname"), "ip-172-16-0-15\n");
+    assert!(lab.keys().contains(KEY), "{}", lab.keys());
+    let status = lab.text("run/ferrite/cloudinit/status");
+    assert!(status.starts_with("state=ok\ndatasource=ec2\ninstance-id=i-0123456789abcdef0\n"), "{status}");
+    assert!(status.contains("rejected=digitalocean: the firmware is not DigitalOcean's\n"), "{status}");
+}
+
+#[test]
+fn the_recorded_instance_is_read_and_a_network_of_ipv6_will_do() {
+    let lab = Lab::new(Place::Ipv6, "", &AMAZON);
+    let instance = Ec2 {
+        meta_data: recorded("ec2-meta-data.json"),
+        user_data: None,
+        identity: recorded("ec2-identity-document.json"),
+    };
+    let service = lab.service(Cloud::Ec2(instance));
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    assert!(service.requests().len() <= 10, "{:?}", lines(&service.requests()));
+    assert_eq!(lab.text("etc/hostname"), "ip-10-0-1-25\n");
+    assert_eq!(lab.keys().lines().filter(|line| line.starts_with("ssh-ed25519 ")).count(), 2, "{}", lab.keys());
+}
+
+#[test]
+fn a_token_that_is_refused_is_asked_for_once_and_nobody_goes_without() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    let service = lab.service(Cloud::Ec2(instance()));
+    service.behave(Behaviour::Status(403));
+    assert_code(&lab.run(&["run", "--stage", "late"]), 2);
+    assert_eq!(lines(&service.requests()), ["PUT /latest/api/token"]);
+    let status = lab.text("run/ferrite/cloudinit/status");
+    assert!(status.starts_with("state=degraded\ndatasource=ec2\n") && status.contains("status 403"), "{status}");
+    assert!(lab.text("dev/console").contains("the boot goes on without user-data"), "{}", lab.text("dev/console"));
+    assert_eq!(lab.text("systemctl.log"), "--no-block start ferrite-cloudinit-retry.service\n");
+}
+
+#[test]
+fn a_service_that_is_not_well_is_asked_again_in_the_boot() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    let service = lab.service(Cloud::Ec2(instance()));
+    service.behave(Behaviour::Status(503));
+    let program = lab.start(&["run", "--stage", "late"]);
+    wait_for_requests(&service, 2);
+    service.behave(Behaviour::Well);
+    assert_code(&program.wait_with_output().unwrap(), 0);
+    assert!(lab.keys().contains(KEY));
+}
+
+#[test]
+fn a_token_that_expires_is_replaced_once() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    let service = lab.service(Cloud::Ec2(instance()));
+    service.expire_token_after(3);
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    let puts = service.requests().iter().filter(|request| request.method == "PUT").count();
+    let refused = service.requests().iter().filter(|request| request.status == 401).count();
+    assert_eq!((puts, refused), (2, 1), "{:?}", lines(&service.requests()));
+    assert!(lab.keys().contains(KEY) && service.requests().len() <= 12);
+}
+
+#[test]
+fn whatever_a_service_answers_the_boot_goes_on_degraded() {
+    for behaviour in
+        [Behaviour::Mute, Behaviour::Garbage, Behaviour::Endless, Behaviour::Breaks, Behaviour::Status(404)]
+    {
+        let lab = Lab::new(Place::Ipv4, "sshkey=\"ssh-ed25519 nonsense\"", &AMAZON);
+        let service = lab.service(Cloud::Ec2(instance()));
+        service.behave(behaviour);
+        let output = lab.run(&["run"]);
+        assert_code(&output, 2);
+        let status = lab.text("run/ferrite/cloudinit/status");
+        assert!(status.starts_with("state=degraded\ndatasource=ec2\n"), "{behaviour:?}: {status}");
+        assert!(lab.path("home/core").exists(), "the machine is reachable: {behaviour:?}");
+    }
+}
+
+#[test]
+fn before_the_network_nobody_is_asked_and_the_late_unit_is_called() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    let service = lab.service(Cloud::Ec2(instance()));
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    assert_eq!(lines(&service.requests()), [] as [&str; 0]);
+    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=waiting\ndatasource=ec2\n"));
+    assert_eq!(lab.text("systemctl.log"), "--no-block start ferrite-cloudinit-network.service\n");
+    assert!(!lab.path("etc/hostname").exists());
+}
+
+#[test]
+fn in_the_background_a_service_is_asked_until_it_answers() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    let service = lab.service(Cloud::Ec2(instance()));
+    service.behave(Behaviour::Status(403));
+    let program = lab.start(&["run", "--stage", "background"]);
+    wait_for_requests(&service, 1);
+    service.behave(Behaviour::Well);
+    assert_code(&program.wait_with_output().unwrap(), 0);
+    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=ok\n"));
+    assert_eq!(lab.text("systemctl.log"), "reset-failed ferrite-cloudinit-network.service\n");
+}
+
+#[test]
+fn a_machine_that_was_configured_keeps_its_keys_when_the_service_is_away() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    let service = lab.service(Cloud::Ec2(instance()));
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    service.behave(Behaviour::Status(403));
+    assert_code(&lab.run(&["run", "--stage", "late"]), 2);
+    assert!(lab.keys().contains(KEY));
+    assert_eq!(lab.text("etc/hostname"), "ip-172-16-0-15\n");
+}
+
+#[test]
+fn a_droplet_asks_once_on_the_link_and_leaves_it_without_an_address() {
+    let lab = Lab::new(Place::Link, "", &DROPLET);
+    let mut droplet = recorded("do-v1.json");
+    droplet["user_data"] = json!("#cloud-config\nwrite_files:\n  - {path: /etc/from-cloud, content: $public_ipv4}\n");
+    let service = lab.service(Cloud::DigitalOcean(droplet));
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    assert_eq!(lines(&service.requests()), ["GET /metadata/v1.json"]);
+    assert_eq!(lab.text("etc/from-cloud"), "104.131.20.105");
+    assert_eq!(lab.text("etc/hostname"), "sample-droplet\n");
+    assert_eq!(lab.keys().lines().filter(|line| line.starts_with("ssh-ed25519 ")).count(), 2);
+    assert!(lab.shown(&["-4", "addr", "show", "eth0"]).is_empty(), "{}", lab.shown(&["addr"]));
+    let network = lab.network_files();
+    assert!(network.contains("Address=104.131.20.105/18\n") && network.contains("Gateway=104.131.0.1\n"), "{network}");
+    assert!(network.contains("=04:01:2a:0f:2a:01\n") && !network.contains("DHCP=yes"), "{network}");
+    let status = lab.text("run/ferrite/cloudinit/status");
+    assert!(status.starts_with("state=ok\ndatasource=digitalocean\ninstance-id=2756294\n"), "{status}");
+}
+
+#[test]
+fn a_droplet_whose_service_is_away_waits_for_the_network() {
+    let lab = Lab::new(Place::Link, "", &DROPLET);
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=waiting\ndatasource=digitalocean\n"));
+    assert!(lab.shown(&["-4", "addr", "show", "eth0"]).is_empty(), "{}", lab.shown(&["addr"]));
+}
+
+#[test]
+fn the_serial_number_names_a_web_server() {
+    let seed = tempfile::tempdir().unwrap();
+    std::fs::create_dir(seed.path().join("C7")).unwrap();
+    let firmware = [
+        ("product_serial", "ds=nocloud;s=http://169.254.169.254/__dmi.chassis-serial-number__/;h=by-serial"),
+        ("chassis_serial", "C7\n"),
+    ];
+    let lab = Lab::new(Place::Ipv4, "", &firmware);
+    let service = lab.service(Cloud::Files(seed.path().into()));
+    std::fs::write(seed.path().join("C7/meta-data"), "local-hostname: other\n").unwrap();
+    assert_code(&lab.run(&["run", "--stage", "late"]), 2);
+    assert!(lab.text("run/ferrite/cloudinit/status").contains("/C7/user-data' is not there"));
+    std::fs::write(seed.path().join("C7/user-data"), DOCUMENT).unwrap();
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    assert_eq!(lab.text("etc/hostname"), "by-serial\n");
+    let status = lab.text("run/ferrite/cloudinit/status");
+    assert!(status.contains("datasource=nocloud http://169.254.169.254/C7/\ninstance-id=nocloud\n"), "{status}");
+    assert!(lines(&service.requests()).contains(&"GET /C7/network-config".to_string()));
+}
+
+#[test]
+fn the_kernel_command_line_names_a_document_and_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x"), "#cloud-config\nhostname: by-url\n").unwrap();
+    let words = format!("quiet cloud-config-url=http://169.254.169.254/x sshkey=\"{KEY}\"");
+    let lab = Lab::new(Place::Ipv4, &words, &[]);
+    let _service = lab.service(Cloud::Files(folder.path().into()));
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    assert_eq!(lab.text("etc/hostname"), "by-url\n");
+    assert!(lab.keys().contains(KEY));
+}
+
+#[test]
+fn a_local_document_that_includes_another_waits_for_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x"), "#cloud-config\nhostname: included\n").unwrap();
+    let lab = Lab::new(Place::Ipv4, "", &[]);
+    let service = lab.service(Cloud::Files(folder.path().into()));
+    lab.write("var/lib/coreos-install/user_data", "#include\nhttp://169.254.169.254/x\n");
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=waiting\ndatasource=local /var/lib/coreos"));
+    assert_eq!(service.requests().len(), 0);
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    assert_eq!(lab.text("etc/hostname"), "included\n");
+}
+
+#[test]
+fn what_was_decided_is_shown_as_text_and_json() {
+    let lab = Lab::new(Place::Ipv4, "", &DROPLET);
+    let output = lab.run(&["datasource"]);
+    assert_code(&output, 0);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.starts_with("digitalocean\n") && text.contains("  not ec2: the firmware is not Amazon's"), "{text}");
+    let value: Value = serde_json::from_slice(&lab.run(&["datasource", "--json"]).stdout).unwrap();
+    assert_eq!(value["datasource"], "digitalocean");
+    let none = Lab::new(Place::Ipv4, "ferrite.datasource=none", &DROPLET);
+    assert_code(&none.run(&["datasource"]), 1);
+    assert_code(&none.run(&["run", "--stage", "early"]), 0);
+    assert!(none.text("run/ferrite/cloudinit/status").starts_with("state=ok\ndatasource=none\n"));
+}

@@ -1,11 +1,13 @@
 //! A machine that is still off: what it is made of, and what is on its disk.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use ferrite_qemu::metadata::{Cloud, CloudKind};
 use ferrite_qemu::ssh;
-use ferrite_qemu::{Disk, DiskBus, Firmware, MachineSpec, Nic, UserData, disk, user_data};
+use ferrite_qemu::{Disk, DiskBus, Firmware, MachineSpec, MetadataService, Nic, UserData, disk, user_data};
 use tempfile::TempDir;
 
 use crate::board::Board;
@@ -18,6 +20,7 @@ pub struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) spec: MachineSpec,
     pub(crate) expected: Vec<&'static str>,
+    service: Option<MetadataService>,
 }
 
 /// Under emulation on a busy host a virtual processor may not run for tens of seconds; its kernel then blames itself.
@@ -42,7 +45,7 @@ impl Setup {
         spec.ssh_port = Some(ssh::free_port()?);
         spec.user_data = UserData::FwCfg(document);
         spec.firmware_variables = Some(folder.path().join("firmware-variables.fd"));
-        Ok(Self { folder, spec, expected: BUSY_HOST.to_vec() })
+        Ok(Self { folder, spec, expected: BUSY_HOST.to_vec(), service: None })
     }
 
     /// With this firmware.
@@ -108,6 +111,43 @@ impl Setup {
         fs::write(folder.join("meta-data"), "instance-id: test-1\n").context("writing meta-data")?;
         self.spec.user_data = UserData::Cidata(folder);
         Ok(self)
+    }
+
+    /// With a tree of OpenStack's drive instead of fw_cfg; `KEY` in a file stands for the key.
+    pub fn config_drive(mut self, files: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let folder = self.seed("config-2", files)?;
+        self.spec.user_data = UserData::ConfigDrive(folder);
+        Ok(self)
+    }
+
+    /// As a machine of this cloud, with the cloud's service and the key among its keys, instead of fw_cfg.
+    pub fn cloud(mut self, kind: CloudKind, mut cloud: Cloud) -> anyhow::Result<Self> {
+        cloud.add_key(&self.public_key()?);
+        let service = MetadataService::start(cloud.clone(), (Ipv4Addr::LOCALHOST, 0).into())?;
+        self.spec = self.spec.of_cloud(kind, &cloud, service.address().port());
+        self.service = Some(service);
+        Ok(self)
+    }
+
+    /// As a machine whose firmware names a web server with these files; `KEY` in a file stands for the key.
+    pub fn web_seed(self, files: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let folder = self.seed("web", files)?;
+        self.cloud(CloudKind::NoCloudHttp, Cloud::Files(folder))
+    }
+
+    /// The cloud's service.
+    pub fn service(&self) -> anyhow::Result<&MetadataService> {
+        self.service.as_ref().context("the machine is of no cloud")
+    }
+
+    fn seed(&self, name: &str, files: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.path().join(name);
+        for (path, text) in files {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap_or(&folder)).context("making a folder")?;
+            fs::write(&path, text.replace("KEY", &self.public_key()?)).context("writing a document")?;
+        }
+        Ok(folder)
     }
 
     /// With every write to the boot disk also in a log, see [`crate::write_log`].

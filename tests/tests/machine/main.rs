@@ -5,6 +5,7 @@
 mod adversity;
 mod cloud_config;
 mod console;
+mod datasource;
 mod fallback;
 mod growth;
 mod hardware;

@@ -2,8 +2,8 @@
 //!
 //! Pure: `document` is the tree, `language` and the `keys_*` tables say what it may hold, `check` compares the two,
 //! `formats`, `mime`, `template`, `merge` take documents apart and join them, the `plan*` files decide. `datasource`
-//! finds the documents, `boot` says when, `fetch` gets their includes, `facts` looks at the machine, `apply` changes it,
-//! `status` says afterwards what happened. A broken document applies nothing, but the keys and the name
+//! finds the documents, `boot` says when, `fetch` gets their includes, `facts` looks at the machine, `apply` changes
+//! it, `status` says afterwards what happened. A broken document applies nothing, but the keys and the name
 //! in the meta-data always do.
 
 mod accounts;

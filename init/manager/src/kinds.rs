@@ -21,7 +21,7 @@ use crate::mount_unit::MountTable;
 use crate::path_machine::{PathEvent, PathMachine};
 use crate::path_unit::PathData;
 use crate::reach::Silent;
-use crate::scope_machine::{ScopeEvent, ScopeMachine};
+use crate::scope_machine::{ScopeEvent, ScopeMachine, ScopeState};
 use crate::server::ClientId;
 use crate::socket_accept::Connection;
 use crate::socket_machine::{SocketEvent, SocketMachine};
@@ -115,6 +115,10 @@ impl KindState {
             Config::Socket(_) => Some(KindState::Socket(SocketMachine::default())),
             Config::Timer(_) => Some(KindState::Timer(TimerMachine::default())),
             Config::Path(_) => Some(KindState::Path(PathMachine::default())),
+            // The processes of PID 1 itself are there from the start.
+            Config::Scope(_) if crate::collect::is_perpetual(unit.name.as_str()) => {
+                Some(KindState::Scope(ScopeMachine { state: ScopeState::Running, ..ScopeMachine::default() }))
+            }
             Config::Scope(_) => Some(KindState::Scope(ScopeMachine::default())),
             Config::Device => Some(KindState::Device(DeviceState::default())),
             Config::Mount(_) => Some(KindState::Mount(MountMachine::default())),

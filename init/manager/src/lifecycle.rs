@@ -211,8 +211,12 @@ impl Engine {
             ferrite_unit::exec::Preserve::No => false,
         };
         if !keep {
-            for name in exec.runtime.paths() {
-                let path = format!("/run/{name}");
+            // A link of a time when it was hidden goes first.
+            let places = exec.runtime.paths().flat_map(|name| [format!("/run/{name}"), format!("/run/private/{name}")]);
+            for path in places {
+                if std::fs::remove_file(&path).is_ok() {
+                    continue;
+                }
                 if crate::facts::has_mounts_below(&path) {
                     self.log.warning(&format!("{path} holds a mounted file system, leaving it"));
                 } else if let Err(error) = std::fs::remove_dir_all(&path)

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use ferrite_unit::environment::Environment;
 use ferrite_unit::mount::Mount;
 use nix::mount::{MntFlags, MsFlags};
 
@@ -99,6 +100,10 @@ pub enum Deed {
 
 /// Does it, in the child.
 pub fn run(mount: &Mount, deed: Deed) -> Result<(), Fault> {
+    if deed != Deed::Unmount {
+        // Nothing is executed that would read the names of the directories.
+        crate::directories::make(&mount.exec, 0, 0, &mut Environment::new())?;
+    }
     let outcome = match deed {
         Deed::Mount => do_mount(mount),
         Deed::Remount => remount(mount),

@@ -39,9 +39,24 @@ impl Engine {
         if !shares(id) {
             return None;
         }
-        let others = self.units.related(id, Relation::JoinsNamespaceOf).into_iter().filter(|other| shares(*other));
+        let others = self.joining(id).into_iter().filter(|other| shares(*other));
         let mut up = others.filter_map(|other| self.units.get(other)).filter(|other| !other.active().is_down());
         up.next().map(|other| self.sharer(other).to_owned())
+    }
+
+    /// The units that join a unit, or that it joins, and those that join these: who joins one of them joins all.
+    fn joining(&self, id: UnitId) -> Vec<UnitId> {
+        let mut found = self.units.related(id, Relation::JoinsNamespaceOf);
+        let mut next = 0;
+        while let Some(other) = found.get(next).copied() {
+            for further in self.units.related(other, Relation::JoinsNamespaceOf) {
+                if further != id && !found.contains(&further) {
+                    found.push(further);
+                }
+            }
+            next += 1;
+        }
+        found
     }
 
     /// The unit whose /tmp and namespaces a unit has.

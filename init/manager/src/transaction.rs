@@ -148,12 +148,31 @@ pub(crate) struct Item {
 
 /// Plans one wish.
 pub fn plan(graph: &dyn Graph, unit: UnitId, kind: JobKind, mode: Mode) -> Result<Plan, PlanError> {
+    plan_and_missing(graph, unit, kind, mode).0
+}
+
+/// The same, and the units that it wants to start and that have no file.
+pub fn plan_and_missing(
+    graph: &dyn Graph,
+    unit: UnitId,
+    kind: JobKind,
+    mode: Mode,
+) -> (Result<Plan, PlanError>, Vec<UnitId>) {
     let kind = kind.collapse(graph.active(unit));
-    check_mode(graph, unit, kind, mode)?;
+    if let Err(error) = check_mode(graph, unit, kind, mode) {
+        return (Err(error), Vec::new());
+    }
     let anchor = (unit, kind);
     let mut draft = Draft { graph, anchor, mode, items: BTreeMap::new(), notes: Vec::new() };
     draft.add(anchor);
     draft.expand(VecDeque::from([anchor]));
+    let has_no_file = |item: &Item| matches!(item.broken, Some((Fault::NotFound, _)));
+    let missing = draft.items.iter().filter(|(_, item)| has_no_file(item)).map(|(key, _)| key.0).collect();
+    (fitted(draft, mode), missing)
+}
+
+/// Makes jobs of what was drawn in.
+fn fitted(mut draft: Draft<'_>, mode: Mode) -> Result<Plan, PlanError> {
     draft.drop_broken()?;
     match mode {
         Mode::Isolate => draft.isolate(),

@@ -216,9 +216,11 @@ impl OpenFile {
     pub(crate) fn parse(text: &str) -> Parsed<OpenFile> {
         let fault = || wrong(text, "an absolute path, perhaps with :name and :options");
         let mut parts = text.splitn(3, ':');
-        let path = parts.next().filter(|path| path.starts_with('/')).ok_or_else(fault)?;
+        let plain = |part: &str| crate::unescape::unescape(part).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let path = parts.next().and_then(plain).filter(|path| path.starts_with('/')).ok_or_else(fault)?;
         let base = path.rsplit_once('/').map_or("", |(_, base)| base);
-        let name = parts.next().filter(|name| !name.is_empty()).unwrap_or(base);
+        let name = plain(parts.next().unwrap_or_default()).ok_or_else(fault)?;
+        let name = if name.is_empty() { base.to_owned() } else { name };
         let options: Vec<String> =
             parts.next().unwrap_or("").split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();
         let known = |option: &String| matches!(option.as_str(), "read-only" | "append" | "truncate" | "graceful");
@@ -226,14 +228,20 @@ impl OpenFile {
         if !options.iter().all(known) || modes > 1 {
             return Err(fault());
         }
-        Ok(OpenFile { path: path.into(), name: name.into(), options })
+        Ok(OpenFile { path, name, options })
     }
 }
 
 impl std::fmt::Display for OpenFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let base = self.path.rsplit_once('/').map_or("", |(_, base)| base);
-        write!(f, "{}", self.path)?;
+        for c in self.path.chars() {
+            match c {
+                // What would end the path, or not be read as it is.
+                ':' | '\\' | '\0'..='\x1f' | '\x7f' => write!(f, "\\x{:02x}", u32::from(c))?,
+                c => write!(f, "{c}")?,
+            }
+        }
         if self.name != base || !self.options.is_empty() {
             write!(f, ":{}", if self.name == base { "" } else { &self.name })?;
         }

@@ -76,7 +76,8 @@ Calendar and times:
   timestamp TIMESTAMP...     Validate a timestamp
   timespan SPAN...           Validate a time span
 
-Log of PID 1:
+PID 1:
+  service-watchdogs [BOOL]   Get or set whether silent services are ended
   log-level [LEVEL]          Get or set what is logged
   log-target [TARGET]        Get or set where it is logged
 
@@ -103,6 +104,9 @@ Options:
      --offline=BOOL          Assess unit files, not loaded units
      --threshold=N           Exit with 1 when the exposure, in tenths,
                              is above N
+  -m --mask                  With capability: the word is a mask, in hexadecimal
+     --user                  With unit-paths: of a user's manager
+     --global                With unit-paths: of the managers of all users
      --no-pager              Accepted: there is no pager
      --system                Accepted: there is only the system's manager
   -q --quiet                 Do not emit hints
@@ -136,6 +140,9 @@ const FLAGS: &[Flag] = &[
     (' ', "base-time", Takes::Value),
     (' ', "no-pager", Takes::Nothing),
     (' ', "system", Takes::Nothing),
+    (' ', "user", Takes::Nothing),
+    (' ', "global", Takes::Nothing),
+    ('m', "mask", Takes::Nothing),
 ];
 
 /// A verb: its name, how many words may follow it, and what it does.
@@ -167,6 +174,7 @@ const VERBS: &[Verb] = &[
     ("calendar", (1, ANY), calendar::run),
     ("timestamp", (1, ANY), timestamp::run),
     ("timespan", (1, ANY), timespan::run),
+    ("service-watchdogs", (0, 1), service_watchdogs),
     ("log-level", (0, 1), log_control::run),
     ("log-target", (0, 1), log_control::run),
     ("get-log-level", (0, 0), log_control::run),
@@ -177,6 +185,9 @@ const VERBS: &[Verb] = &[
 
 /// Verbs that look at another root when they are told to.
 const ROOTED: &[&str] = &["cat-config", "verify", "condition", "security", "unit-files", "coverage"];
+
+/// Verbs that ask a manager, of which there is but one.
+const ASKING: &[&str] = &["time", "blame", "critical-chain", "plot", "dot", "dump", "security", "service-watchdogs"];
 
 /// What every verb gets.
 struct Call<'a> {
@@ -219,6 +230,12 @@ fn run(caller: &Caller, words: &[String]) -> Result<u8> {
     }
     let call = Call { caller, line, zones: caller.zones(), now_us: wall_us(), colour: Colour::of_stdout() };
     let (_, (least, most), verb) = find(call.verb())?;
+    if call.line.has("global") && call.verb() != "unit-paths" {
+        bail!("Option --global only makes sense with verb unit-paths.");
+    }
+    if call.line.has("user") && ASKING.contains(&call.verb()) {
+        bail!("there is no manager of a user here, only that of the system");
+    }
     if call.line.has("root") && !ROOTED.contains(&call.verb()) {
         bail!("Option --root is only supported for {} right now.", ROOTED.join(", "));
     }
@@ -227,6 +244,11 @@ fn run(caller: &Caller, words: &[String]) -> Result<u8> {
         count if count > *most => bail!("Too many arguments."),
         _ => verb(&call),
     }
+}
+
+/// `service-watchdogs`: the verb of systemctl by its old name.
+fn service_watchdogs(call: &Call<'_>) -> Result<u8> {
+    super::manager_verbs::service_watchdogs(&mut call.connect()?, call.operands())
 }
 
 /// The verb of a name.

@@ -9,7 +9,7 @@ use ferrite_unit::{LoadPath, UnitKind, UnitName};
 
 use super::arguments::Arguments;
 use super::print;
-use super::verbs::{NO_SUCH_UNIT, connect, run_jobs};
+use super::verbs::{NO_SUCH_UNIT, connect, named_units, run_jobs};
 use crate::unit_files::{Lasting, Manner, Mode, Outcome, Tree, Verb, state};
 
 const WITHOUT_INSTALL: &str = "\
@@ -95,7 +95,12 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let word = if verb == "preset-all" { "preset" } else { verb };
     let code = carry_out(&tree, &outcome, Verb(word_of(word)), arguments)?;
     // Of another root, what is missing is not enabled, as was wished.
-    let is_fine = verb == "disable" && arguments.root.is_some() && outcome.only_lacks_units();
+    let is_fine = match verb {
+        "disable" => arguments.root.is_some() && outcome.only_lacks_units(),
+        // One unit that cannot be as the presets say does not fail all others.
+        "preset-all" => arguments.root.is_some(),
+        _ => false,
+    };
     if code != 0 && !is_fine {
         return Ok(code);
     }
@@ -111,8 +116,18 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     if !arguments.now {
         return Ok(0);
     }
-    let names = units.iter().map(|unit| unit.rsplit('/').next().unwrap_or_default().to_owned()).collect();
-    run_jobs(&mut connect(arguments)?, arguments, now, names, JobMode::default())
+    let names: Vec<String> = units.iter().map(|unit| instances(unit.rsplit('/').next().unwrap_or_default())).collect();
+    let mut client = connect(arguments)?;
+    let names = named_units(&mut client, &names)?;
+    run_jobs(&mut client, arguments, now, names, JobMode::default())
+}
+
+/// A template stands for its instances.
+fn instances(unit: &str) -> String {
+    match UnitName::parse(unit) {
+        Ok(name) if name.is_template() => format!("{}@*.{}", name.prefix(), name.kind().suffix()),
+        Ok(_) | Err(_) => unit.to_owned(),
+    }
 }
 
 fn word_of(verb: &str) -> &'static str {

@@ -72,15 +72,15 @@ fn run(words: &[String]) -> Result<u8> {
         return super::print_version();
     }
     let action = action(&line)?;
-    let mut out = Vec::new();
+    let mut stdout = std::io::stdout();
     for (number, text) in line.operands.iter().enumerate() {
-        if number > 0 {
-            out.push(b' ');
-        }
-        out.extend(transform(text, &action)?);
+        let done = transform(text, &action)?;
+        let gap: &[u8] = if number > 0 { b" " } else { b"" };
+        // What was good before a fault is told.
+        stdout.write_all(&[gap, &done].concat())?;
+        stdout.flush()?;
     }
-    out.push(b'\n');
-    std::io::stdout().write_all(&out)?;
+    stdout.write_all(b"\n")?;
     Ok(0)
 }
 
@@ -156,7 +156,7 @@ fn escaped_path(text: &str) -> Result<String> {
         bail!("Input '{text}' is not {fault} file system path, failed to escape.");
     };
     if text.is_empty() {
-        eprintln!("Input '{text}' is not a valid file system path, escaping is likely not going be reversible.");
+        eprintln!("Input '{text}' is not a valid file system path, escaping is likely not going to be reversible.");
     } else if !is_absolute {
         eprintln!("Input '{text}' is not an absolute file system path, escaping is likely not going to be reversible.");
     }

@@ -112,7 +112,9 @@ pub fn chosen_files<'a>(all: &'a [UnitFile], arguments: &Arguments) -> Vec<&'a U
             && listed(&arguments.types, kind(&file.name))
             && listed(&arguments.states, file.enablement.as_str())
     };
-    all.iter().filter(wanted).collect()
+    let mut chosen: Vec<&UnitFile> = all.iter().filter(wanted).collect();
+    chosen.sort_by(|a, b| (kind(&a.name), &a.name).cmp(&(kind(&b.name), &b.name)));
+    chosen
 }
 
 /// `systemctl list-unit-files`.

@@ -87,10 +87,9 @@ pub fn import_environment(arguments: &Arguments, caller: &Caller) -> Result<u8> 
 }
 
 /// `service-watchdogs`: says or sets whether silent services are ended.
-pub fn service_watchdogs(arguments: &Arguments) -> Result<u8> {
-    let mut client = connect(arguments)?;
-    match arguments.operands.first() {
-        None => print(&format!("{}\n", properties(&mut client)?.text("ServiceWatchdogs"))),
+pub fn service_watchdogs(client: &mut Client, operands: &[String]) -> Result<u8> {
+    match operands.first() {
+        None => print(&format!("{}\n", properties(client)?.text("ServiceWatchdogs"))),
         Some(word) => {
             let Ok(on) = ferrite_unit::value::boolean(word) else {
                 bail!("Failed to parse service-watchdogs argument: Invalid argument");
@@ -131,21 +130,27 @@ pub fn whoami(arguments: &Arguments) -> Result<u8> {
     let mut code = 0;
     for word in operands {
         let Ok(pid) = word.parse::<u32>() else { bail!("Failed to parse PID {word}: Invalid argument") };
-        let Ok(groups) = std::fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
-            eprintln!("PID {pid} doesn't exist or is already gone.");
-            code = 1;
-            continue;
-        };
-        match unit_of(&mut client, &groups)? {
-            Some(unit) => print(&format!("{unit}\n"))?,
-            None => {
-                eprintln!("PID {pid} does not belong to any loaded unit.");
+        match unit_of_process(&mut client, pid)? {
+            Ok(unit) => drop(print(&format!("{unit}\n"))?),
+            Err(fault) => {
+                eprintln!("{fault}");
                 code = 1;
-                0
             }
-        };
+        }
     }
     Ok(code)
+}
+
+/// The unit that a process belongs to, or why there is none.
+pub fn unit_of_process(client: &mut Client, pid: u32) -> Result<Result<String, String>> {
+    if pid == 1 {
+        return Ok(Ok("init.scope".into()));
+    }
+    let Ok(groups) = std::fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
+        return Ok(Err(format!("PID {pid} doesn't exist or is already gone.")));
+    };
+    let unit = unit_of(client, &groups)?;
+    Ok(unit.ok_or_else(|| format!("PID {pid} does not belong to any loaded unit.")))
 }
 
 /// The loaded unit of a line `0::/system.slice/a.service/sub` of /proc: the last part that names one.

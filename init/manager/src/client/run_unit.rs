@@ -45,6 +45,8 @@ impl Draft {
     /// Takes a setting of the command line into the section where it belongs.
     fn property(&mut self, text: &str, host: &Host) -> Result<()> {
         let (key, value) = text.split_once('=').ok_or_else(|| anyhow!("Not an assignment: {text}"))?;
+        // The interface of PID 1 has each list of commands under two names.
+        let key = key.strip_suffix("Ex").filter(|key| key.starts_with("Exec")).unwrap_or(key);
         let value = if is_span(key) { normal_span(value) } else { plain(value) };
         match self.unit.place_of(key, &value, host) {
             Ok(section) => self.line(section, key, &value),

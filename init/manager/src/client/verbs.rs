@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments, caller: &Caller) -> Result<u8> {
         "show-environment" => manager_verbs::show_environment(arguments),
         "set-environment" | "unset-environment" => manager_verbs::set_environment(arguments),
         "import-environment" => manager_verbs::import_environment(arguments, caller),
-        "service-watchdogs" => manager_verbs::service_watchdogs(arguments),
+        "service-watchdogs" => manager_verbs::service_watchdogs(&mut connect(arguments)?, &arguments.operands),
         "log-level" | "log-target" => {
             super::analyze::log_control::ask(&mut connect(arguments)?, &arguments.verb, &arguments.operands)
         }
@@ -186,7 +186,7 @@ fn show_status(arguments: &Arguments) -> Result<u8> {
         let units = all_units(&mut client)?;
         units.into_iter().filter(|unit| listing::is_shown(unit, arguments)).map(|unit| unit.name).collect()
     } else {
-        named_units(&mut client, &arguments.operands)?
+        named_or_numbered(&mut client, &arguments.operands)?
     };
     let mut code = 0;
     for (number, name) in names.iter().enumerate() {
@@ -210,6 +210,21 @@ fn show_status(arguments: &Arguments) -> Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// The units that operands name; a number is that of a process.
+fn named_or_numbered(client: &mut Client, operands: &[String]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for word in operands {
+        match word.parse() {
+            Ok(pid) => match manager_verbs::unit_of_process(client, pid)? {
+                Ok(unit) => names.push(unit),
+                Err(fault) => bail!("Failed to get unit for PID {pid}: {fault}"),
+            },
+            Err(_) => names.extend(named_units(client, std::slice::from_ref(word))?),
+        }
+    }
+    Ok(names)
 }
 
 fn machine_status(client: &mut Client, view: status::View<'_>) -> Result<u8> {

@@ -2,7 +2,7 @@
 
 use ferrite_unit::directories::Directories;
 use ferrite_unit::escape::is_below;
-use ferrite_unit::exec::Exec;
+use ferrite_unit::exec::{Exec, Preserve};
 use ferrite_unit::sandbox::{
     NamespacePath, PrivateTmp, ProcSubset, ProtectControlGroups, ProtectHome, ProtectProc, ProtectSystem,
 };
@@ -45,7 +45,12 @@ pub const BASES: [&str; 5] = ["/run", "/var/lib", "/var/cache", "/var/log", "/et
 
 /// Does a kind of directory lie in `private` for users that exist only as long as their unit?
 pub fn is_private(exec: &Exec, base: &str) -> bool {
-    exec.sandbox.dynamic_user && !matches!(base, "/run" | "/etc")
+    match base {
+        "/etc" => false,
+        // What goes with the unit needs no hiding.
+        "/run" => exec.sandbox.dynamic_user && exec.runtime_preserve != Preserve::No,
+        _ => exec.sandbox.dynamic_user,
+    }
 }
 
 /// The view; `None`: that of the machine.

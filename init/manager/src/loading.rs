@@ -8,9 +8,9 @@ use ferrite_unit::{Dependency, LoadPath, LoadState, Loader, UnitKind, UnitName};
 use crate::disk::Disk;
 use crate::draft::{Changes, Draft};
 use crate::engine::Engine;
-use crate::jobs::UnitId;
+use crate::jobs::{JobKind, Mode, UnitId};
 use crate::server::{Refusal, not_found};
-use crate::transaction::Relation;
+use crate::transaction::{Plan, PlanError, Relation, plan, plan_and_missing};
 use crate::units::Runtime;
 
 /// Reading so many units leaves more memory unused than can be left with PID 1.
@@ -45,6 +45,28 @@ impl Engine {
             Some(runtime) if runtime.unit.load != LoadState::NotFound => Ok((id, name)),
             Some(_) | None => Err(not_found(&name)),
         }
+    }
+
+    /// Plans a wish. The file of a unit that it pulls in may have been written since the unit was looked for.
+    pub fn planned(&mut self, unit: UnitId, kind: JobKind, mode: Mode) -> Result<Plan, PlanError> {
+        let (planned, missing) = plan_and_missing(self, unit, kind, mode);
+        let written: Vec<UnitId> = missing.into_iter().filter(|id| self.has_file(*id)).collect();
+        if written.is_empty() {
+            return planned;
+        }
+        for id in written {
+            self.read_again(id);
+        }
+        plan(self, unit, kind, mode)
+    }
+
+    fn has_file(&self, id: UnitId) -> bool {
+        let Some(name) = self.units.get(id).map(|runtime| &runtime.unit.name) else { return false };
+        let directories = &self.settings.load_path.0;
+        let mut names = [Some(name.clone()), name.template()].into_iter().flatten();
+        names.any(|name| {
+            directories.iter().any(|directory| crate::disk::stamp(&format!("{directory}/{name}")).is_some())
+        })
     }
 
     /// Reads the files of a unit anew.

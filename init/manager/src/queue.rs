@@ -13,7 +13,7 @@ use crate::kinds::KindEvent;
 use crate::log::Mark;
 use crate::machine::{Event, State};
 use crate::timers::TimerKey;
-use crate::transaction::{Fault, Graph, Plan, PlanError, Relation, plan, plan_and_missing};
+use crate::transaction::{Fault, Graph, PlanError, Relation};
 use crate::units::Kind;
 
 /// Jobs at most.
@@ -116,28 +116,6 @@ impl Engine {
             }
         }
         own.ok_or_else(|| PlanError::Refused(Fault::Other, format!("the job of {} was dropped", self.name(unit))))
-    }
-
-    /// Plans a wish. The file of a unit that it pulls in may have been written since the unit was looked for.
-    fn planned(&mut self, unit: UnitId, kind: JobKind, mode: Mode) -> Result<Plan, PlanError> {
-        let (planned, missing) = plan_and_missing(self, unit, kind, mode);
-        let written: Vec<UnitId> = missing.into_iter().filter(|id| self.has_file(*id)).collect();
-        if written.is_empty() {
-            return planned;
-        }
-        for id in written {
-            self.read_again(id);
-        }
-        plan(self, unit, kind, mode)
-    }
-
-    fn has_file(&self, id: UnitId) -> bool {
-        let Some(name) = self.units.get(id).map(|runtime| &runtime.unit.name) else { return false };
-        let directories = &self.settings.load_path.0;
-        let mut names = [Some(name.clone()), name.template()].into_iter().flatten();
-        names.any(|name| {
-            directories.iter().any(|directory| crate::disk::stamp(&format!("{directory}/{name}")).is_some())
-        })
     }
 
     /// Cancels the jobs of units that the new transaction does not know.

@@ -52,7 +52,8 @@ fn a_unit_that_is_pulled_in_is_found_although_its_file_came_after_it_was_looked_
 fn who_joins_a_namespace_joins_all_that_share_it() {
     let service = |joined: &str, command: &str| {
         format!(
-            "[Unit]\n{joined}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nPrivateTmp=yes\nExecStart=/bin/sh -c '{command}'\n"
+            "[Unit]\n{joined}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nPrivateTmp=yes\n\
+             ExecStart=/bin/sh -c '{command}'\n"
         )
     };
     let machine = Machine::boot(&[
@@ -75,7 +76,8 @@ fn who_joins_a_namespace_joins_all_that_share_it() {
 fn a_mount_has_directories_like_a_service() {
     let machine = Machine::boot(&[(
         "run-place.mount",
-        "[Mount]\nWhat=tmpfs\nType=tmpfs\nWhere=/run/place\nRuntimeDirectory=made kept/below\nRuntimeDirectoryMode=0750\n",
+        "[Mount]\nWhat=tmpfs\nType=tmpfs\nWhere=/run/place\nRuntimeDirectory=made kept/below\n\
+         RuntimeDirectoryMode=0750\n",
     )]);
     assert_eq!(machine.job(JobVerb::Start, "run-place.mount"), JobOutcome::Done);
     let made = machine.output("run/made");
@@ -182,4 +184,32 @@ fn the_editor_gets_all_files_at_once_and_the_line_to_begin_at() {
     let (code, text) = edit("edit nowhere.service", "");
     assert!(code == 1 && text.starts_with("No files found for nowhere.service."), "{text}");
     assert_eq!(machine.ask(&Request::DaemonReload), [Reply::Done]);
+}
+
+#[test]
+fn a_revert_takes_the_links_to_what_it_removes_along() {
+    let install = "[Service]\nExecStart=/bin/sleep 9\n[Install]\nWantedBy=default.target\nAlias=other.service\n";
+    let machine = Machine::boot_with(
+        &[("run/vendor/r.service", install)],
+        &[("SYSTEMD_UNIT_PATH", "/etc/systemd/system:@/units:/usr/lib/systemd/system")],
+        "mkdir -p /etc/systemd /usr/lib/systemd && mount -t tmpfs etc /etc/systemd && mkdir -p /etc/systemd/system && \
+         mount -t tmpfs usr /usr/lib/systemd && mkdir -p /usr/lib/systemd/system && \
+         cp /run/vendor/r.service /usr/lib/systemd/system && cp /run/vendor/r.service /etc/systemd/system",
+    );
+    let path = "/etc/systemd/system:/usr/lib/systemd/system";
+    let shell = |text: &str| {
+        let pid = machine.pid.to_string();
+        let text = format!("PATH={}:$PATH; {text}", machine.output("").display());
+        let output = Command::new("nsenter")
+            .args(["-t", &pid, "-m", "-p", "sh", "-c", &text])
+            .env("SYSTEMD_UNIT_PATH", path)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    client(&machine, "systemctl", "is-active r.service", "");
+    let links = "find /etc/systemd/system -type l | sort";
+    let made = shell(&format!("systemctl enable r.service; {links}"));
+    assert_eq!(made.lines().count(), 2, "{made}");
+    assert_eq!(shell(&format!("systemctl revert r.service; {links}")), "");
 }

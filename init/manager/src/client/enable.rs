@@ -150,7 +150,7 @@ fn without_paths(units: &mut [String]) {
 fn absolute_paths(units: &mut [String], arguments: &Arguments) -> Result<()> {
     for (unit, word) in units.iter_mut().zip(&arguments.operands).filter(|(_, word)| !word.starts_with('/')) {
         if arguments.root.is_some() {
-            bail!("Non-absolute paths are not allowed when --root is used: {word}");
+            bail!("Non-absolute paths are not allowed when --root= is used: {unit}");
         }
         if !word.contains('/') {
             bail!(

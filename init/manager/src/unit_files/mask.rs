@@ -1,6 +1,6 @@
 //! `mask`, `unmask`, `revert`, `set-default`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ferrite_unit::{UnitKind, UnitName};
 
@@ -53,7 +53,6 @@ impl Tree {
     pub fn plan_revert(&mut self, names: &[String]) -> Outcome {
         let mut out = Outcome::default();
         let mut todo: Vec<String> = Vec::new();
-        let mut hidden = BTreeMap::new();
         for name in names {
             if UnitName::parse(name).is_err() {
                 out.fault(Fault::BadName(name.clone()));
@@ -64,7 +63,7 @@ impl Tree {
                 let file = matches!(self.entry(path), Entry::File | Entry::Empty);
                 file && (path.starts_with("/usr/") || Tree::is_generated(path))
             };
-            let vendor = places.iter().find(|path| is_vendor(path));
+            let has_vendor = places.iter().any(is_vendor);
             for place in &places {
                 let directory = directory_of(place);
                 let drop_ins = format!("{place}.d");
@@ -75,10 +74,8 @@ impl Tree {
             }
             let own = places.iter().filter(|place| self.is_config(directory_of(place)));
             let exists = |place: &&String| matches!(self.entry(place), Entry::File | Entry::Empty | Entry::Link(_));
-            if let Some(vendor) = vendor {
-                let own: Vec<String> = own.filter(exists).cloned().collect();
-                hidden.extend(own.iter().map(|path| (path.clone(), vendor.clone())));
-                todo.extend(own);
+            if has_vendor {
+                todo.extend(own.filter(exists).cloned());
             }
         }
         let mut marked = BTreeSet::new();
@@ -92,24 +89,12 @@ impl Tree {
             out.steps.push(Step::Change(Change::Remove(path.clone())));
             marked.insert(path);
         }
-        for lasting in [Lasting::Runtime, Lasting::Persistent] {
-            self.turn_to_vendor(&mut out, &hidden, self.config(lasting));
+        // Of a root that does not run, links stay: there they lead to the vendor's file soon enough.
+        let runs = self.root == std::path::Path::new("/");
+        for lasting in [Lasting::Runtime, Lasting::Persistent].into_iter().filter(|_| runs) {
             self.remove_marked(&mut out, marked.clone(), self.config(lasting));
         }
         out
-    }
-
-    /// What started the reverted file at boot starts the vendor's from now on.
-    fn turn_to_vendor(&mut self, out: &mut Outcome, hidden: &BTreeMap<String, String>, config: &str) {
-        for link in self.links_below(config) {
-            let pulls = [".wants", ".requires", ".upholds"].iter().any(|end| directory_of(&link).ends_with(end));
-            let vendor = self.chase(&link).and_then(|end| hidden.get(&end)).filter(|_| pulls);
-            if let Some(vendor) = vendor {
-                // The name alone would look as if nothing had to change.
-                self.plan_unlink(out, &link);
-                self.plan_link(out, vendor, &link, false);
-            }
-        }
     }
 
     /// The plan of `set-default`.

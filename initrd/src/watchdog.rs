@@ -1,4 +1,4 @@
-//! The watchdog: started here, kept ticking while early boot gets on, handed to PID 1 by being left alone.
+//! The watchdog: started here, kept ticking while early boot gets on, handed to PID 1 as an open file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +12,6 @@ use crate::report::Reporter;
 use crate::stage::Stage;
 
 const CLASS: &str = "/sys/class/watchdog";
-/// Its first number is the level below which the kernel writes to the console.
-const PRINTK: &str = "/proc/sys/kernel/printk";
 const SOFTWARE: &str = "softdog";
 
 /// The watchdog, if there is one.
@@ -73,15 +71,11 @@ impl Guard {
         }
     }
 
-    /// Leaves the watchdog ticking for PID 1, who must open it in time.
-    pub fn leave(&mut self) {
-        // The kernel calls a watchdog that is left ticking a critical event; here it is meant, so only the log gets it.
-        let before = std::fs::read_to_string(PRINTK).ok();
-        let quiet = before.is_some() && std::fs::write(PRINTK, "2").is_ok();
-        self.watchdog = None;
-        if let (true, Some(level)) = (quiet, before.as_deref().and_then(|text| text.split_whitespace().next())) {
-            // At worst the kernel stays quieter than it was asked to be.
-            let _ = std::fs::write(PRINTK, level);
+    /// Leaves the watchdog ticking and open for PID 1, who finds it among its files.
+    pub fn leave(&self) {
+        if let Some(watchdog) = &self.watchdog {
+            // Otherwise it is closed, ticking, and PID 1 opens it again.
+            let _ = ferrite_sys::inherit::keep_open(watchdog, true);
         }
     }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use ferrite_sys::inherit::Inherited;
 use ferrite_sys::reboot::End;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -48,7 +49,7 @@ fn end_of(word: &str) -> End {
 }
 
 /// Moves into memory and goes on there. Returns only what went wrong.
-pub fn enter(end: End, argument: Option<&str>) -> io::Error {
+pub fn enter(end: End, argument: Option<&str>, watch: &Watch) -> io::Error {
     match prepare() {
         Ok(()) => {}
         Err(error) => return error,
@@ -56,7 +57,10 @@ pub fn enter(end: End, argument: Option<&str>) -> io::Error {
     let words = [PROGRAM, OPTION, word(end), argument.unwrap_or("")];
     let words: Vec<CString> = words.into_iter().filter_map(|word| CString::new(word).ok()).collect();
     let Some(program) = words.first().cloned() else { return io::ErrorKind::InvalidInput.into() };
-    ferrite_sys::inherit::execute(&program, &words)
+    watch.hand_over(true);
+    let error = ferrite_sys::inherit::execute(&program, &words);
+    watch.hand_over(false);
+    error
 }
 
 fn prepare() -> io::Result<()> {
@@ -92,10 +96,13 @@ fn exchange(place: &str) -> io::Result<()> {
 
 /// The last stage, as process 1 on the file system in memory.
 pub fn run(words: &[String]) -> io::Error {
+    // First of all, as long as every open file is one of the image before this one.
+    let mut inherited = Inherited::find();
     let end = end_of(words.first().map_or("", String::as_str));
     let argument = words.get(1).map(String::as_str).filter(|word| !word.is_empty());
     let log = Log::kernel();
-    let (mut watch, fault) = Watch::open(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
+    let (mut watch, fault) = Watch::open(&fs::read_to_string("/proc/cmdline").unwrap_or_default(), &mut inherited);
+    inherited.close_rest();
     fault.iter().for_each(|fault| log.warning(fault));
     close_root(&log, &watch);
     shutdown::write_back(&log, &watch);

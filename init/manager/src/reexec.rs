@@ -116,10 +116,12 @@ impl Engine {
             Err(fault) => return fault,
         };
         let kept = keep_open(file, true).and_then(|()| ferrite_sys::inherit::keep_all(&files, true));
+        self.watch.hand_over(true);
         let fault = match kept {
             Ok(()) => execute(&program, &arguments),
             Err(fault) => fault,
         };
+        self.watch.hand_over(false);
         // We are still here: our children must not get these files.
         let _ = ferrite_sys::inherit::keep_all(&files, false);
         fault

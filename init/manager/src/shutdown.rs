@@ -216,7 +216,7 @@ pub fn finish(end: End, argument: Option<&str>, log: &Log, watch: &mut Watch) ->
     // What still uses a file system that is no longer mounted anywhere keeps it open; it is written back all the same.
     write_back(log, watch);
     watch.ping();
-    let error = last_stage::enter(end, argument);
+    let error = last_stage::enter(end, argument, watch);
     log.error(&format!("moving into memory: {error}, ending the machine from its root"));
     last_stage::leave(end, argument, log, watch)
 }

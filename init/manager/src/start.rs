@@ -77,7 +77,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     boot::raise_own_files();
     let settings = settings(options, real_boot, program);
     let signals = ferrite_sys::signal::block_all()?;
-    let (watch, fault) = if real_boot { Watch::open(&settings.command_line) } else { (Watch::default(), None) };
+    let (watch, fault) =
+        if real_boot { Watch::open(&settings.command_line, &mut inherited) } else { (Watch::default(), None) };
     fault.iter().for_each(|fault| log.warning(fault));
     let written = if real_boot && before.is_nothing() { start_record::begin(&log) } else { None };
     if !real_boot && before.is_nothing() {
@@ -281,7 +282,7 @@ fn leave(engine: Engine, end: End) -> anyhow::Result<()> {
     if end == End::SoftReboot {
         shutdown::end_processes(&log, &watch);
         moments::note_soft_reboot(&moments, &log);
-        start_again(&settings, &log);
+        start_again(&settings, &log, &watch);
     }
     if settings.real_boot {
         let error = shutdown::finish(end, reboot_argument.as_deref(), &log, &mut watch);
@@ -299,12 +300,14 @@ fn leave(engine: Engine, end: End) -> anyhow::Result<()> {
 }
 
 /// User space starts again: PID 1 becomes itself without a state. Returns if that fails, and the system ends for good.
-fn start_again(settings: &Settings, log: &Log) {
+fn start_again(settings: &Settings, log: &Log, watch: &Watch) {
     log.info("starting PID 1 and everything above it again");
     let words = std::iter::once(&settings.program).chain(&settings.arguments);
     let words: Vec<CString> = words.filter_map(|word| CString::new(word.as_str()).ok()).collect();
     if let Some(program) = words.first() {
+        watch.hand_over(true);
         let error = ferrite_sys::inherit::execute(program, &words);
+        watch.hand_over(false);
         log.error(&format!("executing {}: {error}, restarting the machine", settings.program));
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ferrite_sys::inherit::{Inherited, keep_open};
 use ferrite_sys::reboot::End;
 use ferrite_sys::watchdog::Watchdog;
 use ferrite_unit::UnitName;
@@ -48,14 +49,15 @@ pub fn has_word(command_line: &str, key: &str) -> bool {
 }
 
 impl Watch {
-    /// Takes the watchdog over from early boot, which left it ticking.
-    pub fn open(command_line: &str) -> (Watch, Option<String>) {
+    /// Takes the watchdog over from early boot or from the image before this one, which left it ticking.
+    pub fn open(command_line: &str, inherited: &mut Inherited) -> (Watch, Option<String>) {
         let wish = option(command_line, "ferrite.watchdog");
         if wish == Some("off") || !Path::new(DEVICE).exists() {
             return (Watch::default(), None);
         }
         let seconds = wish.and_then(|text| text.parse().ok()).unwrap_or(WATCHDOG_SECONDS).max(5);
-        match Watchdog::open(Path::new(DEVICE)) {
+        let kept = inherited.take_path(Path::new(DEVICE)).map(Watchdog::from);
+        match kept.map_or_else(|| Watchdog::open(Path::new(DEVICE)), Ok) {
             Ok(device) => {
                 // A driver with a fixed time-out keeps it; then we ping as it needs.
                 let set = device.set_timeout(seconds).or_else(|_| device.timeout()).unwrap_or(seconds);
@@ -71,6 +73,14 @@ impl Watch {
         if let Some(device) = &self.hardware {
             // A watchdog that does not hear us restarts the machine; there is nothing better to do here.
             let _ = device.ping();
+        }
+    }
+
+    /// Leaves the watchdog open for the next image of this process, or no longer.
+    pub fn hand_over(&self, keep: bool) {
+        if let Some(device) = &self.hardware {
+            // Otherwise it is closed, ticking, and the next image opens it again.
+            let _ = keep_open(device, keep);
         }
     }
 

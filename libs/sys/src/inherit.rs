@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::libc;
 use rustix::io::FdFlags;
@@ -76,6 +77,14 @@ impl Inherited {
         keep_open(&file, false).is_ok().then_some(file)
     }
 
+    /// Takes the file that was opened by this path, if there is one.
+    pub fn take_path(&mut self, path: &Path) -> Option<OwnedFd> {
+        let leads_there =
+            |number: &&RawFd| std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|target| target == path);
+        let number = self.open.iter().find(leads_there).copied()?;
+        self.take(number, None)
+    }
+
     /// Closes what was not taken.
     pub fn close_rest(self) {
         for number in self.open {
@@ -119,6 +128,16 @@ mod tests {
         assert!(is_open(writer));
         inherited.close_rest();
         assert!(!is_open(writer));
+    }
+
+    #[test]
+    fn a_file_is_found_by_the_path_it_was_opened_by() {
+        let path = std::fs::canonicalize("Cargo.toml").unwrap();
+        let number = std::fs::File::open(&path).unwrap().into_raw_fd();
+        let mut inherited = Inherited { open: [number].into() };
+        assert!(inherited.take_path(Path::new("/dev/watchdog0")).is_none());
+        assert_eq!(inherited.take_path(&path).unwrap().as_raw_fd(), number);
+        assert!(inherited.take_path(&path).is_none());
     }
 
     #[test]

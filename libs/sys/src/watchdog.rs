@@ -1,10 +1,11 @@
 //! The watchdog device: opened means ticking.
 //!
-//! Closing it without `disarm` leaves it ticking: that is how early boot hands it to PID 1.
+//! Closing it without `disarm` leaves it ticking, which the kernel reports as critical: a program that hands it to
+//! its next image keeps it open.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 mod raw {
@@ -27,6 +28,18 @@ pub struct Information {
 #[derive(Debug)]
 pub struct Watchdog {
     device: File,
+}
+
+impl From<OwnedFd> for Watchdog {
+    fn from(device: OwnedFd) -> Watchdog {
+        Watchdog { device: device.into() }
+    }
+}
+
+impl AsFd for Watchdog {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
 }
 
 impl Watchdog {

@@ -38,8 +38,8 @@ pub struct Run {
     /// Board whose image is booted
     #[arg(long, default_value = "qemu")]
     board: String,
-    /// Boot this disk file instead of the built image of the board
-    #[arg(long, value_name = "FILE")]
+    /// Boot this disk file, or the newest of this folder, instead of the built image of the board
+    #[arg(long, value_name = "PATH")]
     image: Option<PathBuf>,
     /// Firmware of the machine
     #[arg(long, value_enum, default_value_t = FirmwareChoice::Bios)]
@@ -169,25 +169,20 @@ impl Run {
 
     /// The image to boot.
     fn find_image(&self) -> anyhow::Result<PathBuf> {
-        if let Some(image) = &self.image {
-            return match image.exists() {
-                true => Ok(image.clone()),
-                false => Err(anyhow!("there is no image '{}'", image.display())),
-            };
+        match &self.image {
+            Some(folder) if folder.is_dir() => {
+                newest_image(folder, "").ok_or_else(|| anyhow!("no disk file in the folder '{}'", folder.display()))
+            }
+            Some(image) if image.exists() => Ok(image.clone()),
+            Some(image) => Err(anyhow!("there is no image '{}'", image.display())),
+            None => {
+                let (board, folder) = (&self.board, Path::new("out").join(&self.board));
+                newest_image(&folder, &format!("ferrite-{board}-")).ok_or_else(|| {
+                    let folder = folder.display();
+                    anyhow!("no image in '{folder}': make one with `ferrite build --board {board} --out {folder}`")
+                })
+            }
         }
-        let folder = Path::new("out").join(&self.board);
-        let prefix = format!("ferrite-{}-", self.board);
-        let newest = fs::read_dir(&folder).into_iter().flatten().flatten().filter(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            name.starts_with(&prefix) && (name.ends_with(".raw") || name.ends_with(".qcow2"))
-        });
-        newest
-            .max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok())
-            .map(|entry| entry.path())
-            .ok_or_else(|| {
-                let (board, folder) = (&self.board, folder.display());
-                anyhow!("no image in '{folder}': make one with `ferrite build --board {board} --out {folder}`")
-            })
     }
 
     /// The folder that keeps the machine between runs; a machine made from `--image` is named after the file.
@@ -458,6 +453,16 @@ fn explain_failure(console: &Console, log: &Path) {
     eprintln!("what to try: --ephemeral boots the image as it was built; --accel tcg rules out KVM; --memory 2G");
 }
 
+/// The disk file of a folder that was made last, if its name begins so.
+fn newest_image(folder: &Path, prefix: &str) -> Option<PathBuf> {
+    let images = fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.starts_with(prefix) && (name.ends_with(".raw") || name.ends_with(".qcow2"))
+    });
+    let newest = images.max_by_key(|entry| entry.metadata().and_then(|data| data.modified()).ok());
+    newest.map(|entry| entry.path())
+}
+
 fn parse_memory(text: &str) -> Result<u32, String> {
     let (digits, factor) = match text.strip_suffix(['G', 'g']) {
         Some(digits) => (digits, 1024),
@@ -479,5 +484,18 @@ mod tests {
         for (text, mib) in [("1024", Some(1024)), ("512M", Some(512)), ("2G", Some(2048)), ("x", None), ("1", None)] {
             assert_eq!(parse_memory(text).ok(), mib, "{text}");
         }
+    }
+
+    #[test]
+    fn a_folder_stands_for_the_disk_file_that_was_made_last_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(newest_image(folder.path(), ""), None);
+        for (age, name) in [(9, "ferrite-qemu-1.raw"), (5, "ferrite-qemu-2.raw"), (0, "SHA256SUMS"), (2, "other.qcow2")]
+        {
+            let file = fs::File::create(folder.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+        assert_eq!(newest_image(folder.path(), ""), Some(folder.path().join("other.qcow2")));
+        assert_eq!(newest_image(folder.path(), "ferrite-qemu-"), Some(folder.path().join("ferrite-qemu-2.raw")));
     }
 }

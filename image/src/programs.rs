@@ -27,22 +27,27 @@ const PROGRAMS: [(&str, &str); 12] = [
 
 /// Other names of the same programs; `systemctl` is every command of the client, `ferrite-host` every one
 /// that sets the host up.
-const LINKS: [(&str, &str); 19] = [
+const LINKS: [(&str, &str); 24] = [
     ("/usr/bin/ferrite-update", "../lib/ferrite/update-engine"),
     ("/usr/bin/update_engine_client", "../lib/ferrite/update-engine"),
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
     ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
+    ("/usr/bin/hostnamectl", "systemctl"),
     ("/usr/bin/sudo", "systemctl"),
     ("/usr/bin/systemd-analyze", "systemctl"),
     ("/usr/bin/systemd-cat", "systemctl"),
+    ("/usr/bin/systemd-cgls", "systemctl"),
+    ("/usr/bin/systemd-detect-virt", "systemctl"),
     ("/usr/bin/systemd-escape", "systemctl"),
     ("/usr/bin/systemd-id128", "systemctl"),
     ("/usr/bin/systemd-notify", "systemctl"),
     ("/usr/bin/systemd-run", "systemctl"),
+    ("/usr/bin/timedatectl", "systemctl"),
     ("/usr/bin/systemd-sysusers", "../lib/ferrite/ferrite-host"),
     ("/usr/bin/systemd-tmpfiles", "../lib/ferrite/ferrite-host"),
     ("/usr/lib/systemd/systemd-modules-load", "../ferrite/ferrite-devices"),
     ("/usr/lib/systemd/systemd-sysctl", "../ferrite/ferrite-host"),
+    ("/usr/lib/ferrite/ferrite-time-sources", "ferrite-host"),
     ("/usr/sbin/reboot", "../bin/systemctl"),
     ("/usr/sbin/poweroff", "../bin/systemctl"),
     ("/usr/sbin/halt", "../bin/systemctl"),

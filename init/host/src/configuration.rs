@@ -62,6 +62,19 @@ pub(crate) fn wanted(root: &Root, kind: &str, given: &Given) -> Result<Option<Ve
     })
 }
 
+/// The file of this name in the strongest folder that has it.
+pub(crate) fn strongest(root: &Root, name: &str) -> Result<Option<Source>, String> {
+    for folder in SEARCH {
+        let path = format!("{folder}/{name}");
+        let bytes =
+            root.read(&path, FILE_MAX).map_err(|error| format!("Failed to open '{path}': {}", chain(&error)))?;
+        if let Some(bytes) = bytes {
+            return Ok(Some(source(shown(root, &path), &bytes, false)));
+        }
+    }
+    Ok(None)
+}
+
 fn listings(root: &Root, kind: &str) -> Result<Vec<Listing>, FileError> {
     let listing = |folder: &&str| {
         let folder = format!("{folder}/{kind}");

@@ -1,5 +1,5 @@
 //! What Debian's packages expect of the host at boot besides a service manager: their files and folders (tmpfiles.d),
-//! users and groups (sysusers.d), kernel variables (sysctl.d).
+//! users and groups (sysusers.d), kernel variables (sysctl.d), time servers (timesyncd.conf).
 //!
 //! The decisions are made in `ferrite-hostconf`; here files are read and the plans carried out. One surprising fact:
 //! every path is resolved below the root as `chroot` would, so `--root` never reaches the machine that runs it.
@@ -10,6 +10,7 @@ mod facts;
 mod options;
 mod sysctl;
 mod sysusers;
+mod time_sources;
 mod tmpfiles;
 
 use std::path::PathBuf;
@@ -60,7 +61,7 @@ pub(crate) struct Command {
     run: fn(&Given, &Environment) -> Result<Outcome, String>,
 }
 
-const COMMANDS: [Command; 3] = [tmpfiles::COMMAND, sysusers::COMMAND, sysctl::COMMAND];
+const COMMANDS: [Command; 4] = [tmpfiles::COMMAND, sysusers::COMMAND, sysctl::COMMAND, time_sources::COMMAND];
 
 /// Runs the command of this name.
 pub fn run(name: &str, environment: &Environment) -> ExitCode {

@@ -5,12 +5,16 @@
 mod analyze;
 mod arguments;
 mod cat;
+mod cgls;
 mod clean_or_freeze;
 mod dependencies;
+mod detect_virt;
 mod edit;
 mod enable;
 mod escape;
+mod group_tree;
 mod help;
+mod hostnamectl;
 mod id128;
 mod jobs;
 mod journal_cat;
@@ -28,6 +32,7 @@ mod status;
 mod style;
 mod systemctl;
 mod table;
+mod timedatectl;
 mod triggers;
 mod unit_names;
 mod verb_table;
@@ -109,13 +114,17 @@ pub fn main(name: &str) -> ExitCode {
 fn command(name: &str) -> Option<fn(&Caller) -> ExitCode> {
     Some(match name {
         "systemctl" | "reboot" | "poweroff" | "halt" | "shutdown" => systemctl::main,
+        "hostnamectl" => hostnamectl::main,
         "sudo" => sudo::main,
         "systemd-analyze" => analyze::main,
         "systemd-cat" => journal_cat::main,
+        "systemd-cgls" => cgls::main,
+        "systemd-detect-virt" => detect_virt::main,
         "systemd-escape" => escape::main,
         "systemd-id128" => id128::main,
         "systemd-notify" => notify::main,
         "systemd-run" => run::main,
+        "timedatectl" => timedatectl::main,
         _ => return None,
     })
 }

@@ -50,7 +50,7 @@ impl MachineFacts<'_> {
                 fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
             }
             Subject::KernelCommandLine => command_line_says(self.command_line, argument),
-            Subject::Virtualization => virtualization(argument)?,
+            Subject::Virtualization => crate::virtualization::is(argument),
             Subject::Architecture => argument == crate::host::architecture() || argument == "native",
             Subject::Host => self.is_host(argument),
             Subject::FirstBoot => equals_boolean(argument, first_boot())?,
@@ -189,42 +189,6 @@ fn on_ac_power() -> bool {
     let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap_or_default().trim().to_owned();
     let mains: Vec<_> = supplies.iter().map(|s| s.path()).filter(|path| read(path, "type") == "Mains").collect();
     mains.is_empty() || mains.iter().any(|path| read(path, "online") == "1")
-}
-
-fn in_container() -> bool {
-    Path::new("/run/.containerenv").exists() || Path::new("/run/systemd/container").exists()
-}
-
-/// What the machine runs in, in systemd's words.
-pub fn detected_virtualization() -> Option<&'static str> {
-    if in_container() { Some("container-other") } else { machine_kind() }
-}
-
-/// What plays the hardware.
-fn machine_kind() -> Option<&'static str> {
-    let vendor = fs::read_to_string("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
-    let product = fs::read_to_string("/sys/class/dmi/id/product_name").unwrap_or_default();
-    match (vendor.trim(), product.trim()) {
-        ("QEMU", _) => Some("qemu"),
-        (_, "KVM") => Some("kvm"),
-        ("VMware, Inc.", _) => Some("vmware"),
-        ("innotek GmbH" | "Oracle Corporation", "VirtualBox") => Some("oracle"),
-        ("Microsoft Corporation", "Virtual Machine") => Some("microsoft"),
-        ("Amazon EC2", _) => Some("amazon"),
-        _ => None,
-    }
-}
-
-fn virtualization(argument: &str) -> Option<bool> {
-    let (container, kind) = (in_container(), machine_kind());
-    Some(match argument {
-        "container" => container,
-        "vm" => kind.is_some() && !container,
-        "yes" | "true" | "1" => kind.is_some() || container,
-        "no" | "false" | "0" => kind.is_none() && !container,
-        "private-users" => false,
-        name => kind == Some(name),
-    })
 }
 
 fn has_capability(name: &str) -> Option<bool> {

@@ -101,6 +101,7 @@ mod streams;
 mod surroundings;
 mod terminals;
 mod totals;
+mod virtualization;
 
 mod answers;
 mod commands;

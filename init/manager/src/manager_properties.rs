@@ -42,7 +42,7 @@ impl Engine {
         let mut sheet = Sheet::default();
         sheet.put("Version", format!("Ferrite {}", env!("CARGO_PKG_VERSION")));
         sheet.put("Features", FEATURES);
-        sheet.put("Virtualization", crate::facts::detected_virtualization().unwrap_or_default());
+        sheet.put("Virtualization", crate::virtualization::detect().unwrap_or_default());
         sheet.put("ConfidentialVirtualization", "");
         sheet.put("Architecture", crate::host::architecture());
         sheet.put("Tainted", taints().join(":"));
@@ -91,7 +91,9 @@ impl Engine {
         ] {
             sheet.put(name, value);
         }
-        sheet.put("ControlGroup", self.groups.root().unwrap_or(""));
+        // The root of all groups is no word, as in systemd.
+        let group = self.groups.root().unwrap_or_default();
+        sheet.put("ControlGroup", group.strip_prefix("/sys/fs/cgroup").unwrap_or(group));
         sheet.put("SystemState", self.system_state());
         // A byte, for which there is no text.
         sheet.put("ExitCode", ferrite_unit::sheet::UNPRINTABLE);

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 #[path = "support/machine.rs"]
 mod machine;
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 12] = [
     "systemctl",
     "systemd-analyze",
     "systemd-run",
@@ -18,6 +18,10 @@ const COMMANDS: [&str; 8] = [
     "systemd-cat",
     "systemd-notify",
     "systemd-id128",
+    "systemd-cgls",
+    "systemd-detect-virt",
+    "hostnamectl",
+    "timedatectl",
     "sudo",
 ];
 

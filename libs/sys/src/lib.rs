@@ -6,6 +6,7 @@ pub mod autofs;
 pub mod block;
 pub mod bpf;
 pub mod capability;
+pub mod clock;
 pub mod console;
 pub mod crash;
 pub mod detach;

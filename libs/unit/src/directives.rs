@@ -42,7 +42,7 @@ pub const SECTIONS: [&str; 11] =
 const OBSOLETE: [&str; 5] = ["BusPolicy", "Capabilities", "IgnoreOnSnapshot", "NetClass", "SysVStartPriority"];
 
 /// Directives of which a part is not as in systemd 257, and which part.
-const PARTLY: [(&str, &str); 20] = [
+const PARTLY: [(&str, &str); 19] = [
     ("AccuracySec", "timers are exact; elapses are not put together"),
     ("BlockIOAccounting", "always on"),
     ("CPUAccounting", "always on"),
@@ -53,7 +53,6 @@ const PARTLY: [(&str, &str); 20] = [
     ("ConditionNeedsUpdate", "never holds: /usr changes with the image only"),
     ("ConditionPathIsEncrypted", "never holds: no storage of the machine is encrypted"),
     ("ConditionSecurity", "knows apparmor, ima, tpm2 and uefi-secureboot; what else is asked for does not hold"),
-    ("ConditionVirtualization", "knows the hypervisors that tell their name through DMI, and containers"),
     ("ImportCredential", "not for the programs that mount and unmount"),
     ("LoadCredential", "not for the programs that mount and unmount"),
     ("MemoryAccounting", "always on"),
@@ -119,7 +118,6 @@ fn is_concerned(section: &str, name: &str, value: &str) -> bool {
         "Security" => !matches!(asked, "apparmor" | "ima" | "tpm2" | "uefi-secureboot"),
         "StandardError" | "StandardOutput" => matches!(value, "journal+console" | "kmsg+console"),
         "Type" => value == "dbus",
-        "Virtualization" => !matches!(asked, "container" | "vm") && boolean(asked).is_err(),
         _ => true,
     }
 }
@@ -227,7 +225,7 @@ mod tests {
             assert!(!is_partly(name, good) && is_partly(name, bad) && !is_partly(name, ""), "{name}");
         }
         let is_partly = |name: &str, value: &str| matches!(of_use("Unit", name, value), State::Partly(_));
-        assert!(!is_partly("ConditionVirtualization", "|!container") && is_partly("AssertVirtualization", "wsl"));
+        assert!(!is_partly("ConditionVirtualization", "kvm"));
         assert!(is_partly("ConditionNeedsUpdate", "/etc") && !is_partly("ConditionHost", "a"));
         assert_eq!(of_use("Service", "RootImage", "/x"), State::Refused);
         assert_eq!(of_use("Service", "Restart", "always"), State::Done);

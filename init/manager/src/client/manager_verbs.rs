@@ -8,7 +8,8 @@ use super::arguments::Arguments;
 use super::verbs::{NO_SUCH_UNIT, connect, details, named_units};
 use super::{Caller, print};
 
-fn properties(client: &mut Client) -> Result<Properties> {
+/// All properties of PID 1.
+pub fn properties(client: &mut Client) -> Result<Properties> {
     match client.ask(&Request::ShowManager)? {
         Reply::Properties(properties) => Ok(properties),
         _ => bail!(ClientError::Unexpected),

@@ -5,6 +5,7 @@ use ferrite_unit::timespan;
 use ferrite_unit::timestamp::weekday_stamp;
 use ferrite_unit::zone::Zone;
 
+use super::group_tree::{self, Group};
 use super::listing::shorten;
 use super::sizes::bytes;
 use super::style::{Colour, GREY, RED, YELLOW, dot, enablement_colour, paint, state_colour, visible};
@@ -322,23 +323,47 @@ fn control_group(group: &ControlGroup, details: &UnitDetails, view: View<'_>, ou
     }
 }
 
+/// What `systemctl status` without a unit tells.
+#[derive(Debug, Default)]
+pub struct Machine {
+    pub host: String,
+    pub state: String,
+    pub units: usize,
+    pub failed: usize,
+    pub jobs: usize,
+    pub since_us: u64,
+    pub version: String,
+    pub tainted: String,
+    /// Where all control groups are, and what is in there.
+    pub control_group: String,
+    pub groups: Group,
+}
+
 /// `systemctl status` without a unit: the machine as a whole.
-pub fn machine(host: &str, state: &str, jobs: u64, failed: u64, since_us: u64, view: View<'_>) -> String {
+pub fn machine(machine: &Machine, view: View<'_>) -> String {
+    let state = machine.state.as_str();
     let colour = match state {
         "running" => super::style::GREEN,
         "degraded" | "maintenance" => RED,
         _ => YELLOW,
     };
-    let mut out = format!("{} {}\n", paint("●", colour, view.colour), visible(host));
+    let mut out = format!("{} {}\n", paint("●", colour, view.colour), visible(&machine.host));
     let field = |out: &mut String, label: &str, value: &str| out.push_str(&format!("{label:>9}: {value}\n"));
     field(&mut out, "State", &paint(state, colour, view.colour));
-    field(&mut out, "Jobs", &format!("{jobs} queued"));
-    field(&mut out, "Failed", &format!("{failed} units"));
-    if since_us > 0 {
-        let since = format!("{}; {}", weekday_stamp(since_us, view.zone), timespan::distance(since_us, view.now_us));
-        field(&mut out, "Since", &since);
+    field(&mut out, "Units", &format!("{} loaded (incl. loaded aliases)", machine.units));
+    field(&mut out, "Jobs", &format!("{} queued", machine.jobs));
+    field(&mut out, "Failed", &format!("{} units", machine.failed));
+    if machine.since_us > 0 {
+        let since = weekday_stamp(machine.since_us, view.zone);
+        field(&mut out, "Since", &format!("{since}; {}", timespan::distance(machine.since_us, view.now_us)));
     }
-    out
+    field(&mut out, "Ferrite", &machine.version);
+    if !machine.tainted.is_empty() {
+        field(&mut out, "Tainted", &machine.tainted);
+    }
+    field(&mut out, "CGroup", &machine.control_group);
+    let look = group_tree::Look { colour: view.colour, width: view.width, is_utf8: true };
+    out + &group_tree::render(&machine.groups, &" ".repeat(LABEL_WIDTH), look)
 }
 
 #[cfg(test)]
@@ -502,11 +527,32 @@ Not supported: /a.service:3: PrivateTmp=
     }
 
     #[test]
-    fn the_machine_as_a_whole_fits_five_lines() {
+    fn the_machine_as_a_whole_is_told_with_its_processes() {
+        let own = Group { name: "init.scope".into(), processes: vec![(1, "init".into())], ..Group::default() };
+        let whole = Machine {
+            host: "box".into(),
+            state: "degraded".into(),
+            units: 43,
+            failed: 1,
+            since_us: NOW - 60_000_000,
+            version: "0.1.0".into(),
+            control_group: "/".into(),
+            groups: Group { groups: vec![own], ..Group::default() },
+            ..Machine::default()
+        };
         assert_eq!(
-            machine("box", "degraded", 0, 1, NOW - 60_000_000, view(&Zone::utc())),
-            "● box\n    State: degraded\n     Jobs: 0 queued\n   Failed: 1 units\n    Since: \
-             Wed 2026-11-25 15:03:05 UTC; 1min 0s ago\n"
+            machine(&whole, view(&Zone::utc())),
+            "● box
+    State: degraded
+    Units: 43 loaded (incl. loaded aliases)
+     Jobs: 0 queued
+   Failed: 1 units
+    Since: Wed 2026-11-25 15:03:05 UTC; 1min 0s ago
+  Ferrite: 0.1.0
+   CGroup: /
+           └─init.scope
+             └─1 init
+"
         );
     }
 }

@@ -1,6 +1,7 @@
 //! The verbs of systemctl: which question, which picture, which exit code.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use ferrite_control::{
@@ -11,8 +12,10 @@ use ferrite_unit::UnitName;
 use ferrite_unit::timestamp::Style;
 
 use super::arguments::Arguments;
+use super::group_tree::{self, Wishes};
 use super::help::HELP;
 use super::listing::Look;
+use super::status::Machine;
 use super::style::Colour;
 use super::unit_names::full_name;
 use super::{Caller, enable, jobs, listing, logs, manager_verbs, power, print, print_version, show, status, words};
@@ -104,13 +107,14 @@ pub fn connect(arguments: &Arguments) -> Result<Client> {
 }
 
 pub fn look(arguments: &Arguments) -> Look {
+    Look { colour: Colour::of_stdout(), width: terminal_width().filter(|_| !arguments.full) }
+}
+
+/// Columns of the terminal that standard output is.
+pub fn terminal_width() -> Option<usize> {
     let stdout = std::io::stdout();
-    if !stdout.is_terminal() {
-        return Look { colour: Colour::Off, width: None };
-    }
-    let size = rustix::termios::tcgetwinsize(&stdout).ok();
-    let columns = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
-    Look { colour: Colour::On, width: columns.filter(|_| !arguments.full) }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok().filter(|_| stdout.is_terminal());
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 fn all_units(client: &mut Client) -> Result<Vec<UnitSummary>> {
@@ -230,13 +234,24 @@ fn named_or_numbered(client: &mut Client, operands: &[String]) -> Result<Vec<Str
 fn machine_status(client: &mut Client, view: status::View<'_>) -> Result<u8> {
     let state = system_state(client, false)?;
     let units = all_units(client)?;
-    let failed = units.iter().filter(|unit| unit.active == "failed").count() as u64;
-    let jobs = units.iter().filter(|unit| unit.job.is_some()).count() as u64;
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let manager = super::manager_verbs::properties(client)?;
+    let control_group = Some(manager.text("ControlGroup")).filter(|path| !path.is_empty()).unwrap_or("/");
+    let folder = Path::new("/sys/fs/cgroup").join(control_group.trim_start_matches('/'));
     let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let uptime_us = u64::try_from(uptime.tv_sec).unwrap_or(0).saturating_mul(1_000_000);
-    let since = view.now_us.saturating_sub(uptime_us);
-    print(&status::machine(&host, &state, jobs, failed, since, view))
+    let machine = Machine {
+        host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        state,
+        failed: units.iter().filter(|unit| unit.active == "failed").count(),
+        jobs: units.iter().filter(|unit| unit.job.is_some()).count(),
+        units: units.len(),
+        since_us: view.now_us.saturating_sub(uptime_us),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        tainted: manager.text("Tainted").to_owned(),
+        groups: group_tree::read(&folder, Wishes::default()),
+        control_group: control_group.to_owned(),
+    };
+    print(&status::machine(&machine, view))
 }
 
 /// How moments are written.

@@ -124,7 +124,7 @@ impl Engine {
     }
 
     fn start_cleaning(&mut self, id: UnitId, paths: &[String]) -> io::Result<()> {
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (reader, writer) = crate::spawn::report_pipe()?;
         let child = ferrite_sys::process::fork_into(None, || {
             let faults = remove_all(paths);
             if faults.is_empty() {

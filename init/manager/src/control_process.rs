@@ -37,7 +37,7 @@ impl Engine {
         self.export_log_settings(id);
         let gone = || std::io::Error::other("unit has no processes");
         let runtime = self.units.get(id).ok_or_else(gone)?;
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (reader, writer) = crate::spawn::report_pipe()?;
         let (directive, argv, pid) = match task {
             Task::Command(directive, command) => {
                 let invocation = Invocation {

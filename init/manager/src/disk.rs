@@ -65,6 +65,10 @@ impl Listing {
         listing
     }
 
+    fn is_link(&self, name: &str) -> bool {
+        self.links.binary_search_by(|have| have.as_str().cmp(name)).is_ok()
+    }
+
     /// `None`: nobody knows.
     fn has(&self, name: &str) -> Option<bool> {
         let found = self.names.binary_search_by(|have| have.as_str().cmp(name)).is_ok();
@@ -103,16 +107,21 @@ impl Disk {
 /// Reads a plain file, so many bytes at most. A pipe or a device that somebody put in its place is an error: it is not
 /// opened, or at least not waited for.
 pub fn read_plain(path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let plain = |metadata: std::fs::Metadata| match metadata.is_file() {
-        true => Ok(()),
-        false => Err(io::Error::other("not a regular file")),
-    };
-    plain(std::fs::metadata(path)?)?;
+    check_plain(&std::fs::metadata(path)?)?;
+    read_opened(path, limit)
+}
+
+fn check_plain(metadata: &std::fs::Metadata) -> io::Result<()> {
+    if metadata.is_file() { Ok(()) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// The same, when a plain file was there a moment ago.
+fn read_opened(path: &str, limit: u64) -> io::Result<Vec<u8>> {
     let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
     let metadata = file.metadata()?;
     let size = usize::try_from(metadata.len().min(limit)).unwrap_or(0);
-    plain(metadata)?;
+    check_plain(&metadata)?;
     // One byte more: the read that finds the end needs room.
     let mut bytes = Vec::with_capacity(size.saturating_add(1));
     file.take(limit).read_to_end(&mut bytes)?;
@@ -148,7 +157,8 @@ impl Files for Disk {
             return None;
         }
         let limit = u64::try_from(FILE_MAX).unwrap_or(u64::MAX).saturating_add(1);
-        match read_plain(path, limit) {
+        let known_plain = matches!(self.stamps.borrow().get(path), Some(Some(stamp)) if stamp.plain);
+        match if known_plain { read_opened(path, limit) } else { read_plain(path, limit) } {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             outcome => Some(outcome.map_err(|error| error.to_string())),
         }
@@ -168,6 +178,11 @@ impl Files for Disk {
 
     fn link(&self, path: &str) -> Option<String> {
         if !self.exists(path) {
+            return None;
+        }
+        let (directory, name) = path.rsplit_once('/')?;
+        // Which names are links came along with the names.
+        if self.listing(directory, |listing| listing.has(name) == Some(true) && !listing.is_link(name)) {
             return None;
         }
         if let Some(known) = self.links.borrow().get(path) {

@@ -331,7 +331,9 @@ impl Engine {
                 break;
             }
             // At once: a process that was made just now must not be made a second time after a crash.
-            self.record_changes();
+            if self.recorder.is_urgent() {
+                self.record_changes();
+            }
         }
         self.check_phase();
         self.collect();

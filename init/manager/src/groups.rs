@@ -25,6 +25,9 @@ const SUBGROUPS_MAX: usize = 1_000;
 /// Groups of units that are looked at.
 const UNIT_GROUPS_MAX: usize = 20_000;
 
+/// The controllers that are handed down to the groups of units.
+const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "io", "cpuset"];
+
 /// Units whose groups changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -50,6 +53,8 @@ pub struct Groups {
     guarded: BTreeSet<String>,
     /// The rules of groups for packets and ports.
     networks: BTreeMap<String, Rules>,
+    /// The controllers of the hierarchy.
+    controllers: String,
     /// Files that no group has here, and of which it was told.
     missing: BTreeSet<String>,
 }
@@ -58,6 +63,8 @@ impl Groups {
     /// Takes this directory of a cgroup2 file system as the root of all groups; `None`: there is none.
     pub fn new(root: Option<String>) -> Groups {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let controllers = root.as_ref().and_then(|root| fs::read_to_string(format!("{root}/cgroup.controllers")).ok());
+        let controllers = controllers.unwrap_or_default();
         let inotify = root.as_ref().and_then(|_| inotify::init(flags).ok());
         Groups {
             root,
@@ -69,8 +76,14 @@ impl Groups {
             prepared: BTreeSet::new(),
             guarded: BTreeSet::new(),
             networks: BTreeMap::new(),
+            controllers,
             missing: BTreeSet::new(),
         }
+    }
+
+    /// Is there a controller of this name anywhere? Without it no group has its files.
+    fn has_controller(&self, name: &str) -> bool {
+        self.controllers.split_whitespace().any(|have| have == name)
     }
 
     /// The file that becomes readable when a group changes.
@@ -97,12 +110,24 @@ impl Groups {
     /// `disabled` says which controllers a unit keeps from the groups below it (`DisableControllers=`).
     pub fn make(&mut self, id: UnitId, group: &str, disabled: impl Fn(&str) -> Controllers) -> io::Result<()> {
         let Some(root) = self.root.clone() else { return Ok(()) };
+        // The groups above are mostly there already.
+        let above = group.rsplit_once('/').map(|(above, _)| format!("{root}{above}"));
+        if above.is_none_or(|above| !self.prepared.contains(&above))
+            || fs::create_dir(format!("{root}{group}")).is_err()
+        {
+            self.make_from(root, group, disabled)?;
+        }
+        self.watch(id, group)
+    }
+
+    /// Makes a group and those above it, as far as they are not there.
+    fn make_from(&mut self, root: String, group: &str, disabled: impl Fn(&str) -> Controllers) -> io::Result<()> {
         let mut place = root;
         let mut kept = Controllers::default();
         for part in group.split('/').filter(|part| !part.is_empty()) {
             // Which controllers exist differs between machines: each is wished for by itself.
             if self.prepared.insert(place.clone()) {
-                for controller in ["memory", "pids", "cpu", "io", "cpuset"] {
+                for controller in CONTROLLERS {
                     let sign = if kept.names().any(|name| name == controller) { '-' } else { '+' };
                     let _ = fs::write(format!("{place}/cgroup.subtree_control"), format!("{sign}{controller}"));
                 }
@@ -114,7 +139,7 @@ impl Groups {
                 _ => {}
             }
         }
-        self.watch(id, group)
+        Ok(())
     }
 
     /// Watches a group that is there.
@@ -134,7 +159,7 @@ impl Groups {
 
     /// Watches what the kernel tells of a group's memory; that of slices is told by the groups in them.
     fn watch_memory(&mut self, id: UnitId, group: &str) {
-        if group.ends_with(".slice") || self.memory_paths.contains_key(&id) {
+        if group.ends_with(".slice") || !self.has_controller("memory") || self.memory_paths.contains_key(&id) {
             return;
         }
         let Some((place, inotify)) = self.absolute(group).zip(self.inotify.as_ref()) else { return };
@@ -251,7 +276,12 @@ impl Groups {
 
     /// Writes a setting of a group.
     pub fn set(&self, group: &str, file: &str, value: &str) -> io::Result<()> {
+        let controller = file.split_once('.').map_or(file, |(controller, _)| controller);
         match self.absolute(group) {
+            // To find no file costs as much as to find one.
+            Some(_) if CONTROLLERS.contains(&controller) && !self.has_controller(controller) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
             Some(path) => fs::write(format!("{path}/{file}"), value),
             None => Ok(()),
         }
@@ -413,6 +443,7 @@ mod tests {
         let place = directory.path().join("a.service");
         fs::create_dir(&place).unwrap();
         fs::write(place.join("cgroup.events"), "populated 1\n").unwrap();
+        fs::write(directory.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
         let events = place.join("memory.events");
         fs::write(&events, "low 0\noom 0\noom_kill 0\n").unwrap();
         let mut groups = Groups::new(Some(directory.path().to_str().unwrap().to_owned()));

@@ -2,6 +2,7 @@
 //! it is to end.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -74,13 +75,14 @@ impl Engine {
     fn export_invocation(&self, id: UnitId) {
         let Some(runtime) = self.units.get(id).filter(|runtime| !runtime.invocation.is_empty()) else { return };
         let (link, target) = (invocation_link(runtime.unit.name.as_str()), Path::new(&runtime.invocation));
-        match fs::read_link(&link) {
-            Ok(known) if known == target => return,
-            // That of an earlier run; if it cannot be removed, the next step says so.
-            Ok(_) => drop(fs::remove_file(&link)),
-            Err(_) => {}
-        }
-        if let Err(error) = fs::create_dir_all(SETTINGS).and_then(|()| symlink(target, &link)) {
+        let made = symlink(target, &link).or_else(|error| match error.kind() {
+            ErrorKind::NotFound => fs::create_dir_all(SETTINGS).and_then(|()| symlink(target, &link)),
+            ErrorKind::AlreadyExists if fs::read_link(&link).is_ok_and(|known| known == target) => Ok(()),
+            // That of an earlier run.
+            ErrorKind::AlreadyExists => fs::remove_file(&link).and_then(|()| symlink(target, &link)),
+            _ => Err(error),
+        });
+        if let Err(error) = made {
             self.log.warning(&format!("making the link {link}: {error}, going on without"));
         }
     }

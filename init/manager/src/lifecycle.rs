@@ -281,7 +281,8 @@ impl Engine {
         for id in changes.population {
             let Some(runtime) = self.units.get(id) else { continue };
             let Some(group) = runtime.group.clone() else { continue };
-            if self.groups.populated(&group) {
+            // Usually the news is that its first process came; when that ends, the group is looked at.
+            if runtime.has_own_main() || self.groups.populated(&group) {
                 continue;
             }
             if runtime.active().is_down() {

@@ -28,6 +28,8 @@ pub struct Recorder {
     clients: Vec<(ClientId, usize)>,
     /// Times of crashes, in microseconds of the monotonic clock.
     crashes: Vec<u64>,
+    /// Was a process made since the last time?
+    urgent: bool,
     /// Was a failure told already?
     failed: bool,
     /// Room for a record, used again: memory that is asked for anew lies elsewhere, in pages shared with children.
@@ -51,6 +53,17 @@ impl Recorder {
         let mut text = b"\n".to_vec();
         state::write(&mut text, &Record::Crash(at_us));
         file.write_all(&text)
+    }
+
+    /// A process was made: the state is written before anything else is done.
+    pub fn hurry(&mut self) {
+        self.urgent = true;
+    }
+
+    /// Must the state be written at once? What else happens in a turn of the loop is written at its end: after a crash
+    /// it is as if it had not happened.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// Remembers earlier crashes.
@@ -78,6 +91,7 @@ impl Engine {
 
     /// Adds what changed since the last time.
     pub fn record_changes(&mut self) {
+        self.recorder.urgent = false;
         let (gone, changed) = self.units.take_changed();
         let manager = (self.phase, self.next_job);
         if self.recorder.file.is_none()

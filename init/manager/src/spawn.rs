@@ -29,6 +29,12 @@ pub fn new_invocation() -> String {
     }
 }
 
+/// The pipe that a child reports through; neither end waits, as it has room for more than a report.
+pub fn report_pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::PipeFlags;
+    Ok(rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
+}
+
 /// Where a new process begins.
 pub enum Place {
     /// In the group of PID 1: there is no hierarchy.
@@ -167,7 +173,7 @@ impl Engine {
             surroundings: self.surroundings(id, kind),
         };
         let birth = self.birth(id, kind, command.privilege == Privilege::Full, &place);
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (reader, writer) = report_pipe()?;
         let pid = self.launching.make(birth, &place, &invocation, writer)?;
         let run = CommandRun {
             main: kind.is_none(),
@@ -200,8 +206,9 @@ impl Engine {
 
     /// Waits for the report of a child that was just made.
     pub fn watch_report(&mut self, pid: i32, reader: OwnedFd) {
+        self.recorder.hurry();
         let key = keys::REPORTS + u64::try_from(pid).unwrap_or(0);
-        if rustix::io::ioctl_fionbio(&reader, true).is_ok() && self.epoll.add(&reader, key).is_ok() {
+        if self.epoll.add(&reader, key).is_ok() {
             self.reports.insert(pid, reader);
         }
     }

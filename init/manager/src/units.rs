@@ -221,6 +221,12 @@ impl Runtime {
         self.commands.push(run);
     }
 
+    /// Is there a main process that PID 1 made, and of whose end it is told?
+    pub fn has_own_main(&self) -> bool {
+        let lives = |run: &CommandRun| run.main && run.exit_us == 0 && Some(run.pid) == self.main_pid;
+        self.commands.iter().any(lives)
+    }
+
     /// systemd's active state.
     pub fn active(&self) -> Active {
         match self.kind {

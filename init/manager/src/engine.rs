@@ -165,6 +165,8 @@ pub struct Engine {
     pub ready: BTreeSet<JobId>,
     /// Number of the next job.
     pub next_job: JobId,
+    /// The same when memory was last given back.
+    pub rested: JobId,
     /// Events not yet taken.
     pub events: VecDeque<(UnitId, UnitEvent)>,
     /// Deadlines.
@@ -240,6 +242,9 @@ const ROUNDS_CROWDED: usize = 64;
 /// How long to wait for one of them.
 const CROWDED: Duration = Duration::from_millis(10);
 
+/// So many jobs leave memory that is worth giving back.
+const JOBS_MANY: JobId = 100;
+
 /// Rounds of events and jobs between two looks at files: PID 1 always answers, whatever units do.
 const ROUNDS_MAX: usize = 10_000;
 
@@ -254,6 +259,7 @@ impl Engine {
             self.continue_reload();
             self.reexec_if_wished();
             self.record_changes();
+            self.rest();
             let busy = !self.events.is_empty() || !self.ready.is_empty() || self.reloads.is_busy();
             let wait = match busy {
                 true if self.is_crowded() => Some(CROWDED),
@@ -310,6 +316,15 @@ impl Engine {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// All jobs are done: what many of them took for a while is given back.
+    fn rest(&mut self) {
+        let ended = self.next_job.wrapping_sub(self.rested);
+        if ended >= JOBS_MANY && self.jobs.is_empty() && self.reports.is_empty() && !self.reloads.is_busy() {
+            self.rested = self.next_job;
+            self.give_back_memory();
         }
     }
 

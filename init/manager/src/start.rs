@@ -242,6 +242,7 @@ fn engine(settings: Settings, log: Log, watch: Watch, began: Moment) -> anyhow::
         jobs: BTreeMap::new(),
         ready: BTreeSet::new(),
         next_job: 1,
+        rested: 1,
         events: VecDeque::new(),
         timers: Timers::default(),
         processes: BTreeMap::new(),

@@ -183,9 +183,12 @@ impl Drop for Lab {
     }
 }
 
-/// `METHOD path` of each request.
+/// `METHOD path` of each request. On a busy host an answer may come too late, and the question is put again: once here.
 pub fn lines(requests: &[Request]) -> Vec<String> {
-    requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect()
+    let mut lines: Vec<String> =
+        requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
+    lines.dedup();
+    lines
 }
 
 /// Waits until the service has been asked so often.

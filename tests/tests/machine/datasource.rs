@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrite_qemu::metadata::{Behaviour, Cloud, CloudKind, Ec2};
+use ferrite_qemu::metadata::{Behaviour, Cloud, CloudKind, Ec2, Request};
 use ferrite_tests::{Board, Machine, Setup};
 use serde_json::json;
 
@@ -42,6 +42,14 @@ fn assert_configured(machine: &mut Machine, datasource: &str, hostname: &str, ad
     Ok(())
 }
 
+/// What was asked. On a busy host an answer may come too late, and the question is put again: once here.
+fn questions(requests: &[Request]) -> Vec<String> {
+    let mut lines: Vec<String> =
+        requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
+    lines.dedup();
+    lines
+}
+
 #[test]
 fn an_instance_of_amazon_asks_little_and_survives_the_absence_of_its_service() -> anyhow::Result<()> {
     let setup = Setup::new(Board::Qemu)?.cloud(CloudKind::Ec2, Cloud::Ec2(Ec2::new(Some(DOCUMENT.into()))))?;
@@ -49,12 +57,11 @@ fn an_instance_of_amazon_asks_little_and_survives_the_absence_of_its_service() -
     assert_configured(&mut machine, "ec2", "ip-172-16-0-15", "172.16.0.15 198.51.100.7")?;
     assert!(machine.ssh("ip -4 -o addr")?.contains("172.16.0.15/"));
     let requests = machine.setup().service()?.requests();
-    let shown: Vec<String> = requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
-    assert!(requests.len() <= 10, "{shown:?}");
+    let shown = questions(&requests);
+    assert!(shown.len() <= 10, "{shown:?}");
     assert_eq!(shown.first().map(String::as_str), Some("PUT /latest/api/token"));
-    let without_token =
-        |request: &&ferrite_qemu::metadata::Request| request.header("x-aws-ec2-metadata-token").is_none();
-    assert_eq!(requests.iter().skip(1).filter(without_token).count(), 0, "{shown:?}");
+    let is_bare = |request: &&Request| request.method != "PUT" && request.header("x-aws-ec2-metadata-token").is_none();
+    assert_eq!(requests.iter().find(is_bare), None, "nobody is asked without a token");
 
     machine.setup().service()?.behave(Behaviour::Mute);
     machine.reboot_and("the service is away")?;

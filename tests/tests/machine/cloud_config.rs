@@ -7,6 +7,7 @@ use ferrite_tests::{Board, Setup};
 const DOCUMENT: &str = "\
 #cloud-config
 hostname: web-1
+timezone: America/St_Johns
 ssh_authorized_keys:
   - KEY
 users:
@@ -61,6 +62,9 @@ coreos:
 fn a_document_is_done_on_the_machine() -> anyhow::Result<()> {
     let mut machine = Setup::new(Board::Qemu)?.user_data(DOCUMENT)?.boot()?;
     assert_eq!(machine.ssh("hostname")?.trim(), "web-1");
+    assert_eq!(machine.ssh("date -d 2026-01-15T12:00Z +%H:%M%Z")?.trim(), "08:30NST");
+    let next = machine.ssh("systemd-analyze calendar --base-time=\"2026-01-15 00:00 UTC\" \"12:00 Asia/Kathmandu\"")?;
+    assert!(next.contains("2026-01-15 06:15:00 UTC"), "{next}");
     assert_eq!(machine.ssh("id -nG ada")?.trim(), "ada sudo");
     assert_eq!(machine.ssh("stat -c '%a %U:%G' /etc/demo/secret /opt/bin/hi")?, "640 root:adm\n755 root:root\n");
     assert_eq!(machine.sudo("cat /etc/demo/secret")?.trim(), "secret");

@@ -4,6 +4,7 @@
 //! once a turn. The sources turn bytes into fields with pure parsers; `keeper` adds what only the daemon knows, `store`
 //! alone knows the files.
 
+mod audit;
 mod clock;
 mod config;
 mod context;
@@ -20,6 +21,7 @@ mod sources;
 mod store;
 mod stream;
 mod syslog;
+mod terminal;
 mod wishes;
 
 pub(crate) use clock::boot_id;

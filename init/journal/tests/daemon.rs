@@ -198,7 +198,7 @@ fn storage_and_limits_come_from_the_configuration() {
     assert!(!journald.path("log").exists());
     let text = journald.show_in("memory", &["-o", "cat"]);
     assert!(text.contains("a warning\n") && !text.contains("by the way"), "{text}");
-    assert!(text.contains("10-x.conf:4: Seal= is not supported by this version, ignoring"), "{text}");
+    assert!(text.contains("10-x.conf:4: Seal= is not supported by this version, write no, ignoring"), "{text}");
 }
 
 #[test]

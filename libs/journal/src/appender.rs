@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 
 use crate::archive::set_state;
-use crate::compression::{MAX_FIELD_BYTES, compress, decompress};
+use crate::compression::{MAX_FIELD_BYTES, THRESHOLD_BYTES, compress, decompress};
 use crate::format::{self, Header, align, le64};
 use crate::hash::lookup3;
 use crate::id::Stamp;
@@ -107,6 +107,8 @@ pub(crate) struct Appender {
     fields: HashMap<Vec<u8>, FieldSpot>,
     entries: Tail,
     sheet: Sheet,
+    /// Shorter fields are not compressed.
+    pub(crate) threshold: u64,
 }
 
 impl Appender {
@@ -118,6 +120,7 @@ impl Appender {
             fields: HashMap::new(),
             entries: Tail::default(),
             sheet: Sheet::default(),
+            threshold: THRESHOLD_BYTES,
             header,
         };
         appender.staging.map(appender.header.header_size + appender.header.arena_size);
@@ -165,7 +168,7 @@ impl Appender {
                 Some(known) => self.memory.pin(known),
                 None => {
                     self.find_field(&sheet.payloads[item.start..item.name_end])?;
-                    item.packed = compress(payload);
+                    item.packed = compress(payload, self.threshold);
                 }
             }
         }

@@ -97,7 +97,11 @@ impl Chain {
             match entry {
                 Ok(()) if last > before => return,
                 Ok(()) => self.fault = Some(Fault::new(last, "entries out of order")),
-                Err(fault) => self.fault = Some(fault),
+                Err(fault) => {
+                    if ![last, fault.offset].into_iter().any(|at| file.is_unwritten(blocks, at)) {
+                        self.fault = Some(fault);
+                    }
+                }
             }
             self.count -= 1;
         }

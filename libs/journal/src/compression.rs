@@ -4,16 +4,16 @@ use std::io::Read;
 
 use crate::format::{OBJECT_LZ4, OBJECT_XZ, OBJECT_ZSTD};
 
-/// Fields at least this long are compressed where that makes them shorter.
-pub(crate) const THRESHOLD_BYTES: usize = 512;
+/// Fields at least this long are compressed where that makes them shorter, unless another length is wanted.
+pub(crate) const THRESHOLD_BYTES: u64 = 512;
 /// No field is longer than this when it is read.
 pub(crate) const MAX_FIELD_BYTES: u64 = 128 << 20;
 /// Fast: a burst of large messages must not hold up the daemon.
 const LEVEL: i32 = 1;
 
-/// The payload in zstd, where that is shorter.
-pub(crate) fn compress(payload: &[u8]) -> Option<Vec<u8>> {
-    if payload.len() < THRESHOLD_BYTES {
+/// The payload in zstd, where it has a length and that is shorter.
+pub(crate) fn compress(payload: &[u8], threshold: u64) -> Option<Vec<u8>> {
+    if (payload.len() as u64) < threshold {
         return None;
     }
     let packed = zstd::bulk::compress(payload, LEVEL).ok()?;
@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn what_shrinks_is_compressed_and_comes_back() {
         let long = b"MESSAGE=".iter().copied().chain(std::iter::repeat_n(b'x', 10_000)).collect::<Vec<u8>>();
-        let packed = compress(&long).expect("it shrinks");
+        let packed = compress(&long, THRESHOLD_BYTES).expect("it shrinks");
         assert!(packed.len() < 200);
         assert_eq!(decompress(OBJECT_ZSTD, packed), Ok(long.clone()));
-        assert_eq!(compress(&long[..THRESHOLD_BYTES - 1]), None);
+        assert_eq!(compress(&long[..511], THRESHOLD_BYTES), None);
     }
 
     #[test]

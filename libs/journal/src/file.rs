@@ -18,6 +18,8 @@ use crate::id::Id128;
 /// More fields than an entry can have (systemd's limit is 1024; twice that for good measure).
 const MAX_ITEMS: u64 = 2048;
 const COMPRESSED: u8 = format::OBJECT_XZ | format::OBJECT_LZ4 | format::OBJECT_ZSTD;
+/// What the kernel writes to a disk at once.
+const PAGE_BYTES: u64 = 4096;
 /// Steps along one chain of a hash table; honest chains are shorter by far.
 const MAX_CHAIN_STEPS: u32 = 1 << 16;
 
@@ -91,6 +93,8 @@ impl JournalFile {
         let list = List { first: 0, array: self.header.entry_array, count: self.header.entries };
         let mut entries = Chain::build(self, blocks, &list);
         entries.trim(self, blocks);
+        // An array of slots may be among what was not written.
+        entries.fault = entries.fault.filter(|fault| !self.is_unwritten(blocks, fault.offset));
         self.entries = entries;
         Ok(())
     }
@@ -141,6 +145,27 @@ impl JournalFile {
             return Err(Fault::new(offset, format!("an object of {size} bytes does not fit")));
         }
         Ok(size)
+    }
+
+    /// Whether an object, or a part of it, never reached the disk before the power went: the rest of a page is empty.
+    pub(crate) fn is_unwritten(&self, blocks: &mut Blocks, offset: u64) -> bool {
+        let mut head = [0; format::OBJECT_HEADER as usize];
+        if self.is_closed() || self.read(blocks, offset, &mut head).is_err() {
+            return false;
+        }
+        let end = offset.saturating_add(le64(&head, format::OBJECT_SIZE as usize).min(MAX_FIELD_BYTES)).min(self.size);
+        let mut at = offset;
+        loop {
+            let next = (at / PAGE_BYTES + 1) * PAGE_BYTES;
+            let mut bytes = vec![0; (next.min(self.size) - at) as usize];
+            if self.read(blocks, at, &mut bytes).is_ok() && bytes.iter().all(|byte| *byte == 0) {
+                return true;
+            }
+            if next >= end {
+                return false;
+            }
+            at = next;
+        }
     }
 
     /// Bytes of an item of an entry.

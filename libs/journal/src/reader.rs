@@ -358,6 +358,7 @@ impl Reader {
                     return;
                 }
                 Ok(_) => {}
+                Err(_) if file.is_unwritten(blocks, found) => {}
                 Err(fault) => report(fault),
             }
             from = beyond(found, direction);

@@ -235,7 +235,8 @@ impl Writer {
         let archived = self.folder.join(archived);
         fs::rename(&current, &archived)?;
         match begin(&self.folder, &origin) {
-            Ok(appender) => {
+            Ok(mut appender) => {
+                appender.threshold = self.appender.threshold;
                 let old = std::mem::replace(&mut self.appender, appender);
                 self.archiver.close(file, header, old.end(), &self.folder)
             }
@@ -271,7 +272,9 @@ impl Writer {
     fn abandon(&mut self, why: String) -> io::Result<()> {
         let origin = self.origin();
         self.notes.push(set_aside(&self.folder, why)?);
+        let threshold = self.appender.threshold;
         self.appender = begin(&self.folder, &origin)?;
+        self.appender.threshold = threshold;
         Ok(())
     }
 
@@ -303,6 +306,18 @@ impl Writer {
     pub fn usage(&self) -> u64 {
         // A folder that cannot be listed has other errors to tell.
         vacuum::list(&self.folder).map_or(0, |files| files.iter().map(|file| file.bytes).sum())
+    }
+
+    /// Whether the file system has become read-only. Linux then takes writes to pages that are in memory, and calls
+    /// them durable, without any of them reaching the disk.
+    pub fn is_read_only(&self) -> bool {
+        let facts = rustix::fs::fstatvfs(self.appender.file());
+        facts.is_ok_and(|facts| facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    }
+
+    /// Fields of so many bytes and more are compressed from now on; `None`: none is.
+    pub fn set_compression(&mut self, from_bytes: Option<u64>) {
+        self.appender.threshold = from_bytes.unwrap_or(u64::MAX);
     }
 
     /// New limits from now on (after a reload of the configuration).

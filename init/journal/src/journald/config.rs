@@ -12,21 +12,12 @@ use ferrite_unit::{amount, timespan, value};
 const FOLDERS: [&str; 4] = ["etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd"];
 const FILE: &str = "journald.conf";
 /// Settings of systemd that have nothing to act on here.
-const UNSUPPORTED: [&str; 13] = [
-    "Compress",
-    "Seal",
-    "SplitMode",
-    "Audit",
-    "ForwardToKMsg",
-    "ForwardToConsole",
-    "ForwardToWall",
-    "TTYPath",
-    "MaxLevelKMsg",
-    "MaxLevelConsole",
-    "MaxLevelWall",
-    "MaxLevelSocket",
-    "ForwardToSocket",
-];
+const UNSUPPORTED: [&str; 4] = ["MaxLevelKMsg", "MaxLevelWall", "MaxLevelSocket", "ForwardToSocket"];
+/// Switches of systemd that can only be off here.
+const ALWAYS_OFF: [&str; 3] = ["Seal", "ForwardToKMsg", "ForwardToWall"];
+/// Fields of this length are compressed, as in systemd.
+const COMPRESS_BYTES: u64 = 512;
+const CONSOLE: &str = "/dev/console";
 
 /// A twelfth of a year of 365.25 days.
 const MONTH_US: u64 = 2_629_800_000_000;
@@ -44,6 +35,29 @@ pub enum Storage {
     None,
 }
 
+impl Storage {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" | "" => Some(Self::Auto),
+            "persistent" => Some(Self::Persistent),
+            "volatile" => Some(Self::Volatile),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+
+/// What the kernel's audit is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audit {
+    /// Its records are the kernel's own affair.
+    Off,
+    /// Its records are read.
+    Keep,
+    /// It is switched on, too.
+    On,
+}
+
 /// What one of the two places may take; `None`: as its file system is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounds {
@@ -54,6 +68,18 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    fn set(&mut self, rest: &str, name: &str, text: &str) -> Result<(), String> {
+        let is_default = text.is_empty();
+        match rest {
+            "MaxUse" => self.max_use = if is_default { None } else { Some(bytes(name, text)?) },
+            "KeepFree" => self.keep_free = if is_default { None } else { Some(bytes(name, text)?) },
+            "MaxFileSize" => self.max_file_size = if is_default { None } else { Some(bytes(name, text)?) },
+            "MaxFiles" => self.max_files = if is_default { None } else { Some(number(name, text)?) },
+            _ => return Err(format!("{name}= is unknown")),
+        }
+        Ok(())
+    }
+
     /// The limits of a folder.
     pub fn limits(&self, usual: Limits) -> Limits {
         let max_use = self.max_use.unwrap_or(usual.max_use);
@@ -97,6 +123,16 @@ pub struct Config {
     pub read_kmsg: bool,
     /// `LineMax=`
     pub line_max: usize,
+    /// `Compress=`; `None`: never.
+    pub compress_bytes: Option<u64>,
+    /// `Audit=`
+    pub audit: Audit,
+    /// `ForwardToConsole=`
+    pub forward_to_console: bool,
+    /// `TTYPath=`
+    pub terminal: PathBuf,
+    /// `MaxLevelConsole=`
+    pub max_level_console: u8,
 }
 
 impl Default for Config {
@@ -115,6 +151,11 @@ impl Default for Config {
             max_level_syslog: 7,
             read_kmsg: true,
             line_max: 48 * 1024,
+            compress_bytes: Some(COMPRESS_BYTES),
+            audit: Audit::Off,
+            forward_to_console: false,
+            terminal: CONSOLE.into(),
+            max_level_console: 6,
         }
     }
 }
@@ -174,44 +215,29 @@ impl Config {
     fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
         let usual = Config::default();
         let wrong = |right: &str| format!("{name}={text} is wrong, write {right}");
-        let bytes = || amount::size(text, 1024).map_err(|_| wrong("a size such as 500M or 1G"));
+        let bytes = || bytes(name, text);
         let span = || {
             let us = if text == "infinity" { Ok(0) } else { timespan::parse(text) };
             us.map_err(|_| wrong("a time such as 30s or 5min"))
         };
-        let number = || text.parse::<u32>().map_err(|_| wrong("a number"));
         let truth = || value::boolean(text).map_err(|_| wrong("yes or no"));
         let level = || crate::level::parse(text).ok_or_else(|| wrong("a level such as warning or 4"));
         let is_default = text.is_empty();
-        let bounds = match name.strip_prefix("System").zip(Some(true)) {
-            Some((rest, _)) => Some((rest, &mut self.system)),
-            None => name.strip_prefix("Runtime").map(|rest| (rest, &mut self.runtime)),
-        };
-        if let Some((rest, bounds)) = bounds {
-            match rest {
-                "MaxUse" => bounds.max_use = if is_default { None } else { Some(bytes()?) },
-                "KeepFree" => bounds.keep_free = if is_default { None } else { Some(bytes()?) },
-                "MaxFileSize" => bounds.max_file_size = if is_default { None } else { Some(bytes()?) },
-                "MaxFiles" => bounds.max_files = if is_default { None } else { Some(number()?) },
-                _ => return Err(format!("{name}= is unknown")),
-            }
-            return Ok(());
+        if let Some(rest) = name.strip_prefix("System") {
+            return self.system.set(rest, name, text);
+        }
+        if let Some(rest) = name.strip_prefix("Runtime") {
+            return self.runtime.set(rest, name, text);
         }
         match name {
             "Storage" => {
-                self.storage = match text {
-                    "auto" | "" => Storage::Auto,
-                    "persistent" => Storage::Persistent,
-                    "volatile" => Storage::Volatile,
-                    "none" => Storage::None,
-                    _ => return Err(wrong("auto, persistent, volatile or none")),
-                }
+                self.storage = Storage::parse(text).ok_or_else(|| wrong("auto, persistent, volatile or none"))?;
             }
             "SyncIntervalSec" => self.sync_interval_us = if is_default { usual.sync_interval_us } else { span()? },
             "RateLimitIntervalSec" | "RateLimitInterval" => {
                 self.rate_interval_us = if is_default { usual.rate_interval_us } else { span()? };
             }
-            "RateLimitBurst" => self.rate_burst = if is_default { usual.rate_burst } else { number()? },
+            "RateLimitBurst" => self.rate_burst = if is_default { usual.rate_burst } else { number(name, text)? },
             "MaxRetentionSec" => self.max_retention_us = if is_default { 0 } else { span()? },
             "MaxFileSec" => self.max_file_us = if is_default { usual.max_file_us } else { span()? },
             "ForwardToSyslog" => self.forward_to_syslog = if is_default { true } else { truth()? },
@@ -222,11 +248,45 @@ impl Config {
                 let bytes = if is_default { usual.line_max as u64 } else { bytes()? };
                 self.line_max = usize::try_from(bytes.clamp(79, 1 << 20)).unwrap_or(usual.line_max);
             }
+            "Compress" => {
+                self.compress_bytes = match value::boolean(text) {
+                    _ if is_default => usual.compress_bytes,
+                    Ok(true) => Some(COMPRESS_BYTES),
+                    Ok(false) => None,
+                    Err(_) => Some(bytes().map_err(|_| wrong("yes, no or a size such as 4K"))?),
+                }
+            }
+            "Audit" if is_default => self.audit = Audit::Off,
+            "Audit" if text == "keep" => self.audit = Audit::Keep,
+            "Audit" => {
+                let is_on = truth().map_err(|_| wrong("yes, no or keep"))?;
+                self.audit = if is_on { Audit::On } else { Audit::Off };
+            }
+            "ForwardToConsole" => self.forward_to_console = !is_default && truth()?,
+            "MaxLevelConsole" => self.max_level_console = if is_default { usual.max_level_console } else { level()? },
+            "TTYPath" if is_default => self.terminal = usual.terminal,
+            "TTYPath" if text.starts_with('/') => self.terminal = text.into(),
+            "TTYPath" => return Err(wrong("a path such as /dev/ttyS0")),
+            "SplitMode" if is_default || text == "none" => {}
+            "SplitMode" => return Err(wrong("none: there is one journal for all users")),
+            _ if ALWAYS_OFF.contains(&name) => {
+                if !is_default && truth()? {
+                    return Err(format!("{name}= is not supported by this version, write no"));
+                }
+            }
             _ if UNSUPPORTED.contains(&name) => return Err(format!("{name}= is not supported by this version")),
             _ => return Err(format!("{name}= is unknown")),
         }
         Ok(())
     }
+}
+
+fn bytes(name: &str, text: &str) -> Result<u64, String> {
+    amount::size(text, 1024).map_err(|_| format!("{name}={text} is wrong, write a size such as 500M or 1G"))
+}
+
+fn number(name: &str, text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{name}={text} is wrong, write a number"))
 }
 
 #[cfg(test)]
@@ -261,16 +321,39 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_its_line_and_the_rest_counts() {
-        let (config, faults) = parsed("A=b\n[Journal]\nStorage=disk\nRateLimitBurst=5\nSeal=yes\nNo=1\nword\n");
+        let (config, faults) =
+            parsed("A=b\n[Journal]\nStorage=disk\nRateLimitBurst=5\nSeal=yes\nNo=1\nword\nSeal=no\n");
         assert_eq!(config.rate_burst, 5);
         assert_eq!(
             faults,
             [
                 "a.conf:1: section [] is unknown, write [Journal], ignoring",
                 "a.conf:3: Storage=disk is wrong, write auto, persistent, volatile or none, ignoring",
-                "a.conf:5: Seal= is not supported by this version, ignoring",
+                "a.conf:5: Seal= is not supported by this version, write no, ignoring",
                 "a.conf:6: No= is unknown, ignoring",
                 "a.conf:7: 'word' is no assignment, write Name=value, ignoring",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_can_only_be_so_may_be_written_and_nothing_else() {
+        let (config, faults) = parsed(
+            "[Journal]\nForwardToWall=no\nSplitMode=none\nCompress=4K\nAudit=keep\nForwardToConsole=yes\n\
+             TTYPath=/dev/ttyS1\nMaxLevelConsole=err\n",
+        );
+        assert_eq!(faults, Vec::<String>::new());
+        assert_eq!((config.compress_bytes, config.audit), (Some(4096), Audit::Keep));
+        let console = (config.forward_to_console, config.terminal.as_path(), config.max_level_console);
+        assert_eq!(console, (true, Path::new("/dev/ttyS1"), 3));
+        let (config, faults) = parsed("[Journal]\nSplitMode=uid\nCompress=no\nAudit=often\nTTYPath=tty1\n");
+        assert_eq!((config.compress_bytes, config.audit, config.terminal), (None, Audit::Off, CONSOLE.into()));
+        assert_eq!(
+            faults,
+            [
+                "a.conf:2: SplitMode=uid is wrong, write none: there is one journal for all users, ignoring",
+                "a.conf:4: Audit=often is wrong, write yes, no or keep, ignoring",
+                "a.conf:5: TTYPath=tty1 is wrong, write a path such as /dev/ttyS0, ignoring",
             ]
         );
     }

@@ -53,6 +53,17 @@ pub enum Call {
     Unknown(String),
 }
 
+/// What a connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// It was done.
+    Done,
+    /// The disk did not take it.
+    NotDurable,
+    /// There is no such call.
+    Unknown(&'a str),
+}
+
 impl Client {
     /// A connection that was just made; it must not block.
     pub fn new(socket: UnixStream) -> Self {
@@ -80,10 +91,12 @@ impl Client {
     }
 
     /// Answers; `false`: it does not read, and is to be closed.
-    pub fn answer(&mut self, outcome: Result<(), &str>) -> bool {
-        let mut text = match outcome {
-            Ok(()) => r#"{"parameters":{}}"#.to_owned(),
-            Err(method) => serde_json::json!({
+    pub fn answer(&mut self, answer: Answer<'_>) -> bool {
+        let mut text = match answer {
+            Answer::Done => r#"{"parameters":{}}"#.to_owned(),
+            // systemd's name for errors of the system; 5 is EIO.
+            Answer::NotDurable => r#"{"error":"io.systemd.System","parameters":{"errno":5}}"#.to_owned(),
+            Answer::Unknown(method) => serde_json::json!({
                 "error": "org.varlink.service.MethodNotFound", "parameters": { "method": method }
             })
             .to_string(),
@@ -131,7 +144,7 @@ mod tests {
         assert_eq!(client.read(), Call::Incomplete);
         ours.write_all(b"nal.Synchronize\"}\0").expect("written");
         assert_eq!(client.read(), Call::Order(Order::Synchronize));
-        assert!(client.answer(Ok(())) && client.answer(Err("x")));
+        assert!(client.answer(Answer::Done) && client.answer(Answer::Unknown("x")));
         drop(client);
         let mut text = String::new();
         ours.read_to_string(&mut text).expect("text");

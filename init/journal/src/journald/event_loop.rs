@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -16,14 +16,15 @@ use nix::sys::signalfd::SignalFd;
 use super::clock::{Moment, boot_id};
 use super::config::Config;
 use super::context::Processes;
-use super::control::{Call, Client, Order};
+use super::control::{Answer, Call, Client, Order};
 use super::file_store::FileStore;
 use super::forward::Forward;
 use super::keeper::{Keeper, Standing};
 use super::rate::RateLimit;
 use super::sockets::{READ_BYTES, Sockets};
-use super::sources::{Stream, open_kmsg};
+use super::sources::{Stream, open_audit, open_kmsg};
 use super::store::{Places, Store};
+use super::terminal::Terminal;
 use super::wishes::AllWishes;
 use super::{Environment, Options, config};
 
@@ -33,6 +34,7 @@ const SYSLOG: u64 = 2;
 const NATIVE: u64 = 3;
 const KERNEL: u64 = 4;
 const CONTROL: u64 = 5;
+const AUDIT: u64 = 6;
 const FIRST_CLIENT: u64 = 16;
 pub(super) const FIRST_STREAM: u64 = 1 << 32;
 const EVENTS_PER_TURN: usize = 64;
@@ -71,6 +73,7 @@ pub(super) struct Daemon {
     pub(super) sockets: Sockets,
     pub(super) files: FileStore,
     pub(super) kmsg: Option<File>,
+    pub(super) audit: Option<OwnedFd>,
     sequence_path: PathBuf,
     pub(super) next_sequence: u64,
     saved_sequence: u64,
@@ -99,6 +102,7 @@ impl Daemon {
         let sockets = Sockets::open(&options.run_dir, &options.dev_log, &mut files)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("opening an epoll")?;
         let kmsg = if config.read_kmsg { open_kmsg(&options.kmsg) } else { None };
+        let audit = open_audit(config.audit);
         let watch = |file: &dyn AsFd, token| {
             epoll.add(file.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token)).context("watching a descriptor")
         };
@@ -110,6 +114,9 @@ impl Daemon {
         if let Some(kmsg) = &kmsg {
             watch(kmsg, KERNEL)?;
         }
+        if let Some(audit) = &audit {
+            watch(audit, AUDIT)?;
+        }
         let sequence_path = options.run_dir.join("kernel-sequence");
         // The number belongs to this start of the kernel: /run is empty at the next one.
         let next_sequence =
@@ -120,6 +127,7 @@ impl Daemon {
             sockets,
             files,
             kmsg,
+            audit,
             sequence_path,
             next_sequence,
             saved_sequence: next_sequence,
@@ -162,6 +170,7 @@ impl Daemon {
                 NATIVE => self.read_native(),
                 KERNEL => self.read_kernel(),
                 CONTROL => self.accept_clients(),
+                AUDIT => self.read_audit(),
                 token if token >= FIRST_STREAM => self.read_stream(token),
                 token => self.read_client(token),
             }
@@ -228,12 +237,13 @@ impl Daemon {
         self.drain()?;
         for (order, token) in std::mem::take(&mut self.orders) {
             let now = Moment::now();
+            let mut is_done = true;
             let mark = match order {
                 Order::Synchronize => {
                     self.keeper.tell_suppressed();
                     self.keeper.finish_turn(now);
-                    self.keeper.store.sync(now);
-                    Some("synced")
+                    is_done = self.keeper.store.sync(now);
+                    Some("synced").filter(|_| is_done)
                 }
                 Order::Rotate => {
                     self.keeper.store.rotate(now);
@@ -254,7 +264,7 @@ impl Daemon {
             }
             if let Some(token) = token
                 && let Some(mut client) = self.clients.remove(&token)
-                && client.answer(Ok(()))
+                && client.answer(if is_done { Answer::Done } else { Answer::NotDurable })
             {
                 self.clients.insert(token, client);
             }
@@ -286,7 +296,7 @@ impl Daemon {
             Call::Incomplete => {}
             Call::Order(order) => self.orders.push((order, Some(token))),
             Call::Unknown(method) => {
-                if !client.answer(Err(&method)) {
+                if !client.answer(Answer::Unknown(&method)) {
                     return;
                 }
             }
@@ -325,6 +335,7 @@ fn keeper(options: &Options, config: Config) -> Keeper {
         wishes: AllWishes::new(&options.units_dir),
         processes: Processes::new(&options.units_dir),
         forward: Forward::new(&options.run_dir, local_zone(), level),
+        terminal: Terminal::new(config.forward_to_console.then(|| config.terminal.clone()), config.max_level_console),
         max_level: config.max_level_store,
         store: Store::new(places, config),
     }

@@ -7,6 +7,7 @@ use super::context::{Processes, Sender};
 use super::forward::Forward;
 use super::rate::{RateLimit, Verdict};
 use super::store::Store;
+use super::terminal::Terminal;
 use super::wishes::AllWishes;
 use crate::fields::Fields;
 
@@ -61,6 +62,8 @@ pub struct Keeper {
     pub processes: Processes,
     /// The syslog daemon.
     pub forward: Forward,
+    /// The console.
+    pub terminal: Terminal,
     /// `MaxLevelStore=`
     pub max_level: u8,
     /// Where entries go.
@@ -83,6 +86,7 @@ impl Keeper {
             Verdict::Keep => {}
         }
         self.processes.describe(message.sender, &process, unit, fields);
+        self.terminal.show(message.priority, fields);
         self.record(fields, message, now);
     }
 
@@ -120,6 +124,7 @@ impl Keeper {
         fields.text("SYSLOG_IDENTIFIER", OWN_NAME);
         let process = self.processes.of(pid, now.monotonic_us);
         self.processes.describe(sender, &process, &process.unit, &mut fields);
+        self.terminal.show(priority, &fields);
         let message = Message { transport: "driver", sender, unit: None, priority, raw: None };
         self.record(&mut fields, &message, now);
     }

@@ -1,22 +1,25 @@
 //! The sources of messages: each read is bounded, and turns bytes into fields with a pure parser.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 
 use super::clock::Moment;
+use super::config::Audit;
 use super::context::Sender;
 use super::event_loop::Daemon;
 use super::keeper::Message;
 use super::kernel::Record;
 use super::sockets::{MESSAGE_MAX, Received, receive, receive_datagram};
 use super::stream::{Line, LineBreak, StreamParser};
-use super::{kernel, native, syslog};
+use super::{audit, kernel, native, syslog};
 use crate::fields::Fields;
 
 /// Services that may be connected; more are refused and log to nowhere.
@@ -271,6 +274,27 @@ impl Daemon {
         self.keeper.record(&mut fields, &message, Moment::now());
     }
 
+    pub(super) fn read_audit(&mut self) {
+        let mut fields = Fields::default();
+        for _ in 0..READS_PER_TURN {
+            let Some(socket) = &self.audit else { return };
+            let (length, from) = match socket::recvfrom::<NetlinkAddr>(socket.as_raw_fd(), &mut self.buffer) {
+                Ok((length, from)) => (length, from.map_or(0, |from| from.pid())),
+                Err(Errno::ENOBUFS) => {
+                    self.keeper.say("more audit records came than could be taken, some are lost", 4);
+                    continue;
+                }
+                Err(_) => return,
+            };
+            // Only the kernel has number 0.
+            if from != 0 || !audit::describe(self.buffer.get(..length).unwrap_or_default(), &mut fields) {
+                continue;
+            }
+            let message = Message { transport: "audit", sender: Sender::default(), unit: None, priority: 5, raw: None };
+            self.keeper.record(&mut fields, &message, Moment::now());
+        }
+    }
+
     fn forget_kernel(&mut self) {
         if let Some(kmsg) = self.kmsg.take() {
             // It was watched; the kernel forgets it with the last descriptor anyway.
@@ -289,6 +313,25 @@ pub(super) fn open_kmsg(path: &Path) -> Option<File> {
             None
         }
     }
+}
+
+/// Listens to the kernel's audit, if that is wanted; without it the daemon goes on.
+pub(super) fn open_audit(wanted: Audit) -> Option<OwnedFd> {
+    if wanted == Audit::Off {
+        return None;
+    }
+    let open = || -> io::Result<OwnedFd> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let protocol = SockProtocol::NetlinkAudit;
+        let socket = socket::socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+        socket::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, audit::READERS))?;
+        if wanted == Audit::On {
+            let kernel = NetlinkAddr::new(0, 0);
+            socket::sendto(socket.as_raw_fd(), &audit::switch_on(), &kernel, MsgFlags::empty())?;
+        }
+        Ok(socket)
+    };
+    open().inspect_err(|error| eprintln!("listening to the kernel's audit: {error}, going on without")).ok()
 }
 
 /// 32 hexadecimal digits.

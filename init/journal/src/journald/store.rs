@@ -66,6 +66,8 @@ pub struct Store {
     relinquished: bool,
     pending: VecDeque<(Stamp, Fields)>,
     pending_bytes: usize,
+    /// Entries that the writer has taken and not flushed.
+    staged: u64,
     dropped: u64,
     urgent: bool,
     unsynced_since_us: Option<u64>,
@@ -87,6 +89,7 @@ impl Store {
             relinquished: false,
             pending: VecDeque::new(),
             pending_bytes: 0,
+            staged: 0,
             dropped: 0,
             urgent: false,
             unsynced_since_us: None,
@@ -105,6 +108,7 @@ impl Store {
             return;
         }
         self.urgent |= priority <= URGENT_PRIORITY;
+        self.leave_read_only_disk();
         if self.writer.is_none() && self.pending.is_empty() && stamp.monotonic_us >= self.retry_at_us {
             // A large first entry has no place in the queue.
             let now = Moment { realtime_us: stamp.realtime_us, monotonic_us: stamp.monotonic_us };
@@ -117,6 +121,7 @@ impl Store {
         {
             match stage(writer, &stamp, fields) {
                 Ok(()) => {
+                    self.staged += 1;
                     self.unsynced_since_us.get_or_insert(stamp.monotonic_us);
                     return;
                 }
@@ -129,6 +134,16 @@ impl Store {
         }
         self.pending_bytes += fields.size();
         self.pending.push_back((stamp, fields.clone()));
+    }
+
+    /// Before the first entry of a turn: no error would tell that the disk takes nothing any more.
+    fn leave_read_only_disk(&mut self) {
+        if self.staged == 0
+            && let Some((Place::Disk, writer)) = &self.writer
+            && writer.is_read_only()
+        {
+            self.writer = None;
+        }
     }
 
     /// Writes what waits and makes durable what is due.
@@ -145,9 +160,14 @@ impl Store {
         self.return_to_disk(now);
         if let Some((_, writer)) = self.writer.as_mut()
             && self.unsynced_since_us.is_some()
-            && let Err(error) = writer.flush()
         {
-            self.failed(&error, now.monotonic_us);
+            match writer.flush() {
+                Ok(()) => self.staged = 0,
+                Err(error) => self.failed(&error, now.monotonic_us),
+            }
+        }
+        if self.dropped > 0 && self.pending.is_empty() && self.staged == 0 {
+            self.recovered();
         }
         if self.sync_at_us().is_some_and(|at| now.monotonic_us >= at) {
             self.sync(now);
@@ -169,14 +189,19 @@ impl Store {
         sync.into_iter().chain(retry).min()
     }
 
-    /// Makes everything durable.
-    pub fn sync(&mut self, now: Moment) {
+    /// Makes everything durable; `false`: it is not.
+    pub fn sync(&mut self, now: Moment) -> bool {
         self.synced_at_us = now.monotonic_us;
         self.unsynced_since_us = None;
         let is_urgent = std::mem::take(&mut self.urgent);
-        let Some((place, writer)) = self.writer.as_mut() else { return };
+        let Some((place, writer)) = self.writer.as_mut() else { return self.pending.is_empty() };
         // In a quiet time the file is closed, too: a power cut leaves a clean one.
-        let outcome = if is_urgent { writer.sync() } else { writer.rest() };
+        let outcome = match *place == Place::Disk && writer.is_read_only() {
+            true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            false if is_urgent => writer.sync(),
+            false => writer.rest(),
+        };
+        let is_durable = outcome.is_ok();
         if let Err(error) = outcome {
             self.reports.push(format!("making the journal durable: {error}, going on"));
         }
@@ -190,6 +215,7 @@ impl Store {
             let _ = ferrite_journal_file::vacuum(&folder, &Bounds { oldest_us, ..Bounds::default() });
         }
         self.measure();
+        is_durable && self.pending.is_empty()
     }
 
     /// Closes the file and begins a new one.
@@ -251,6 +277,7 @@ impl Store {
         let Some((_, writer)) = self.writer.as_mut() else { return Ok(()) };
         while let Some((stamp, fields)) = self.pending.front() {
             stage(writer, stamp, fields)?;
+            self.staged += 1;
             self.unsynced_since_us.get_or_insert(now.monotonic_us);
             self.pending_bytes -= fields.size();
             self.pending.pop_front();
@@ -290,8 +317,9 @@ impl Store {
                 self.config.runtime.limits(Limits { max_use, max_file_size: max_use / 8, ..usual })
             }
         };
-        let (writer, notes) = Writer::open(&folder, self.places.machine, limits)?;
+        let (mut writer, notes) = Writer::open(&folder, self.places.machine, limits)?;
         self.reports.extend(notes.iter().map(note_text));
+        writer.set_compression(self.config.compress_bytes);
         self.writer = Some((place, writer));
         self.measure();
         Ok(())
@@ -355,6 +383,7 @@ impl Store {
         // A read-only or vanished file system needs a fresh file; a full one does not.
         if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             self.writer = None;
+            self.dropped += std::mem::take(&mut self.staged);
         }
     }
 

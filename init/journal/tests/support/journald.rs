@@ -50,7 +50,7 @@ impl Journald {
         let program = env!("CARGO_BIN_EXE_ferrite-journald");
         let mut command = match script {
             None => {
-                leave_no_space(&path("root"));
+                ignore_free_space(&path("root"));
                 Command::new(program)
             }
             Some(script) => {
@@ -194,7 +194,7 @@ impl Drop for Journald {
 }
 
 /// How full the disk of the test's host is says nothing about the daemon.
-fn leave_no_space(root: &Path) {
+fn ignore_free_space(root: &Path) {
     let folder = root.join("usr/lib/systemd/journald.conf.d");
     fs::create_dir_all(&folder).expect("folders");
     fs::write(folder.join("00-test.conf"), "[Journal]\nSystemKeepFree=1M\nRuntimeKeepFree=1M\n").expect("written");

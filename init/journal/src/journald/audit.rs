@@ -175,7 +175,7 @@ fn unquote(value: &str) -> &str {
 fn unhex(value: &str) -> Vec<u8> {
     let digits = value.as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let is_hex = !digits.is_empty() && digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit);
+    let is_hex = !digits.is_empty() && digits.len().is_multiple_of(2) && digits.iter().all(u8::is_ascii_hexdigit);
     if !is_hex {
         return unquote(value).as_bytes().to_vec();
     }

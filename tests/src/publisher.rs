@@ -65,7 +65,9 @@ impl Publisher {
         let (out, payload, number) = (self.out(serial), format!("{serial}.fup"), serial.to_string());
         self.ferrite(&["payload", "pack", &out, "--serial", &number, "--level", "3", "--out", &payload])?;
         self.ferrite(&["publish", "site", &payload])?;
-        Ok(())
+        // Half a gigabyte, and the payload is published.
+        fs::remove_dir_all(self.path(&out)).context("removing a build")?;
+        fs::remove_file(self.path(&payload)).context("removing a payload")
     }
 
     /// Serves the published directory.

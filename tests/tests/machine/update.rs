@@ -2,7 +2,7 @@
 
 use ferrite_layout::SlotFlags;
 use ferrite_tests::machine::BOOT_DEADLINE;
-use ferrite_tests::{Firmware, Machine, Publisher, Setup, Slot, one_line};
+use ferrite_tests::{Firmware, Machine, Publisher, Setup, Slot, amount, one_line};
 use serde_json::Value;
 
 /// A check that never passes.
@@ -71,4 +71,9 @@ fn updates_itself(firmware: Firmware) -> anyhow::Result<()> {
 #[test]
 fn a_machine_takes_a_good_release_and_leaves_a_bad_one() -> anyhow::Result<()> {
     updates_itself(Firmware::Bios)
+}
+
+#[test]
+fn a_machine_with_uefi_does_the_same() -> anyhow::Result<()> {
+    if amount::everything() { updates_itself(Firmware::Uefi) } else { Ok(()) }
 }

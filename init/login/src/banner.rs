@@ -10,6 +10,8 @@ const WIDTH: usize = 79;
 const LABEL_WIDTH: usize = 12;
 /// Most failed units that are named.
 const MAX_UNITS: usize = 8;
+/// Most faults of the documents that are told; `ferrite-cloudinit status` tells them all.
+const MAX_FAULTS: usize = 3;
 
 /// Everything the banner tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +24,8 @@ pub struct Facts {
     pub slots: Option<Snapshot>,
     /// Text of /run/ferrite/network.
     pub network: String,
+    /// Text of /run/ferrite/cloudinit/status.
+    pub cloud_config: String,
     /// Of every host key.
     pub fingerprints: Vec<Fingerprint>,
     /// Names of failed units; `None` when PID 1 could not be asked.
@@ -115,12 +119,36 @@ fn add_trouble(facts: &Facts, lines: &mut Lines) {
             lines.add("warning", warning);
         }
     }
+    add_cloud_config(&facts.cloud_config, lines);
     let units = facts.failed_units.as_deref().unwrap_or_default();
     for unit in units.iter().take(MAX_UNITS) {
         lines.add("failed unit", unit);
     }
     if units.len() > MAX_UNITS {
         lines.add("failed unit", &format!("and {} more: systemctl list-units --failed", units.len() - MAX_UNITS));
+    }
+}
+
+/// What became of the documents of the machine, when that is not all they asked for. `key=value` lines.
+fn add_cloud_config(status: &str, lines: &mut Lines) {
+    let state = status.lines().find_map(|line| line.strip_prefix("state=")).unwrap_or_default();
+    let summary = match state {
+        "failed" => "DEGRADED: the user-data was not applied; network, name and the cloud's keys were",
+        "degraded" => "DEGRADED: a part of it was left out",
+        _ => return,
+    };
+    lines.add("user-data", summary);
+    let faults: Vec<&str> = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("fault="))
+        .filter(|fault| !fault.contains(": warning: "))
+        .collect();
+    for fault in faults.iter().take(MAX_FAULTS) {
+        lines.add("user-data", fault);
+    }
+    if faults.len() > MAX_FAULTS {
+        let more = faults.len() - MAX_FAULTS;
+        lines.add("user-data", &format!("and {more} more: ferrite-cloudinit status"));
     }
 }
 
@@ -208,6 +236,7 @@ mod tests {
                 record: Some(record),
             }),
             network: "eth0 configured 10.0.2.15/24 10.0.2.2 10.0.2.3\neth1 no-carrier - - -\n".into(),
+            cloud_config: "state=ok\nfault=user-data:2:1: warning: 'packages' has no meaning\n".into(),
             fingerprints: vec![key("ED25519"), key("RSA")],
             failed_units: Some(Vec::new()),
         }
@@ -225,6 +254,7 @@ mod tests {
             boot.state_reason = "ext4 on /dev/vda9 cannot be mounted: Structure needs cleaning".into();
             boot.warnings = vec!["two disks have the same partition GUIDs: /dev/vda and /dev/vdb".into()];
         }
+        facts.cloud_config = format!("state=failed\n{}", "fault=user-data:3:1: error: not YAML\n".repeat(5));
         facts.failed_units = Some((0..10).map(|n| format!("unit{n}.service")).collect());
         facts
     }

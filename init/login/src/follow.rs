@@ -127,8 +127,11 @@ impl Boot {
 fn watch(paths: &Paths) -> anyhow::Result<OwnedFd> {
     let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
     let watch = inotify::init(flags).context("making a watch")?;
+    let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE;
+    if let Some(folder) = paths.cloud_config.parent().filter(|folder| folder.is_dir()) {
+        inotify::add_watch(&watch, folder, events).with_context(|| format!("watching '{}'", folder.display()))?;
+    }
     for folder in [&paths.network, &paths.snapshot].into_iter().filter_map(|path| path.parent()) {
-        let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE;
         inotify::add_watch(&watch, folder, events).with_context(|| format!("watching '{}'", folder.display()))?;
     }
     Ok(watch)

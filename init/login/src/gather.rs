@@ -27,6 +27,8 @@ pub struct Paths {
     pub snapshot: PathBuf,
     /// Links and addresses.
     pub network: PathBuf,
+    /// What became of the cloud-config.
+    pub cloud_config: PathBuf,
     /// Name of the system.
     pub os_release: PathBuf,
     /// Folder of the host keys.
@@ -41,6 +43,7 @@ impl Default for Paths {
             facts: FACTS_PATH.into(),
             snapshot: SLOTS_PATH.into(),
             network: "/run/ferrite/network".into(),
+            cloud_config: "/run/ferrite/cloudinit/status".into(),
             os_release: "/etc/os-release".into(),
             ssh: "/etc/ssh".into(),
             control: ferrite_control::SOCKET_PATH.into(),
@@ -55,6 +58,7 @@ pub fn gather(paths: &Paths) -> Facts {
         boot: read(&paths.facts).map(|text| BootFacts::parse(&text)),
         slots: read(&paths.snapshot).map(|text| Snapshot::parse(&text)),
         network: read(&paths.network).unwrap_or_default(),
+        cloud_config: read(&paths.cloud_config).unwrap_or_default(),
         fingerprints: fingerprints(&paths.ssh),
         failed_units: match failed_units(&paths.control) {
             Ok(units) => Some(units),
@@ -103,6 +107,7 @@ mod tests {
             facts: at("boot"),
             snapshot: at("slots"),
             network: at("network"),
+            cloud_config: at("status"),
             os_release: at("os-release"),
             ssh: folder.to_path_buf(),
             control: at("init.sock"),

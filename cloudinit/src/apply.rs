@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use ferrite_files::{Attributes, Durability, EntryKind, Root};
 
+use crate::disks;
 use crate::plan::{Action, Command, Frequency, Plan, Stage, Step};
 
 /// What the unit of the late commands reads.
@@ -27,10 +28,16 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Applies the steps of a plan.
 pub(crate) fn apply(plan: &Plan, root: &Root) -> Vec<anyhow::Error> {
-    plan.steps.iter().filter_map(|step| act(step, root).with_context(|| format!("applying '{step}'")).err()).collect()
+    let done = |step| act(step, root, &plan.instance).with_context(|| format!("applying '{step}'"));
+    plan.steps.iter().filter_map(|step| done(step).err()).collect()
 }
 
-fn act(step: &Step, root: &Root) -> anyhow::Result<()> {
+/// Whether a device may lose its data: once for an instance, remembered before anything is lost.
+fn once_for_instance(instance: &str, device: &str) -> anyhow::Result<bool> {
+    mark(&format!("{STATE}/overwritten/{}-{}", file_name(instance), file_name(device)))
+}
+
+fn act(step: &Step, root: &Root, instance: &str) -> anyhow::Result<()> {
     match step {
         Step::Folder { path, mode, owner } => {
             folders_above(path, root)?;
@@ -55,7 +62,16 @@ fn act(step: &Step, root: &Root) -> anyhow::Result<()> {
                 .open("/dev/urandom")
                 .and_then(|mut device| std::io::Write::write_all(&mut device, bytes))?;
         }
-        Step::Hostname { .. } | Step::Seed { .. } => {}
+        Step::Disk(disk) if root.is_machine() => {
+            let done = disks::divide(disk, &|device| once_for_instance(instance, device))?;
+            println!("{}: {}", disk.device, if done { "divided" } else { "left as it is" });
+        }
+        Step::FileSystem(system) if root.is_machine() => {
+            let done = disks::format(system, &|device| once_for_instance(instance, device))?;
+            println!("{}: {}", system.device, if done { "has a new file system" } else { "left as it is" });
+        }
+        Step::Console { text, .. } if root.is_machine() => crate::last::to_console(text),
+        Step::Hostname { .. } | Step::Seed { .. } | Step::Disk(_) | Step::FileSystem(_) | Step::Console { .. } => {}
     }
     Ok(())
 }

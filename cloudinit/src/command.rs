@@ -9,12 +9,13 @@ use ferrite_files::{Durability, Root};
 use crate::config::{Config, Sources};
 use crate::datasource::{self, Documents, Outcome, Stage};
 use crate::facts::Facts;
+use crate::failure::Policy;
 use crate::fault::{Faults, Severity};
 use crate::meta::MetaData;
 use crate::network::Format;
 use crate::plan::{Plan, Step};
 use crate::status::{State, Status};
-use crate::{apply as acting, config, explain, facts, fetch, meta, network, plan, render, report, schema};
+use crate::{apply as acting, config, explain, facts, failure, fetch, meta, network, plan, render, report, schema};
 
 pub(crate) const STATUS: &str = "run/ferrite/cloudinit/status";
 const PLAN: &str = "run/ferrite/cloudinit/plan.json";
@@ -67,6 +68,7 @@ struct Work {
     plan: Plan,
     faults: [Faults; 4],
     problems: Vec<(State, String)>,
+    policy: Policy,
 }
 
 /// Plans, applies, remembers. 0: done, 2: something was left out, 1: the user-data is unusable.
@@ -127,6 +129,9 @@ pub(crate) fn apply_documents(
     }
     print_outcome(&settled, &status);
     write_status(&inputs.root, &status)?;
+    if root.is_machine() {
+        failure::act(state, &status.faults, work.policy)?;
+    }
     Ok(state.exit_code())
 }
 
@@ -147,6 +152,7 @@ fn work(
     };
     let (mut config, user_faults, vendor_faults) = config::read(&sources, Some(fetch::get));
     let network = network::read(&documents.network_config, documents.network_format);
+    let policy = failure::policy(&config.root, &documents.user_data);
     if user_faults.worst() == Some(Severity::Broken) {
         // Nothing of a broken document applies; the name and the keys of the meta-data do.
         config = Config::default();
@@ -173,7 +179,7 @@ fn work(
         plan = planned(&config, &meta, documents, &facts);
     }
     problems.extend(plan.problems.iter().map(|problem| (State::Degraded, problem.clone())));
-    Ok(Work { meta, facts, plan, faults, problems })
+    Ok(Work { meta, facts, plan, faults, problems, policy })
 }
 
 /// The plan of the documents, with what the cloud wants beside them. A file that the user-data writes is the user's.

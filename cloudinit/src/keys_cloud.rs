@@ -1,5 +1,6 @@
 //! The keys of a cloud-config at its top. Pure.
 
+use crate::decode::{self, Encoding};
 use crate::document::Node;
 use crate::fault::{Faults, Severity};
 use crate::keys_coreos::COREOS;
@@ -86,11 +87,18 @@ pub(crate) static CONFIG: &[Key] = &[
         "what a short entry of 'mounts' is filled with",
     ),
     Key::new("swap", Kind::Map(SWAP, None), "a file to swap to").example("{filename: /var/swapfile, size: 64M}"),
-    Key::new("disk_setup", DISK_SETUP, "partitions of data disks").verdict(Verdict::Recorded),
-    Key::new("fs_setup", FS_SETUP, "file systems of data disks").verdict(Verdict::Recorded),
-    Key::new("device_aliases", Kind::Table(&TEXT), "names for disks in the two keys before").verdict(Verdict::Recorded),
-    Key::new("growpart", Kind::Any, "the image grows its own partition").verdict(Verdict::Silent),
-    Key::new("resize_rootfs", Kind::Any, "the image grows its own file system").verdict(Verdict::Silent),
+    Key::new("disk_setup", DISK_SETUP, "partitions of data disks; a disk that is not blank is left alone")
+        .example("{/dev/vdb: {table_type: gpt, layout: [50, 50]}}"),
+    Key::new("fs_setup", FS_SETUP, "file systems of data disks; what is not blank is left alone")
+        .example("[{device: /dev/vdb, partition: 1, filesystem: ext4, label: data}]"),
+    Key::new("device_aliases", Kind::Table(&TEXT), "names for disks in the two keys before"),
+    Key::new("growpart", Kind::Map(GROW, None), "the image grows its own partition").verdict(Verdict::Silent),
+    Key::new(
+        "resize_rootfs",
+        Kind::OneOf(&[Kind::Bool, Kind::Words(&["noblock"])], "true, false or 'noblock'"),
+        "the image grows its own file system",
+    )
+    .verdict(Verdict::Silent),
     Key::new("ca_certs", Kind::Map(CA_CERTS, None), "certificate authorities to trust").example("{trusted: [...]}"),
     Key::new("ntp", Kind::OneOf(&[Kind::Map(NTP, None), Kind::Null], "a map of 'key: value' lines"), "time servers")
         .example("{servers: [ntp.example.com]}"),
@@ -98,25 +106,34 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new("locale", Kind::OneOf(&[TEXT, Kind::Bool], "a locale such as 'C.UTF-8'"), "the locale").example("C.UTF-8"),
     Key::new("locale_configfile", Kind::Text(rules::path), "where the locale is written"),
     Key::new("keyboard", Kind::Map(KEYBOARD, None), "the keyboard of the console"),
-    Key::new("random_seed", Kind::Map(SEED, None), "bytes for the random number generator"),
+    Key::new("random_seed", Kind::Map(SEED, Some(seed)), "bytes for the random number generator"),
     Key::new("manage_resolv_conf", Kind::Bool, "write /etc/resolv.conf from 'resolv_conf'"),
     Key::new("resolv_conf", Kind::Map(RESOLV_CONF, None), "name servers"),
     Key::new("power_state", Kind::Map(POWER, None), "power off or reboot when all is done"),
-    Key::new("final_message", Kind::Text(rules::any), "a line for the console when all is done")
-        .verdict(Verdict::Recorded),
-    Key::new("phone_home", Kind::Map(PHONE_HOME, None), "tell a server that all is done").verdict(Verdict::Recorded),
-    Key::new("output", Kind::Any, "the journal has the output").verdict(Verdict::Silent),
-    Key::new("reporting", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("final_message", Kind::Text(rules::any), "a line for the console when all is done"),
+    Key::new("phone_home", Kind::Map(PHONE_HOME, None), "tell a server that all is done, once for an instance"),
+    Key::new("output", Kind::Map(OUTPUT, None), "the journal has the output").verdict(Verdict::Silent),
+    Key::new("reporting", Kind::Table(&REPORTER), "").verdict(Verdict::Recorded),
     Key::new("disable_ec2_metadata", Kind::Bool, "").verdict(Verdict::Recorded),
     Key::new("wireguard", Kind::Map(WIREGUARD, None), "tunnels of WireGuard, for networkd")
         .example("{interfaces: [{name: wg0, content: ...}]}"),
-    Key::new("rsyslog", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new(
+        "rsyslog",
+        Kind::Map(RSYSLOG, None),
+        "the first of its 'remotes' gets the journal as syslog over TCP; the rest is ignored",
+    ),
+    Key::new(
+        "failure",
+        Kind::Words(&["continue", "halt"]),
+        "what follows when not all can be applied; without it the \
+        machine goes on and says that it is degraded",
+    ),
     Key::new("ssh", Kind::Any, "").verdict(Verdict::Silent),
     Key::new("no_ssh_fingerprints", Kind::Bool, "").verdict(Verdict::Silent),
     Key::new("authkey_hash", TEXT, "").verdict(Verdict::Silent),
     Key::new("ssh_key_console_blacklist", LIST, "").verdict(Verdict::Silent),
     Key::new("ssh_fp_console_blacklist", LIST, "").verdict(Verdict::Silent),
-    Key::new("updates", Kind::Any, "").verdict(Verdict::Recorded),
+    Key::new("updates", Kind::Map(UPDATES, None), "").verdict(Verdict::Recorded),
     Key::new("vendor_data", Kind::Map(VENDOR_DATA, None), "whether the cloud's own document applies"),
     Key::new("merge_how", Kind::Any, "how this document is joined to those before it"),
     Key::new("merge_type", Kind::Any, "the same as 'merge_how'"),
@@ -178,7 +195,7 @@ static HOST_KEYS: &[Key] = &[
 
 static CHPASSWD: &[Key] = &[
     Key::new("expire", Kind::Bool, "must be changed at the first login; true without it"),
-    Key::new("users", Kind::List(&Kind::Map(PASSWORDS, None)), "users and their passwords"),
+    Key::new("users", Kind::List(&Kind::Map(PASSWORDS, Some(password))), "users and their passwords"),
     Key::new(
         "list",
         Kind::OneOf(&[Kind::Text(passwords), Kind::List(&Kind::Text(passwords))], "lines of 'NAME:PASSWORD'"),
@@ -256,6 +273,79 @@ static POWER: &[Key] = &[
     ),
 ];
 
+static GROW: &[Key] = &[
+    Key::new(
+        "mode",
+        Kind::OneOf(&[Kind::Words(&["auto", "growpart", "gpart", "off"]), Kind::Bool], "'auto', 'growpart' or 'off'"),
+        "",
+    ),
+    Key::new("devices", LIST, ""),
+    Key::new("ignore_growroot_disabled", Kind::Bool, ""),
+];
+
+const SINK: Kind = Kind::OneOf(&[Kind::Text(rules::any), Kind::List(&LINE), MAP], "text, a list or a map");
+
+static OUTPUT: &[Key] =
+    &[Key::new("all", SINK, ""), Key::new("init", SINK, ""), Key::new("config", SINK, ""), Key::new("final", SINK, "")];
+
+const REPORTER: Kind = Kind::Map(
+    &[
+        Key::new("type", Kind::Words(&["log", "print", "webhook", "hyperv"]), "").required(),
+        Key::new("level", LINE, ""),
+        Key::new("endpoint", LINE, ""),
+        Key::new("timeout", LINE, ""),
+        Key::new("retries", LINE, ""),
+        Key::new("consumer_key", LINE, ""),
+        Key::new("token_key", LINE, ""),
+        Key::new("token_secret", LINE, ""),
+        Key::new("consumer_secret", LINE, ""),
+        Key::new("kvp_file_path", LINE, ""),
+        Key::new("event_types", LIST, ""),
+    ],
+    None,
+);
+
+static RSYSLOG: &[Key] = &[
+    Key::new("remotes", Kind::Table(&LINE), "names and addresses; the first gets the journal"),
+    Key::new("configs", Kind::List(&Kind::OneOf(&[Kind::Text(rules::any), MAP], "text or a map")), "")
+        .verdict(Verdict::Silent),
+    Key::new("config_dir", TEXT, "").verdict(Verdict::Silent),
+    Key::new("config_filename", TEXT, "").verdict(Verdict::Silent),
+    Key::new("service_reload_command", Kind::OneOf(&[TEXT, LIST], "'auto' or a list"), "").verdict(Verdict::Silent),
+    Key::new("check_exe", TEXT, "").verdict(Verdict::Silent),
+    Key::new("install_rsyslog", Kind::Bool, "").verdict(Verdict::Silent),
+    Key::new("packages", LIST, "").verdict(Verdict::Silent),
+];
+
+static UPDATES: &[Key] = &[Key::new("network", Kind::Map(UPDATES_WHEN, None), "")];
+
+static UPDATES_WHEN: &[Key] =
+    &[Key::new("when", Kind::List(&Kind::Words(&["boot-new-instance", "boot-legacy", "boot", "hotplug"])), "")];
+
+/// The bytes must be what the encoding says.
+fn seed(spec: &Node, faults: &mut Faults) -> bool {
+    let Some(data) = spec.get("data") else {
+        return true;
+    };
+    let encoding = Encoding::parse(spec.get("encoding").and_then(Node::text).unwrap_or_default());
+    match data.text().map_or(Ok(Vec::new()), |text| decode::decode(text.as_bytes(), encoding)) {
+        Ok(_) => true,
+        Err(message) => {
+            faults.push(Severity::Error, data.place, message);
+            false
+        }
+    }
+}
+
+fn password(spec: &Node, faults: &mut Faults) -> bool {
+    let is_random = spec.get("type").and_then(Node::text) == Some("RANDOM");
+    if !is_random && spec.get("password").is_none() {
+        faults.push(Severity::Error, spec.place, "'password' is missing; give it, or 'type: RANDOM'");
+        return false;
+    }
+    true
+}
+
 static WIREGUARD: &[Key] = &[
     Key::new("interfaces", Kind::List(&Kind::Map(TUNNEL, Some(tunnel))), "the tunnels").required(),
     Key::new("readinessprobe", LIST, "").verdict(Verdict::Recorded),
@@ -278,7 +368,11 @@ fn tunnel(spec: &Node, faults: &mut Faults) -> bool {
 
 static PHONE_HOME: &[Key] = &[
     Key::new("url", Kind::Text(rules::line), "where to").required(),
-    Key::new("post", Kind::Any, "what to send"),
+    Key::new(
+        "post",
+        Kind::OneOf(&[Kind::Words(&["all"]), Kind::List(&Kind::Words(&crate::plan_late::REPORTED))], "'all' or a list"),
+        "what to send; all without it",
+    ),
     Key::new("tries", Kind::Int, "how often to try"),
 ];
 

@@ -47,7 +47,7 @@ static DISK: &[Key] = &[
         Kind::OneOf(&[Kind::Bool, Kind::Words(&["remove"]), Kind::List(&SLICE)], "true, false, or a list of shares"),
         "shares of the disk in percent",
     ),
-    Key::new("overwrite", Kind::Bool, "replace a table that is there"),
+    Key::new("overwrite", Kind::Bool, "replace what is there, once for an instance"),
 ];
 
 const SLICE: Kind = Kind::OneOf(&[Kind::Int, Kind::List(&LINE)], "a share in percent, or [share, type]");
@@ -57,7 +57,7 @@ static FILE_SYSTEM: &[Key] = &[
     Key::new("filesystem", Kind::Text(rules::line), "ext4, xfs or another"),
     Key::new("device", Kind::Text(rules::line), "the disk or partition"),
     Key::new("partition", Kind::Scalar(partition), "'auto', 'any', 'none' or a number"),
-    Key::new("overwrite", Kind::Bool, "replace a file system that is there"),
+    Key::new("overwrite", Kind::Bool, "replace what is there, once for an instance"),
     Key::new("replace_fs", Kind::Text(rules::line), "the kind that may be replaced"),
     Key::new(
         "extra_opts",

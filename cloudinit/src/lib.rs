@@ -14,11 +14,13 @@ mod command;
 mod config;
 mod datasource;
 mod decode;
+mod disks;
 #[cfg(test)]
 mod docs;
 mod document;
 mod explain;
 mod facts;
+mod failure;
 mod fault;
 mod fetch;
 mod formats;
@@ -31,6 +33,7 @@ mod keys_coreos;
 mod keys_files;
 mod keys_users;
 mod language;
+mod last;
 mod merge;
 mod meta;
 mod mime;
@@ -39,7 +42,9 @@ mod patch;
 mod plan;
 mod plan_commands;
 mod plan_coreos;
+mod plan_disks;
 mod plan_files;
+mod plan_late;
 mod plan_network;
 mod plan_system;
 mod plan_users;
@@ -57,4 +62,5 @@ pub use command::{
     validate,
 };
 pub use datasource::Stage;
+pub use last::{phone_home, show_final_message};
 pub use show::{show_datasource, show_status};

@@ -129,6 +129,18 @@ enum Command {
     /// Run the commands that apply left for later
     #[command(hide = true)]
     RunCommands,
+    /// Show a message when all is done
+    #[command(hide = true)]
+    FinalMessage { text: String },
+    /// Tell a server that the machine is there
+    #[command(hide = true)]
+    PhoneHome {
+        #[arg(long)]
+        tries: u32,
+        #[arg(long, value_delimiter = ',')]
+        post: Vec<String>,
+        url: String,
+    },
 }
 
 fn inputs(root: PathBuf, documents: Documents) -> ApplyInputs {
@@ -165,6 +177,8 @@ fn main() -> ExitCode {
         Command::Datasource { json } => Ok(ferrite_cloudinit::show_datasource(output(json))),
         Command::Status { json } => ferrite_cloudinit::show_status(&root, output(json)),
         Command::RunCommands => ferrite_cloudinit::run_commands(),
+        Command::FinalMessage { text } => ferrite_cloudinit::show_final_message(&text),
+        Command::PhoneHome { tries, post, url } => ferrite_cloudinit::phone_home(&url, tries, &post),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

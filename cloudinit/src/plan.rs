@@ -12,7 +12,8 @@ use crate::accounts::Accounts;
 use crate::config::Config;
 use crate::facts::{Facts, Seen};
 use crate::meta::MetaData;
-use crate::{plan_commands, plan_coreos, plan_files, plan_network, plan_system, plan_users};
+use crate::plan_disks::{Disk, FileSystem};
+use crate::{plan_commands, plan_coreos, plan_disks, plan_files, plan_late, plan_network, plan_system, plan_users};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,12 @@ pub(crate) enum Step {
     Hostname { name: String },
     /// Feed the random number generator.
     Seed { bytes: Vec<u8> },
+    /// Divide a disk.
+    Disk(Disk),
+    /// Make a file system.
+    FileSystem(FileSystem),
+    /// Tell who stands before the machine something that is written nowhere else.
+    Console { text: String, note: String },
 }
 
 impl Step {
@@ -45,7 +52,9 @@ impl Step {
             | Self::Link { path, .. }
             | Self::Unlink { path }
             | Self::Remove { path } => Some(path),
-            Self::Hostname { .. } | Self::Seed { .. } => None,
+            Self::Hostname { .. } | Self::Seed { .. } | Self::Disk(_) | Self::FileSystem(_) | Self::Console { .. } => {
+                None
+            }
         }
     }
 }
@@ -130,6 +139,8 @@ pub(crate) struct Plan {
     pub key_count: usize,
     /// The name of the machine after the plan.
     pub hostname: String,
+    /// Whose plan it is, for what is done once for an instance.
+    pub instance: String,
 }
 
 /// What the parts of the planner share.
@@ -196,11 +207,14 @@ pub(crate) fn plan(config: &Config, meta: &MetaData, facts: &Facts) -> Plan {
     plan_system::hostname(&mut planner);
     plan_users::users(&mut planner);
     plan_files::files(&mut planner, plan_files::Turn::First);
+    plan_disks::disks(&mut planner);
     plan_system::settings(&mut planner);
     plan_coreos::coreos(&mut planner);
     plan_files::files(&mut planner, plan_files::Turn::Deferred);
     plan_commands::late(&mut planner);
+    plan_late::end(&mut planner);
     let mut plan = planner.plan;
+    plan.instance = meta.instance_id.clone().unwrap_or_default();
     plan.commands.sort_by_key(|command| command.stage);
     plan.steps = last_of_each(plan.steps);
     plan
@@ -215,7 +229,13 @@ fn last_of_each(steps: Vec<Step>) -> Vec<Step> {
             Step::File { path, .. } | Step::Link { path, .. } | Step::Unlink { path } | Step::Remove { path } => {
                 Some(path.clone())
             }
-            Step::Folder { .. } | Step::MissingFolder { .. } | Step::Hostname { .. } | Step::Seed { .. } => None,
+            Step::Folder { .. }
+            | Step::MissingFolder { .. }
+            | Step::Hostname { .. }
+            | Step::Seed { .. }
+            | Step::Disk(_)
+            | Step::FileSystem(_)
+            | Step::Console { .. } => None,
         };
         match key.as_ref().and_then(|key| places.get(key)).and_then(|index| kept.get_mut(*index)) {
             Some(slot) => *slot = step,
@@ -253,7 +273,7 @@ fn is_done(step: &Step, facts: &Facts) -> bool {
         Step::Link { target, .. } => seen.is_some_and(|seen| seen.target.as_ref() == Some(target)),
         Step::Unlink { .. } | Step::Remove { .. } => seen.is_none(),
         Step::Hostname { name } => facts.kernel_hostname.as_ref().is_none_or(|known| known == name),
-        Step::Seed { .. } => false,
+        Step::Seed { .. } | Step::Disk(_) | Step::FileSystem(_) | Step::Console { .. } => false,
     }
 }
 
@@ -276,8 +296,22 @@ impl fmt::Display for Step {
             Self::Remove { path } => write!(out, "remove file {path}"),
             Self::Hostname { name } => write!(out, "hostname {name}"),
             Self::Seed { bytes } => write!(out, "random seed of {} bytes", bytes.len()),
+            Self::Disk(disk) => {
+                let (count, overwrite) = (disk.shares.len(), overwrite(disk.overwrite));
+                write!(out, "{count} partitions on {} when it is blank{overwrite}", disk.device)
+            }
+            Self::FileSystem(system) => {
+                let (program, overwrite) = (system.command.first(), overwrite(system.overwrite));
+                let program = program.map_or("", String::as_str);
+                write!(out, "{program} on {} ({:?}) when it is blank{overwrite}", system.device, system.partition)
+            }
+            Self::Console { note, .. } => write!(out, "tell the console {note}"),
         }
     }
+}
+
+fn overwrite(may: bool) -> &'static str {
+    if may { ", or once for an instance" } else { "" }
 }
 
 impl fmt::Display for Command {

@@ -7,21 +7,17 @@ use crate::hostname::HostName;
 use crate::plan::{Action, Command, Frequency, Planner, Stage, Step};
 
 const HOSTS: &str = "/etc/hosts";
+/// The instance whose host keys these are.
+const INSTANCE: &str = "/var/lib/ferrite/cloudinit/instance";
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Names that mean that nobody chose one.
 const NO_NAMES: [&str; 4] = ["", "(none)", "localhost", "localhost.localdomain"];
 /// Keys that are only recorded.
-const RECORDED: [&str; 13] = [
+const RECORDED: [&str; 7] = [
     "ssh_genkeytypes",
     "ssh_import_id",
-    "disk_setup",
-    "fs_setup",
-    "device_aliases",
-    "final_message",
-    "phone_home",
     "reporting",
     "disable_ec2_metadata",
-    "rsyslog",
     "updates",
     "disable_root_opts",
     "remove_defaults",
@@ -166,6 +162,7 @@ fn ssh(planner: &mut Planner<'_>) {
         let line = format!("PasswordAuthentication {}\n", if answer { "yes" } else { "no" });
         planner.file("/etc/ssh/sshd_config.d/50-cloud-init.conf", line, 0o600, "ssh_pwauth");
     }
+    new_host_keys(planner, says(&root, "ssh_deletekeys") != Some(false));
     let Some(keys) = root.get("ssh_keys") else {
         return;
     };
@@ -188,6 +185,24 @@ fn ssh(planner: &mut Planner<'_>) {
     if !certificates.is_empty() {
         planner.file("/etc/ssh/sshd_config.d/50-cloud-init-certificates.conf", certificates, 0o600, "ssh_keys");
     }
+}
+
+/// A machine that was cloned gets host keys of its own: those of another instance go.
+fn new_host_keys(planner: &mut Planner<'_>, wanted: bool) {
+    let Some(instance) = planner.meta.instance_id.clone() else {
+        return;
+    };
+    let known = planner.facts.text(INSTANCE);
+    if wanted && !known.trim().is_empty() && known.trim() != instance {
+        for kind in ["rsa", "dsa", "ecdsa", "ed25519"] {
+            for suffix in ["", ".pub", "-cert.pub"] {
+                let path = format!("/etc/ssh/ssh_host_{kind}_key{suffix}");
+                planner.plan.steps.push(Step::Remove { path });
+            }
+        }
+        planner.systemctl(&["restart", "ferrite-host-keys.service"]);
+    }
+    planner.file(INSTANCE, format!("{instance}\n"), 0o644, "the instance");
 }
 
 /// The image cannot change below /usr, so that certificates go to /etc and to the bundle that programs read.

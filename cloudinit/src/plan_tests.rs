@@ -72,7 +72,7 @@ fn after(plan: &Plan, facts: &Facts) -> Facts {
                 facts.kernel_hostname = Some(name.clone());
                 continue;
             }
-            Step::Seed { .. } => continue,
+            Step::Seed { .. } | Step::Disk(_) | Step::FileSystem(_) | Step::Console { .. } => continue,
         };
         facts.seen.insert(path.clone(), seen);
     }
@@ -155,4 +155,72 @@ fn a_chosen_name_is_never_replaced_by_the_default() {
     facts.kernel_hostname = Some("from-dhcp".into());
     facts.seen.remove("/etc/hostname");
     assert!(!made("", "", &facts).to_string().contains("hostname"));
+}
+
+#[test]
+fn a_cloned_machine_loses_the_host_keys_of_the_other_one_once() {
+    let mut facts = fresh();
+    let known = "/var/lib/ferrite/cloudinit/instance".to_string();
+    let key = "/etc/ssh/ssh_host_rsa_key".to_string();
+    facts.seen.insert(known.clone(), seen(EntryKind::File, 0o644, (0, 0), Some("i-1\n")));
+    facts.seen.insert(key.clone(), seen(EntryKind::File, 0o600, (0, 0), Some("old")));
+    let removes = |plan: &Plan| plan.steps.contains(&Step::Remove { path: key.clone() });
+    let restarts = |plan: &Plan| plan.to_string().contains("restart ferrite-host-keys.service");
+    let cloned = made("", "instance-id: i-2\n", &facts);
+    assert!(removes(&cloned) && restarts(&cloned), "{cloned}");
+    assert!(!removes(&made("", "instance-id: i-1\n", &facts)));
+    assert!(!removes(&made("#cloud-config\nssh_deletekeys: false\n", "instance-id: i-2\n", &facts)));
+    let given = "#cloud-config\nssh_keys: {rsa_private: new}\n";
+    let replaced = made(given, "instance-id: i-2\n", &facts);
+    assert!(!removes(&replaced) && after(&replaced, &facts).text(&key) == "new\n", "{replaced}");
+    let next = after(&cloned, &facts);
+    assert!(!removes(&made("", "instance-id: i-2\n", &next)) && next.text(&known) == "i-2\n");
+    facts.seen.remove(&known);
+    assert!(!removes(&made("", "instance-id: i-2\n", &facts)), "a first boot has no other instance");
+}
+
+#[test]
+fn a_random_password_is_told_to_the_console_once_and_nowhere_else() {
+    use sha_crypt::PasswordVerifier;
+    let document = "#cloud-config\nchpasswd:\n  users: [{name: core, type: RANDOM}]\n  list: ['nobody-here:R']\n";
+    let plan = made(document, "instance-id: i-1\n", &fresh());
+    let told: Vec<&String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| if let Step::Console { text, .. } = step { Some(text) } else { None })
+        .collect();
+    let password = told[0].rsplit(' ').next().unwrap();
+    assert_eq!((told.len(), password.len()), (1, 20));
+    let shown = format!("{plan}\n{:#}", crate::report::json(&plan, &[]));
+    assert!(!shown.contains(password) && shown.contains("the random password of core"), "{shown}");
+    assert!(plan.problems.iter().any(|problem| problem.contains("nobody-here")), "{plan}");
+    let machine = after(&plan, &fresh());
+    let field = machine.accounts().password("core").unwrap().to_string();
+    assert!(sha_crypt::ShaCrypt::default().verify_password(password.as_bytes(), field.as_str()).is_ok(), "{field}");
+    let again = made(document, "instance-id: i-1\n", &machine);
+    assert_eq!(again.steps, [], "{again}");
+    assert!(made(document, "instance-id: i-2\n", &machine).to_string().contains("tell the console"));
+}
+
+#[test]
+fn disks_the_end_and_the_call_home_are_planned() {
+    let document = "#cloud-config\ndisk_setup: {data: {table_type: gpt, layout: [30, 70]}}\n\
+        device_aliases: {data: /dev/vdb}\n\
+        fs_setup: [{device: data.2, filesystem: ext4, label: d}]\nfinal_message: up $UPTIME\n\
+        phone_home: {url: 'http://192.0.2.1/$INSTANCE_ID', post: [hostname]}\n\
+        rsyslog: {remotes: {a: '@@192.0.2.9:601', b: 192.0.2.8}, config_dir: /x}\nruncmd: [last]\n";
+    let plan = made(document, "instance-id: i-1\n", &fresh());
+    let text = plan.to_string();
+    for line in [
+        "2 partitions on /dev/vdb when it is blank\n",
+        "mkfs.ext4 on /dev/vdb (Number(2)) when it is blank\n",
+        "file /etc/ferrite/journal-ship.conf ",
+        "run systemctl restart ferrite-journal-ship.service (at every boot)\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let last: Vec<String> = plan.commands.iter().rev().take(3).map(|command| format!("{:?}", command.action)).collect();
+    assert!(last[0].contains("final-message") && last[1].contains("http://192.0.2.1/i-1"), "{last:?}");
+    assert!(last[1].contains("\"hostname\"") && last[2].contains("last"), "{last:?}");
+    assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
 }

@@ -269,13 +269,13 @@ fn passwords(planner: &mut Planner<'_>, default_name: &str) {
     };
     let expire = says(spec, "expire") != Some(false);
     let mut wanted: Vec<(String, String, bool)> = Vec::new();
+    let mut random: Vec<String> = Vec::new();
     for item in spec.get("users").map(Node::items).unwrap_or_default() {
         let text = |key: &str| item.get(key).and_then(Node::text).unwrap_or_default().to_string();
         let kind = text("type");
-        wanted.push((text("name"), text("password"), kind != "text" && kind != "RANDOM"));
-        if kind == "RANDOM" {
-            planner.plan.unsupported.push(format!("chpasswd: a random password for {}, left locked", text("name")));
-            wanted.pop();
+        match kind.as_str() {
+            "RANDOM" => random.push(text("name")),
+            _ => wanted.push((text("name"), text("password"), kind != "text")),
         }
     }
     let lines = match spec.get("list").map(|list| &list.value) {
@@ -284,9 +284,14 @@ fn passwords(planner: &mut Planner<'_>, default_name: &str) {
         None => Vec::new(),
     };
     for line in lines {
-        if let Some((name, password)) = line.trim().split_once(':') {
-            wanted.push((name.to_string(), password.to_string(), is_hash(password)));
+        match line.trim().split_once(':') {
+            Some((name, "R" | "RANDOM")) => random.push(name.to_string()),
+            Some((name, password)) => wanted.push((name.to_string(), password.to_string(), is_hash(password))),
+            None => {}
         }
+    }
+    for name in random {
+        wanted.extend(random_password(planner, &name).map(|password| (name, password, false)));
     }
     for (name, password, is_hashed) in wanted {
         if !planner.accounts.has_user(&name) {
@@ -301,6 +306,27 @@ fn passwords(planner: &mut Planner<'_>, default_name: &str) {
             planner.accounts.set_changed(&name, 0);
         }
     }
+}
+
+/// A password that nobody chose: told to the console, once for an instance. `None`: that was done.
+fn random_password(planner: &mut Planner<'_>, name: &str) -> Option<String> {
+    const LENGTH: usize = 20;
+    if !planner.accounts.has_user(name) {
+        planner.plan.problems.push(format!("chpasswd: there is no user '{name}' in /etc/passwd"));
+        return None;
+    }
+    let path = format!("/var/lib/ferrite/cloudinit/random-passwords/{name}");
+    let instance = planner.meta.instance_id.clone().unwrap_or_else(|| "none".into());
+    let done = planner.facts.text(&path).trim() == instance;
+    planner.file(&path, format!("{instance}\n"), 0o600, "a random password was told");
+    if done {
+        return None;
+    }
+    let purpose = name.bytes().fold(1usize, |sum, byte| sum.wrapping_mul(33).wrapping_add(usize::from(byte)));
+    let password = planner.facts.random(purpose % 43, LENGTH);
+    let text = format!("The password of {name} is {password}");
+    planner.plan.steps.push(Step::Console { text, note: format!("the random password of {name}") });
+    Some(password)
 }
 
 fn is_hash(text: &str) -> bool {

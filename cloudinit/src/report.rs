@@ -86,7 +86,13 @@ fn file(step: &Step) -> Option<Value> {
         Step::MissingFolder { path } => {
             Some(json!({ "path": path, "folder": true, "mode": "0755", "owner": 0, "group": 0 }))
         }
-        Step::Unlink { .. } | Step::Remove { .. } | Step::Hostname { .. } | Step::Seed { .. } => None,
+        Step::Unlink { .. }
+        | Step::Remove { .. }
+        | Step::Hostname { .. }
+        | Step::Seed { .. }
+        | Step::Disk(_)
+        | Step::FileSystem(_)
+        | Step::Console { .. } => None,
     }
 }
 

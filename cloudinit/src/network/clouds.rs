@@ -235,7 +235,7 @@ pub(super) fn ec2(root: &Node, faults: &mut Faults) -> Vec<Device> {
             device.add_address(&format!("{address}/128"));
         }
         if index > 0 {
-            own_table(&mut device, FIRST_TABLE + index, subnet_v4.as_deref(), &v4, &v6);
+            own_table(&mut device, FIRST_TABLE + index, subnet_v4.as_deref(), &v4);
         } else {
             device.network.set("Link", "RequiredForOnline", "yes");
         }
@@ -251,8 +251,9 @@ fn listed(nic: &Node, key: &str) -> Vec<String> {
     lines.into_iter().filter(|line| line.split('/').next().is_some_and(|ip| ip.parse::<IpAddr>().is_ok())).collect()
 }
 
-/// Answers leave by the link that the question came to: a table of its own for each further NIC.
-fn own_table(device: &mut Device, table: usize, subnet: Option<&str>, v4: &[String], v6: &[String]) {
+/// Answers leave by the link that the question came to: a table of its own for each further NIC. Only for IPv4: the
+/// router of IPv6 is not known before it advertises itself.
+fn own_table(device: &mut Device, table: usize, subnet: Option<&str>, v4: &[String]) {
     let table = table.to_string();
     device.network.set("Link", "RequiredForOnline", "no");
     if let Some((network, router)) = subnet.and_then(router) {
@@ -261,10 +262,7 @@ fn own_table(device: &mut Device, table: usize, subnet: Option<&str>, v4: &[Stri
         let near = [("Destination", network), ("Scope", "link".to_string()), ("Table", table.clone())];
         device.network.add("Route", near.to_vec());
     }
-    if !v6.is_empty() {
-        device.network.set("IPv6AcceptRA", "RouteTable", table.as_str());
-    }
-    for address in v4.iter().chain(v6) {
+    for address in v4 {
         device.network.add("RoutingPolicyRule", vec![("From", address.clone()), ("Table", table.clone())]);
     }
 }

@@ -204,45 +204,37 @@ pub(super) fn pair(id: &str, place: (u64, u64), spec: &Node, faults: &mut Faults
     Some(device)
 }
 
+/// Of the tunnels networkd makes those of WireGuard.
 pub(super) fn tunnel(id: &str, place: (u64, u64), spec: &Node, faults: &mut Faults) -> Option<Device> {
-    const MODES: [&str; 11] =
-        ["wireguard", "vxlan", "gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ipip6", "ip6ip6", "sit", "vti"];
-    let text = |key: &str| spec.get(key).and_then(Node::text);
-    let mode = text("mode").unwrap_or_default();
-    if !MODES.contains(&mode) {
-        let place = spec.get("mode").map_or(place, |node| node.place);
-        let mode = crate::check::short(mode);
-        let message = format!("'{mode}' is not a mode of a tunnel; it is one of {}", MODES.join(", "));
-        faults.push(Severity::Error, place, message);
-        return None;
-    }
+    const MODES: [&str; 15] = [
+        "wireguard",
+        "vxlan",
+        "gre",
+        "gretap",
+        "ip6gre",
+        "ip6gretap",
+        "ipip",
+        "ipip6",
+        "ip6ip6",
+        "ip6ip",
+        "sit",
+        "isatap",
+        "vti",
+        "vti6",
+        "ip6tnl",
+    ];
+    let mode = spec.get("mode").and_then(Node::text).unwrap_or_default();
+    let place_of_mode = spec.get("mode").map_or(place, |node| node.place);
     if mode == "wireguard" {
         return super::wireguard::tunnel(id, place, spec, faults);
     }
-    let kind = if matches!(mode, "ipip6" | "ip6ip6") { "ip6tnl" } else { mode };
-    let mut device = Device::made(id, kind, place);
-    let section = if mode == "vxlan" { "VXLAN" } else { "Tunnel" };
-    if kind == "ip6tnl" {
-        device.netdev.set(section, "Mode", mode);
+    if MODES.contains(&mode) {
+        let message = format!("tunnels of the mode '{mode}' are not supported, '{id}' is left alone; use 'wireguard'");
+        faults.push(Severity::Warning, place_of_mode, message);
+    } else {
+        let mode = crate::check::short(mode);
+        let message = format!("'{mode}' is not a mode of a tunnel; use 'wireguard'");
+        faults.push(Severity::Error, place_of_mode, message);
     }
-    if mode == "vxlan" {
-        let Some(number) = text("id") else {
-            faults.push(Severity::Error, place, "'id' is missing; a VXLAN needs a number");
-            return None;
-        };
-        device.netdev.set(section, "VNI", number);
-        if let Some(port) = text("port") {
-            device.netdev.set(section, "DestinationPort", port);
-        }
-    }
-    for (key, setting) in [("local", "Local"), ("remote", "Remote"), ("ttl", "TTL"), ("key", "Key")] {
-        if let Some(value) = text(key) {
-            device.netdev.set(section, setting, value);
-        }
-    }
-    match text("link") {
-        Some(link) => device.put_on(link, if mode == "vxlan" { "VXLAN" } else { "Tunnel" }),
-        None => device.netdev.set(section, "Independent", "yes"),
-    }
-    Some(device)
+    None
 }

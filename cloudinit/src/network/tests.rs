@@ -14,8 +14,8 @@ fn shown(bytes: &str, format: Format) -> String {
     text
 }
 
-#[test]
-fn files_are_as_reviewed() {
+/// The descriptions below tests/network, with who wrote them.
+fn descriptions() -> Vec<(std::path::PathBuf, Format)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network");
     let mut names: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
@@ -24,14 +24,35 @@ fn files_are_as_reviewed() {
         .collect();
     names.sort();
     assert!(names.len() >= 8, "{names:?}");
-    for path in names {
+    let format = |path: &std::path::Path| {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let format = match name.split('-').next() {
-            Some("openstack") => Format::OpenStack,
-            Some("digitalocean") => Format::DigitalOcean,
-            Some("ec2") => Format::Ec2,
-            _ => Format::CloudInit,
-        };
+        Format::parse(name.split('-').next().unwrap()).unwrap_or(Format::CloudInit)
+    };
+    names.into_iter().map(|path| (path.clone(), format(&path))).collect()
+}
+
+#[test]
+fn networkd_understands_every_line() {
+    let mut all = Vec::new();
+    for (path, format) in descriptions() {
+        let network = read(&std::fs::read(&path).unwrap(), format);
+        let files: Vec<ferrite_netconf::SourceFile> = network
+            .files
+            .iter()
+            .map(|file| ferrite_netconf::SourceFile {
+                path: format!("{}/{}", device::FOLDER, file.name),
+                content: ferrite_netconf::Content::Bytes(file.text.clone().into_bytes()),
+            })
+            .collect();
+        let faults = ferrite_netconf::read(&files).faults;
+        all.extend(faults.iter().map(|fault| format!("{}: {fault}", path.display())));
+    }
+    assert!(all.is_empty(), "{all:#?}");
+}
+
+#[test]
+fn files_are_as_reviewed() {
+    for (path, format) in descriptions() {
         let text = shown(&std::fs::read_to_string(&path).unwrap(), format);
         let golden = path.with_extension("txt");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -114,12 +114,8 @@ pub(super) fn device(kind: &str, item: &Node, faults: &mut Faults) -> Option<Dev
             device.set_mac(mac);
         } else {
             device.match_address(mac);
-            device.link.set("Link", "NamePolicy", "");
             device.link.set("Link", "Name", name);
         }
-    }
-    if says(item, "wakeonlan") == Some(true) {
-        device.link.set("Link", "WakeOnLan", "magic");
     }
     if let Some(mtu) = text("mtu") {
         device.network.set("Link", "MTUBytes", mtu);

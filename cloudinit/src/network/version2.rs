@@ -62,7 +62,16 @@ pub(super) fn device(family: Family, key: &Node, spec: &Node, faults: &mut Fault
     addresses(&mut device, spec);
     dhcp(&mut device, spec);
     routes(&mut device, spec);
-    for key in ["openvswitch", "virtual_function_count", "ra_overrides", "auth", "optional_addresses"] {
+    const NOT_DONE: [&str; 7] = [
+        "openvswitch",
+        "virtual_function_count",
+        "ra_overrides",
+        "auth",
+        "optional_addresses",
+        "emit_lldp",
+        "wakeonlan",
+    ];
+    for key in NOT_DONE {
         if let Some(node) = spec.get(key) {
             faults.push(Severity::Warning, node.place, format!("'{}' is not done, ignored", key.replace('_', "-")));
         }
@@ -96,11 +105,7 @@ fn ethernet(id: &str, place: (u64, u64), spec: &Node) -> Device {
         }
     }
     if let Some(name) = rename {
-        device.link.set("Link", "NamePolicy", "");
         device.link.set("Link", "Name", name);
-    }
-    if says(spec, "wakeonlan") == Some(true) {
-        device.link.set("Link", "WakeOnLan", "magic");
     }
     device
 }
@@ -133,20 +138,10 @@ fn link(device: &mut Device, spec: &Node) {
         };
         device.network.replace("Network", "LinkLocalAddressing", value);
     }
-    for (key, setting, yes, no) in [
-        ("ipv6_privacy", "IPv6PrivacyExtensions", "yes", Some("no")),
-        ("emit_lldp", "EmitLLDP", "yes", Some("no")),
-        ("ignore_carrier", "ConfigureWithoutCarrier", "yes", Some("no")),
-        ("critical", "KeepConfiguration", "yes", None),
-    ] {
-        match says(spec, key) {
-            Some(true) => device.network.set("Network", setting, yes),
-            Some(false) => {
-                if let Some(no) = no {
-                    device.network.set("Network", setting, no);
-                }
-            }
-            None => {}
+    // Nothing is to be said of 'critical': networkd leaves what it has configured when it ends.
+    for (key, setting) in [("ipv6_privacy", "IPv6PrivacyExtensions"), ("ignore_carrier", "ConfigureWithoutCarrier")] {
+        if let Some(truth) = says(spec, key) {
+            device.network.set("Network", setting, if truth { "yes" } else { "no" });
         }
     }
     if let Some(mtu) = text("ipv6_mtu") {

@@ -27,12 +27,13 @@ const PROGRAMS: [(&str, &str); 12] = [
 
 /// Other names of the same programs; `systemctl` is every command of the client, `ferrite-host` every one
 /// that sets the host up.
-const LINKS: [(&str, &str); 24] = [
+const LINKS: [(&str, &str); 27] = [
     ("/usr/bin/ferrite-update", "../lib/ferrite/update-engine"),
     ("/usr/bin/update_engine_client", "../lib/ferrite/update-engine"),
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
     ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
     ("/usr/bin/hostnamectl", "systemctl"),
+    ("/usr/bin/networkctl", "../lib/ferrite/ferrite-networkd"),
     ("/usr/bin/sudo", "systemctl"),
     ("/usr/bin/systemd-analyze", "systemctl"),
     ("/usr/bin/systemd-cat", "systemctl"),
@@ -45,6 +46,8 @@ const LINKS: [(&str, &str); 24] = [
     ("/usr/bin/timedatectl", "systemctl"),
     ("/usr/bin/systemd-sysusers", "../lib/ferrite/ferrite-host"),
     ("/usr/bin/systemd-tmpfiles", "../lib/ferrite/ferrite-host"),
+    ("/usr/lib/systemd/system/systemd-networkd-wait-online.service", "ferrite-network-wait-online.service"),
+    ("/usr/lib/systemd/system/systemd-networkd.service", "ferrite-networkd.service"),
     ("/usr/lib/systemd/systemd-modules-load", "../ferrite/ferrite-devices"),
     ("/usr/lib/systemd/systemd-sysctl", "../ferrite/ferrite-host"),
     ("/usr/lib/ferrite/ferrite-time-sources", "ferrite-host"),

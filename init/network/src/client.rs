@@ -14,14 +14,45 @@ use crate::dhcp::machine::{Effect, Event, Held, Moment, State, step};
 use crate::dhcp::message::{self, Identity, Request};
 use crate::frame;
 use crate::lease::Lease;
-use crate::plan::Link;
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 /// An Ethernet frame without its header; DHCP asks for no more.
 const MAX_PACKET_BYTES: usize = 2048;
 
-/// A packet that arrived, by the index of its link.
-pub(crate) type Arrived = (u32, Vec<u8>);
+/// What arrived, by the index of its link.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub index: u32,
+    pub what: Heard,
+}
+
+/// What a socket heard.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A packet with a message of DHCPv4.
+    Dhcp4(Vec<u8>),
+    /// A message of DHCPv6.
+    Dhcp6(Vec<u8>),
+    /// A router advertisement.
+    Router(Vec<u8>, std::net::Ipv6Addr),
+}
+
+/// The link of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub index: u32,
+    pub name: String,
+    pub mac: [u8; 6],
+}
+
+/// Who we are to the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Introduction {
+    /// The name to tell.
+    pub hostname: Option<String>,
+    /// A DUID instead of the hardware address.
+    pub by_duid: bool,
+}
 
 /// What the daemon must do after a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +69,7 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Client {
     /// The link as it was last seen.
-    pub link: Link,
+    pub link: Target,
     state: State,
     /// When the timer runs out.
     pub deadline: Option<Duration>,
@@ -50,11 +81,22 @@ pub(crate) struct Client {
 
 impl Client {
     /// Opens the link; packets go to `arrived`.
-    pub(crate) fn open(link: Link, initial: State, arrived: mpsc::Sender<Arrived>) -> anyhow::Result<Self> {
+    pub(crate) fn open(link: Target, initial: State, arrived: mpsc::Sender<Arrived>) -> anyhow::Result<Self> {
         let socket = PacketSocket::open(link.index).with_context(|| format!("opening link {}", link.name))?;
         let socket = Arc::new(watch(socket).with_context(|| format!("opening link {}", link.name))?);
         let reader = tokio::spawn(read(Arc::clone(&socket), link.index, arrived)).abort_handle();
         Ok(Self { link, state: initial, deadline: None, socket, reader, renewal: None })
+    }
+
+    /// Whether servers were asked in vain for some ten seconds.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        const TRIES: u32 = 4;
+        matches!(&self.state, State::Selecting { exchange } if exchange.attempt > TRIES)
+    }
+
+    /// The name of its state, for people.
+    pub(crate) fn state_name(&self) -> &'static str {
+        self.state.name()
     }
 
     /// The lease in force.
@@ -63,7 +105,7 @@ impl Client {
     }
 
     /// Feeds an event to the machine and does what it says.
-    pub(crate) fn feed(&mut self, event: &Event, moment: Moment, hostname: Option<&str>) -> Outcome {
+    pub(crate) fn feed(&mut self, event: &Event, moment: Moment, who: &Introduction) -> Outcome {
         if *event == Event::TimedOut {
             self.deadline = None;
         }
@@ -80,7 +122,7 @@ impl Client {
         let mut outcome = Outcome::Nothing;
         for effect in effects {
             match effect {
-                Effect::Send { request, xid, seconds } => self.send_or_warn(&request, xid, seconds, hostname),
+                Effect::Send { request, xid, seconds } => self.send_or_warn(&request, xid, seconds, who),
                 Effect::ArmTimer(wait) => self.deadline = Some(moment.now + wait),
                 Effect::DisarmTimer => self.deadline = None,
                 Effect::Configure => {
@@ -100,14 +142,14 @@ impl Client {
         Some(Event::Reply { xid, reply })
     }
 
-    fn send_or_warn(&mut self, request: &Request, xid: u32, seconds: u16, hostname: Option<&str>) {
-        if let Err(error) = self.send(request, xid, seconds, hostname) {
+    fn send_or_warn(&mut self, request: &Request, xid: u32, seconds: u16, who: &Introduction) {
+        if let Err(error) = self.send(request, xid, seconds, who) {
             eprintln!("{}: warning: sending {request:?}: {error:#}, trying again later", self.link.name);
         }
     }
 
-    fn send(&mut self, request: &Request, xid: u32, seconds: u16, hostname: Option<&str>) -> anyhow::Result<()> {
-        let identity = Identity { mac: self.link.mac, hostname: hostname.map(str::to_string) };
+    fn send(&mut self, request: &Request, xid: u32, seconds: u16, who: &Introduction) -> anyhow::Result<()> {
+        let identity = Identity { mac: self.link.mac, hostname: who.hostname.clone(), by_duid: who.by_duid };
         let bytes = message::write(request, &identity, xid, seconds).context("the message does not encode")?;
         let (source, destination) = request.endpoints();
         if destination == Ipv4Addr::BROADCAST {
@@ -157,7 +199,7 @@ async fn read(socket: Arc<AsyncFd<PacketSocket>>, index: u32, arrived: mpsc::Sen
         match ready.try_io(|socket| socket.get_ref().receive(&mut buffer)) {
             Ok(Ok(length)) => {
                 let packet = buffer.get(..length).unwrap_or_default().to_vec();
-                if arrived.send((index, packet)).await.is_err() {
+                if arrived.send(Arrived { index, what: Heard::Dhcp4(packet) }).await.is_err() {
                     return;
                 }
             }

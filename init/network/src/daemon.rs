@@ -1,33 +1,45 @@
-//! The daemon: one loop over the kernel's messages, packets, timers and signals. It decides nothing itself.
+//! The daemon: one loop over the kernel's messages, packets, orders, timers and signals. It decides nothing itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use ferrite_files::Durability;
+use ferrite_netconf::{Config, Netdev, Severity};
 use ferrite_notify::Notifier;
 use futures_util::{FutureExt, StreamExt};
-use rtnetlink::{Handle, MulticastGroup};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, MulticastGroup};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::client::{Arrived, Client, Outcome};
-use crate::dhcp::machine::{Event, Held, Moment, State, remaining};
-use crate::lease::Lease;
-use crate::plan::{Granted, Link, Observed, Role, plan};
-use crate::report::{LinkReport, LinkState, render_report};
-use crate::{hostname, lease_file, netlink, resolv};
+use crate::change::{Change, LinkChange};
+use crate::client::Arrived;
+use crate::clients::{Clients, Places, now};
+use crate::control::{self, Asked, Order};
+use crate::observed::Observed;
+use crate::plan::{Role, Situation, plan, role};
+use crate::report::render_report;
+use crate::state::{Extra, State, build};
+use crate::{apply, config_files, observe, resolv};
 
 /// Packets that wait for the loop; more are left to the kernel's buffer.
-const PACKET_QUEUE: usize = 16;
+const PACKET_QUEUE: usize = 64;
+/// Rounds of planning for one event: making, naming, joining and switching on come one after the other.
+const ROUNDS: usize = 12;
+/// The longest wait before a change that failed is tried again.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Where the daemon reads and writes.
 #[derive(Debug, Clone)]
 pub struct Paths {
+    /// Files are read below this folder.
+    pub root: PathBuf,
+    /// The kernel command line.
+    pub command_line: PathBuf,
     /// One lease a link, kept over a reboot.
     pub leases: PathBuf,
-    /// The report for other programs.
+    /// The short report; the whole one lies beside it with the suffix `.json`, the socket with `.sock`.
     pub report: PathBuf,
     /// The resolver's configuration.
     pub resolv: PathBuf,
@@ -35,27 +47,46 @@ pub struct Paths {
     pub hostname: PathBuf,
 }
 
+/// A change that the kernel refused.
+struct Failure {
+    index: Option<u32>,
+    reason: String,
+    wait: Duration,
+    again: Duration,
+}
+
 struct Daemon {
     paths: Paths,
     handle: Handle,
     notifier: Notifier,
-    clients: BTreeMap<u32, Client>,
-    arrived: mpsc::Sender<Arrived>,
+    config: Config,
+    machine: u64,
+    clients: Clients,
+    activated: BTreeSet<u32>,
+    tunnels: BTreeMap<String, Netdev>,
+    failures: BTreeMap<String, Failure>,
     written: BTreeMap<PathBuf, String>,
 }
 
-/// Runs until SIGTERM or SIGINT; addresses stay when it ends.
+/// Runs until SIGTERM or SIGINT; what was configured stays when it ends.
 pub async fn run(paths: Paths, notifier: Notifier) -> anyhow::Result<()> {
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
     let (connection, handle, mut messages) =
-        rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).context("opening rtnetlink")?;
+        rtnetlink::new_multicast_connection(&groups).context("opening rtnetlink")?;
     tokio::spawn(connection);
     let (arrived, mut packets) = mpsc::channel(PACKET_QUEUE);
+    let (send_order, mut orders) = mpsc::channel(1);
     let mut terminated = signal(SignalKind::terminate()).context("catching SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("catching SIGINT")?;
+    let mut hung_up = signal(SignalKind::hangup()).context("catching SIGHUP")?;
     if let Err(error) = std::fs::create_dir_all(&paths.leases) {
         eprintln!("warning: making '{}': {error}, leases are not kept", paths.leases.display());
     }
-    let mut daemon = Daemon { paths, handle, notifier, clients: BTreeMap::new(), arrived, written: BTreeMap::new() };
+    if let Err(error) = control::serve(&paths.report.with_extension("sock"), send_order) {
+        eprintln!("warning: {error:#}, networkctl can only show");
+    }
+    let mut daemon = Daemon::new(paths, handle, notifier, arrived);
+    daemon.load();
     daemon.refresh().await?;
     daemon.tell_ready();
     loop {
@@ -67,8 +98,10 @@ pub async fn run(paths: Paths, notifier: Notifier) -> anyhow::Result<()> {
                 while let Some(Some(_)) = messages.next().now_or_never() {}
                 daemon.refresh().await?;
             }
-            Some((index, packet)) = packets.recv() => daemon.packet(index, &packet).await?,
+            Some(arrived) = packets.recv() => daemon.hear(&arrived).await?,
+            Some(asked) = orders.recv() => daemon.obey(asked).await?,
             () = tokio::time::sleep(wait) => daemon.timers().await?,
+            _ = hung_up.recv() => daemon.reload().await?,
             _ = terminated.recv() => break,
             _ = interrupted.recv() => break,
         }
@@ -79,121 +112,236 @@ pub async fn run(paths: Paths, notifier: Notifier) -> anyhow::Result<()> {
 }
 
 impl Daemon {
-    /// Looks at the links, starts and stops clients, then makes the kernel agree.
+    fn new(paths: Paths, handle: Handle, notifier: Notifier, arrived: mpsc::Sender<Arrived>) -> Self {
+        config_files::render_command_line(&paths.command_line, &paths.root);
+        let machine = config_files::machine_number(&paths.root);
+        Self {
+            paths,
+            handle,
+            notifier,
+            config: Config::default(),
+            machine,
+            clients: Clients::new(arrived),
+            activated: BTreeSet::new(),
+            tunnels: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// Reads all files and says what is wrong with them.
+    fn load(&mut self) {
+        self.config = config_files::load(&self.paths.root);
+        for fault in &self.config.faults {
+            eprintln!("{fault}");
+        }
+        let errors = self.config.faults.iter().filter(|fault| fault.severity == Severity::Error).count();
+        let files = self.config.networks.len() + self.config.netdevs.len() + self.config.links.len();
+        eprintln!("{files} files, {errors} errors in them");
+    }
+
+    async fn reload(&mut self) -> anyhow::Result<()> {
+        self.load();
+        self.failures.clear();
+        self.refresh().await
+    }
+
+    /// Looks, plans and applies until nothing is left to do, then writes what others read.
     async fn refresh(&mut self) -> anyhow::Result<()> {
-        let observed = netlink::observe(&self.handle).await?;
-        let wired = |index: &u32| observed.links.iter().any(|link| link.index == *index && link.role == Role::Wired);
-        self.clients.retain(|index, client| {
-            let stays = wired(index) && observed.links.iter().any(|link| link.mac == client.link.mac);
-            if !stays {
-                eprintln!("{}: the link is gone", client.link.name);
-            }
-            stays
-        });
-        for link in observed.links.iter().filter(|link| link.role == Role::Wired) {
-            self.meet(link, &observed);
-        }
-        self.reconcile(observed).await
-    }
-
-    /// Starts the client of a new link and tells it about the carrier.
-    fn meet(&mut self, link: &Link, observed: &Observed) {
-        if !self.clients.contains_key(&link.index) {
-            let initial = initial_state(lease_file::load(&self.paths.leases, link.mac), link, observed);
-            match Client::open(link.clone(), initial, self.arrived.clone()) {
-                Ok(client) => {
-                    eprintln!("{}: new link {}", link.name, link.index);
-                    self.clients.insert(link.index, client);
+        let mut observed = observe::observe(&self.handle, &self.config).await?;
+        for _ in 0..ROUNDS {
+            self.note_links(&observed);
+            self.meet(&observed);
+            let changes = self.planned(&observed);
+            self.failures.retain(|text, _| changes.iter().any(|change| change.to_string() == *text));
+            let (mut done, mut anew) = (false, false);
+            for change in &changes {
+                if self.try_change(change).await {
+                    done = true;
+                    anew |= change.is_structural();
                 }
-                Err(error) => {
-                    eprintln!("{}: warning: {error:#}, the link gets no address", link.name);
-                    return;
+                // What follows was planned for a link in another state.
+                if anew && matches!(change, Change::Link { set: LinkChange::Name(_), .. }) {
+                    break;
                 }
             }
+            if done {
+                observed = observe::observe(&self.handle, &self.config).await?;
+            }
+            if !anew {
+                break;
+            }
         }
-        if let Some(client) = self.clients.get_mut(&link.index) {
-            client.link = link.clone();
-        }
-        let event = if link.carrier { Event::CarrierUp } else { Event::CarrierDown };
-        self.feed(link.index, &event);
+        self.note_links(&observed);
+        self.report(&observed);
+        Ok(())
     }
 
-    async fn packet(&mut self, index: u32, packet: &[u8]) -> anyhow::Result<()> {
-        let Some(event) = self.clients.get(&index).and_then(|client| client.reply(packet)) else {
-            return Ok(());
-        };
-        if self.feed(index, &event) {
-            self.reconcile(netlink::observe(&self.handle).await?).await?;
+    fn situation_of<'a>(
+        &'a self,
+        observed: &'a Observed,
+        dynamic: &'a BTreeMap<u32, crate::plan::Dynamic>,
+    ) -> Situation<'a> {
+        Situation {
+            config: &self.config,
+            observed,
+            dynamic,
+            activated: &self.activated,
+            tunnels: &self.tunnels,
+            machine: self.machine,
+        }
+    }
+
+    fn planned(&self, observed: &Observed) -> Vec<Change> {
+        plan(&self.situation_of(observed, &self.clients.dynamic()))
+    }
+
+    /// A link that is on was switched on by somebody; one that is gone may come back as another.
+    fn note_links(&mut self, observed: &Observed) {
+        self.activated.retain(|index| observed.by_index(*index).is_some());
+        self.activated.extend(observed.links.iter().filter(|link| link.up).map(|link| link.index));
+        self.tunnels.retain(|name, _| observed.link(name).is_some());
+    }
+
+    fn meet(&mut self, observed: &Observed) {
+        let places = Places { leases: &self.paths.leases, hostname: &self.paths.hostname };
+        self.clients.meet(&self.config, observed, places);
+    }
+
+    /// Makes a change unless it failed a moment ago; whether it was made.
+    async fn try_change(&mut self, change: &Change) -> bool {
+        let text = change.to_string();
+        let now = now();
+        if self.failures.get(&text).is_some_and(|failure| failure.again > now) {
+            return false;
+        }
+        match apply::apply(&self.handle, change).await {
+            Ok(()) => {
+                self.failures.remove(&text);
+                match change {
+                    Change::WireGuard { name, netdev, .. } => {
+                        self.tunnels.insert(name.clone(), (**netdev).clone());
+                    }
+                    Change::Link { index, set: LinkChange::Down | LinkChange::Up } => {
+                        self.activated.insert(*index);
+                    }
+                    _ => {}
+                }
+                true
+            }
+            Err(error) => {
+                let wait = self.failures.get(&text).map_or(Duration::from_secs(1), |failure| failure.wait * 2);
+                let wait = wait.min(LONGEST_RETRY);
+                let reason = format!("{text}: {error}");
+                if !self.failures.contains_key(&text) {
+                    eprintln!("warning: {reason}, trying again");
+                }
+                self.failures.insert(text, Failure { index: change.index(), reason, wait, again: now + wait });
+                false
+            }
+        }
+    }
+
+    async fn hear(&mut self, arrived: &Arrived) -> anyhow::Result<()> {
+        let observed = observe::observe(&self.handle, &self.config).await?;
+        let Some(network) = self.network(&observed, arrived.index) else { return Ok(()) };
+        let places = Places { leases: &self.paths.leases, hostname: &self.paths.hostname };
+        if self.clients.hear(arrived, &network, places) {
+            self.refresh().await?;
         }
         Ok(())
+    }
+
+    fn network(&self, observed: &Observed, index: u32) -> Option<ferrite_netconf::Network> {
+        let link = observed.by_index(index)?;
+        role(&self.config, observed, link).network().cloned()
     }
 
     async fn timers(&mut self) -> anyhow::Result<()> {
-        let now = now();
-        let due: Vec<u32> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.deadline.is_some_and(|deadline| deadline <= now))
-            .map(|(index, _)| *index)
-            .collect();
-        let mut changed = false;
-        for index in due {
-            changed |= self.feed(index, &Event::TimedOut);
+        let due = self.clients.due();
+        let mut changed = self.failures.values().any(|failure| failure.again <= now());
+        if !due.is_empty() {
+            let observed = observe::observe(&self.handle, &self.config).await?;
+            for index in due {
+                let Some(network) = self.network(&observed, index) else {
+                    self.clients.forget(index);
+                    continue;
+                };
+                let places = Places { leases: &self.paths.leases, hostname: &self.paths.hostname };
+                changed |= self.clients.wake(index, &network, places);
+            }
         }
-        if changed {
-            self.reconcile(netlink::observe(&self.handle).await?).await?;
-        }
-        Ok(())
+        if changed { self.refresh().await } else { Ok(()) }
     }
 
-    /// Feeds one client; returns whether the configuration must change.
-    fn feed(&mut self, index: u32, event: &Event) -> bool {
-        let chosen = hostname::chosen(&self.paths.hostname);
-        let Some(client) = self.clients.get_mut(&index) else {
-            return false;
+    async fn obey(&mut self, (order, answer): Asked) -> anyhow::Result<()> {
+        let observed = observe::observe(&self.handle, &self.config).await?;
+        let indexes = |names: &[String]| -> Result<Vec<u32>, String> {
+            let find = |name: &String| observed.link(name).map(|link| link.index).ok_or(format!("no link '{name}'"));
+            names.iter().map(find).collect()
         };
-        let name = client.link.name.clone();
-        match client.feed(event, Moment { now: now(), random: random() }, chosen.as_deref()) {
-            Outcome::Nothing => false,
-            Outcome::Granted(lease) => {
-                let (mac, address, prefix) = (client.link.mac, lease.address, lease.prefix);
-                eprintln!("{name}: {address}/{prefix} from {}", lease.server);
-                if let Err(error) = lease_file::store(&self.paths.leases, mac, &lease) {
-                    eprintln!("{name}: warning: {}, the lease is not kept", chain(&error));
-                }
-                if chosen.is_none() {
-                    set_hostname(&lease);
-                }
-                true
+        let outcome = match &order {
+            Order::Reload => {
+                self.load();
+                self.failures.clear();
+                Ok(())
             }
-            Outcome::Lost => {
-                eprintln!("{name}: the lease is gone, removing the address");
-                true
-            }
-        }
+            Order::Reconfigure(names) => indexes(names).map(|indexes| {
+                for index in indexes {
+                    self.clients.forget(index);
+                    self.activated.remove(&index);
+                }
+                self.tunnels.retain(|name, _| !names.contains(name));
+                self.failures.clear();
+            }),
+            Order::Renew(names) => indexes(names).map(|indexes| {
+                indexes.into_iter().for_each(|index| self.clients.forget(index));
+            }),
+            Order::Up(names) => self.switch(indexes(names), true).await,
+            Order::Down(names) => self.switch(indexes(names), false).await,
+        };
+        self.refresh().await?;
+        // Who asked may be gone.
+        let _ = answer.send(outcome);
+        Ok(())
     }
 
-    /// Plans, applies, then writes the files that follow from the leases.
-    async fn reconcile(&mut self, observed: Observed) -> anyhow::Result<()> {
-        let now = now();
-        let mut granted = BTreeMap::new();
-        for (index, client) in &self.clients {
-            if let Some(held) = client.held() {
-                granted.insert(*index, Granted { lease: held.lease.clone(), remaining: remaining(held, now) });
-            }
+    async fn switch(&mut self, indexes: Result<Vec<u32>, String>, on: bool) -> Result<(), String> {
+        for index in indexes? {
+            let builder = LinkMessageBuilder::<LinkUnspec>::new().index(index);
+            let message = if on { builder.up() } else { builder.down() }.build();
+            self.activated.insert(index);
+            self.handle.link().change(message).execute().await.map_err(|error| error.to_string())?;
         }
-        for change in plan(&observed, &granted) {
-            if let Err(error) = netlink::apply(&self.handle, &change).await {
-                eprintln!("warning: {change}: {error}, going on without it");
-            }
-        }
-        let leases: Vec<&Lease> = granted.values().map(|granted| &granted.lease).collect();
-        self.write(self.paths.resolv.clone(), resolv::render(&leases));
-        let reports = reports(&observed, &granted);
-        self.write(self.paths.report.clone(), render_report(&reports));
-        // PID 1 may be gone already; the report file says the same.
-        let _ = self.notifier.status(&summary(&reports));
         Ok(())
+    }
+
+    /// Writes the files that follow from what there is.
+    fn report(&mut self, observed: &Observed) {
+        let mut extra = Extra::default();
+        (extra.dhcp4, extra.dhcp6) = self.clients.states();
+        for link in &observed.links {
+            if let Role::Managed(network) = role(&self.config, observed, link) {
+                extra.dns.insert(link.index, self.clients.servers(link.index, network));
+                extra.domains.insert(link.index, self.clients.domains(link.index, network));
+            }
+        }
+        let failed = self.failures.values().map(|failure| (failure.index, failure.reason.clone()));
+        extra.failures = failed.collect();
+        let dynamic = self.clients.dynamic();
+        let situation = self.situation_of(observed, &dynamic);
+        let state = build(&situation, &plan(&situation), &extra);
+        let servers = extra.dns.values().flatten().copied();
+        let resolv = resolv::render(servers, extra.domains.values().flatten().map(String::as_str));
+        self.write(self.paths.resolv.clone(), resolv);
+        self.write(self.paths.report.clone(), render_report(&state));
+        // Last: who waits for it finds the others as they should be.
+        match serde_json::to_string_pretty(&state) {
+            Ok(text) => self.write(self.paths.report.with_extension("json"), text + "\n"),
+            Err(error) => eprintln!("warning: writing the state: {error}"),
+        }
+        // PID 1 may be gone already; the report says the same.
+        let _ = self.notifier.status(&summary(&state));
     }
 
     fn write(&mut self, path: PathBuf, text: String) {
@@ -204,96 +352,31 @@ impl Daemon {
             Ok(()) => {
                 self.written.insert(path, text);
             }
-            Err(error) => eprintln!("warning: {}, trying again at the next change", chain(&error)),
+            Err(error) => eprintln!("warning: {error}: {}, trying again at the next change", error.source),
         }
     }
 
     fn tell_ready(&self) {
-        if let Err(error) = self.notifier.ready("looking for DHCP servers") {
+        if let Err(error) = self.notifier.ready("configuring links") {
             eprintln!("warning: telling PID 1 that networkd is ready: {error}");
         }
     }
 
     fn until_next_timer(&self) -> Duration {
         const AN_HOUR: Duration = Duration::from_secs(3600);
-        let next = self.clients.values().filter_map(|client| client.deadline).min();
+        let retry = self.failures.values().map(|failure| failure.again).min();
+        let next = self.clients.deadline().into_iter().chain(retry).min();
         next.map_or(AN_HOUR, |deadline| deadline.saturating_sub(now())).min(AN_HOUR)
     }
 }
 
-/// An address that the kernel still holds from this lease is ours already: the daemon was only restarted.
-fn initial_state(saved: Option<Lease>, link: &Link, observed: &Observed) -> State {
-    let Some(lease) = saved else {
-        return State::Stopped { held: None, wanted: None };
-    };
-    let wanted = Some(lease.address);
-    let known = observed
-        .addresses
-        .iter()
-        .find(|known| (known.index, known.address, known.prefix) == (link.index, lease.address, lease.prefix));
-    let held = known.and_then(|known| known.lifetime).map(|left| {
-        let age = lease.times.map_or(Duration::ZERO, |times| times.expire.saturating_sub(left));
-        Held { since: now().saturating_sub(age), lease }
-    });
-    State::Stopped { held, wanted }
-}
-
-fn reports(observed: &Observed, granted: &BTreeMap<u32, Granted>) -> Vec<LinkReport> {
-    let report = |link: &Link| {
-        let lease = granted.get(&link.index).map(|granted| &granted.lease);
-        let state = match (lease, link.carrier) {
-            (_, false) => LinkState::NoCarrier,
-            (None, true) => LinkState::Configuring,
-            (Some(_), true) => LinkState::Configured,
-        };
-        LinkReport {
-            link: link.name.clone(),
-            state,
-            address: lease.map(|lease| (lease.address, lease.prefix)),
-            gateway: lease.and_then(Lease::gateway),
-            dns: lease.map(|lease| lease.dns.clone()).unwrap_or_default(),
-        }
-    };
-    observed.links.iter().filter(|link| link.role == Role::Wired).map(report).collect()
-}
-
-fn summary(reports: &[LinkReport]) -> String {
-    let phrases: Vec<String> = reports
-        .iter()
-        .map(|report| match report.address {
-            Some((address, prefix)) => format!("{} {address}/{prefix}", report.link),
-            None => format!("{} {}", report.link, report.state),
+fn summary(state: &State) -> String {
+    let managed = state.interfaces.iter().filter(|link| link.administrative_state != "unmanaged");
+    let phrases: Vec<String> = managed
+        .map(|link| match crate::report::main_address(link) {
+            Some(address) => format!("{} {}/{}", link.name, address.address, address.prefix_length),
+            None => format!("{} {}", link.name, crate::report::word(link)),
         })
         .collect();
-    if phrases.is_empty() { "no wired link".to_string() } else { phrases.join(", ") }
-}
-
-fn set_hostname(lease: &Lease) {
-    let Some(name) = &lease.hostname else {
-        return;
-    };
-    match hostname::set(name) {
-        Ok(true) => eprintln!("host name {name} from DHCP"),
-        Ok(false) => {}
-        Err(error) => eprintln!("warning: setting the host name to '{name}': {error}, keeping the old one"),
-    }
-}
-
-fn chain(error: &ferrite_files::FileError) -> String {
-    format!("{error}: {}", error.source)
-}
-
-/// Seconds since boot, suspended time included: leases go on while the machine sleeps.
-fn now() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
-/// A transaction id nobody can guess; without entropy the clock must do.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
-        Ok(4) => u32::from_ne_bytes(bytes),
-        Ok(_) | Err(_) => now().subsec_nanos().wrapping_mul(2_654_435_761),
-    }
+    if phrases.is_empty() { "no link has a file".to_string() } else { phrases.join(", ") }
 }

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use crate::lease::Lease;
+
 /// The name in /etc/hostname, if there is one.
 pub(crate) fn chosen(file: &Path) -> Option<String> {
     // A file that cannot be read holds no name.
@@ -11,8 +13,20 @@ pub(crate) fn chosen(file: &Path) -> Option<String> {
     text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_string)
 }
 
+/// Takes the name of a lease and says so.
+pub(crate) fn take(lease: &Lease) {
+    let Some(name) = &lease.hostname else {
+        return;
+    };
+    match set(name) {
+        Ok(true) => eprintln!("host name {name} from DHCP"),
+        Ok(false) => {}
+        Err(error) => eprintln!("warning: setting the host name to '{name}': {error}, keeping the old one"),
+    }
+}
+
 /// Gives the kernel the first label of a name; returns whether it was a new one.
-pub(crate) fn set(name: &str) -> std::io::Result<bool> {
+fn set(name: &str) -> std::io::Result<bool> {
     let short = name.split('.').next().unwrap_or(name);
     if nix::unistd::gethostname()? == short {
         return Ok(false);

@@ -1,15 +1,15 @@
-//! ferrite-networkd: the network daemon, and `wait-online`, which waits for it.
+//! ferrite-networkd: the network daemon, and `wait-online`, which waits for it; by the name `networkctl` its client.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use ferrite_network::{Paths, run, wait_online};
+use ferrite_network::{NetworkctlArguments, Paths, Wait, networkctl, run, wait_online};
 use ferrite_notify::Notifier;
 
-/// Configures every wired link by DHCP
+/// Configures links as .network, .netdev and .link files say
 ///
 /// Without a command it runs until SIGTERM. Addresses stay when it ends.
 #[derive(Parser)]
@@ -29,32 +29,49 @@ struct Arguments {
     /// A name in this file is never replaced by one from DHCP
     #[arg(long, value_name = "FILE", default_value = "/etc/hostname")]
     hostname: PathBuf,
+    /// Read the files of links below this folder
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Read the kernel command line from this file
+    #[arg(long, value_name = "FILE", default_value = "/proc/cmdline")]
+    command_line: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Wait until a link has an address and a default route
+    /// Wait until the links that are needed are configured
     WaitOnline {
         /// Fail after this many seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 120)]
         timeout: u64,
+        /// Wait for this link only; may be given several times
+        #[arg(short, long, value_name = "LINK")]
+        interface: Vec<String>,
+        /// One link is enough
+        #[arg(long)]
+        any: bool,
     },
 }
 
 fn main() -> ExitCode {
+    let called = std::env::args_os().next();
+    let name = called.as_deref().map(Path::new).and_then(Path::file_name);
+    if name.is_some_and(|name| name == "networkctl") {
+        return ferrite_cli::exit_with(networkctl(&NetworkctlArguments::parse()));
+    }
     ferrite_cli::exit_with(act(Arguments::parse()))
 }
 
 fn act(arguments: Arguments) -> anyhow::Result<()> {
-    if let Some(Command::WaitOnline { timeout }) = arguments.command {
-        let link = wait_online(&arguments.report, Duration::from_secs(timeout))?;
-        if let (Some((address, prefix)), Some(gateway)) = (link.address, link.gateway) {
-            println!("online: {} {address}/{prefix} via {gateway}", link.link);
-        }
+    if let Some(Command::WaitOnline { timeout, interface, any }) = arguments.command {
+        let wait = Wait { timeout: Duration::from_secs(timeout), links: interface, any };
+        println!("online: {}", wait_online(&arguments.report.with_extension("json"), &wait)?);
         return Ok(());
     }
     let notifier = Notifier::new(std::env::var_os("NOTIFY_SOCKET").as_deref()).context("finding PID 1's socket")?;
     let paths = Paths {
+        root: arguments.root,
+        command_line: arguments.command_line,
         leases: arguments.leases,
         report: arguments.report,
         resolv: arguments.resolv,

@@ -1,83 +1,46 @@
-//! What must change so that the kernel agrees with the leases. Pure.
+//! What must change so that the kernel agrees with the files and the leases. Pure.
 //!
-//! Only what is ours is ever removed: IPv4 addresses with a lifetime and routes marked as DHCP's, on wired links.
+//! Only what is ours is ever removed: addresses with our mark, routes of protocols `static` and `dhcp` over links that
+//! have a file, rules with our mark. The plan holds what can be done with the links there are; whoever applies it
+//! plans again after a link was made, renamed or switched on.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::lease::{Lease, Route};
+use ferrite_netconf::network::Network;
+use ferrite_netconf::value::Mac;
+use ferrite_netconf::{Config, Netdev};
 
-/// The default route of the first link has this metric; later links come after.
-const FIRST_METRIC: u32 = 1024;
+use crate::change::Change;
+use crate::lease::Lease;
+use crate::observed::{Link, Observed};
+use crate::{plan_addresses, plan_links, plan_routes};
 
 /// What a link is to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// `lo`: only set up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Role<'a> {
+    /// No file, or a part of something that others made: left alone.
+    Unmanaged,
+    /// `lo`: only switched on.
     Loopback,
-    /// Ethernet that is not part of something else: gets DHCP.
-    Wired,
-    /// Bridges, bonds, tunnels and their ports: left alone.
-    Other,
+    /// Its file cannot be used: left as it is, and said.
+    Broken(&'a Network),
+    /// Configured as its file says.
+    Managed(&'a Network),
 }
 
-/// A network link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// The kernel's number.
-    pub index: u32,
-    /// The kernel's name.
-    pub name: String,
-    /// The hardware address.
-    pub mac: [u8; 6],
-    /// Whether it is switched on.
-    pub up: bool,
-    /// Whether the cable is in.
-    pub carrier: bool,
-    /// The largest packet.
-    pub mtu: u32,
-    /// What it is to us.
-    pub role: Role,
+impl<'a> Role<'a> {
+    /// The file that counts.
+    pub fn network(self) -> Option<&'a Network> {
+        match self {
+            Self::Managed(network) => Some(network),
+            Self::Unmanaged | Self::Loopback | Self::Broken(_) => None,
+        }
+    }
 }
 
-/// An IPv4 address in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address {
-    /// Of which link.
-    pub index: u32,
-    /// The address.
-    pub address: Ipv4Addr,
-    /// The length of its network.
-    pub prefix: u8,
-    /// What is left of its life; `None`: set by hand, for ever.
-    pub lifetime: Option<Duration>,
-}
-
-/// A route that a DHCP client installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InstalledRoute {
-    /// Over which link.
-    pub index: u32,
-    /// Where to.
-    pub route: Route,
-    /// Its metric.
-    pub metric: u32,
-}
-
-/// The kernel's side.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Observed {
-    /// All links.
-    pub links: Vec<Link>,
-    /// All IPv4 addresses.
-    pub addresses: Vec<Address>,
-    /// The IPv4 routes that are marked as DHCP's.
-    pub routes: Vec<InstalledRoute>,
-}
-
-/// One lease in force.
+/// One lease of DHCPv4 in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
     /// What was granted.
@@ -86,140 +49,100 @@ pub struct Granted {
     pub remaining: Option<Duration>,
 }
 
-/// One change of the kernel's network configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Switch a link on.
-    Up {
-        /// Which.
-        index: u32,
-    },
-    /// Set the largest packet.
-    Mtu {
-        /// Of which link.
-        index: u32,
-        /// Bytes.
-        mtu: u32,
-    },
-    /// Remove an address.
-    RemoveAddress(Address),
-    /// Add an address, or give the existing one a new lifetime.
-    SetAddress(Address),
-    /// Remove a route.
-    RemoveRoute(InstalledRoute),
-    /// Add a route or replace the one with the same destination and metric.
-    SetRoute {
-        /// The route.
-        route: InstalledRoute,
-        /// The address that packets leave from.
-        source: Ipv4Addr,
-    },
+/// An address of DHCPv6 in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted6 {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// How long it begins connections.
+    pub preferred: Duration,
+    /// How long it still holds.
+    pub valid: Duration,
 }
 
-/// Plans the changes: removals first, then what is new, each in the order of the links.
-pub fn plan(observed: &Observed, granted: &BTreeMap<u32, Granted>) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let wired: Vec<&Link> = observed.links.iter().filter(|link| link.role == Role::Wired).collect();
-    changes.extend(
-        observed
-            .links
-            .iter()
-            .filter(|link| !link.up && link.role != Role::Other)
-            .map(|link| Change::Up { index: link.index }),
-    );
-    let mut wanted_routes = Vec::new();
-    for (position, link) in wired.iter().enumerate() {
-        if let Some(granted) = granted.get(&link.index) {
-            let metric = FIRST_METRIC + u32::try_from(position).unwrap_or(0);
-            wanted_routes.extend(routes(link.index, &granted.lease, metric));
-        }
-    }
-    let is_wired = |index: u32| wired.iter().any(|link| link.index == index);
-    let stale_routes = observed
-        .routes
-        .iter()
-        .filter(|installed| is_wired(installed.index) && !wanted_routes.iter().any(|(wanted, _)| wanted == *installed));
-    changes.extend(stale_routes.map(|route| Change::RemoveRoute(*route)));
-    let stale_addresses = observed.addresses.iter().filter(|address| {
-        let wanted = granted.get(&address.index).map(|granted| (granted.lease.address, granted.lease.prefix));
-        is_wired(address.index) && address.lifetime.is_some() && wanted != Some((address.address, address.prefix))
-    });
-    changes.extend(stale_addresses.map(|address| Change::RemoveAddress(*address)));
-    for link in &wired {
-        if let Some(granted) = granted.get(&link.index) {
-            changes.extend(configure(link, granted));
-        }
-    }
-    let missing = wanted_routes.into_iter().filter(|(wanted, _)| !observed.routes.contains(wanted));
-    changes.extend(missing.map(|(route, source)| Change::SetRoute { route, source }));
-    changes
+/// What servers and routers said about a link.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dynamic {
+    /// DHCPv4.
+    pub lease: Option<Granted>,
+    /// Addresses of DHCPv6.
+    pub addresses6: Vec<Granted6>,
+    /// No server of DHCPv4 answered for a while: what IPv6 gives is enough.
+    pub unanswered: bool,
+    /// The router that spoke last, for routes over `_ipv6ra`.
+    pub router: Option<Ipv6Addr>,
 }
 
-fn configure(link: &Link, granted: &Granted) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let mtu = granted.lease.mtu.map(u32::from).filter(|mtu| *mtu != link.mtu);
-    changes.extend(mtu.map(|mtu| Change::Mtu { index: link.index, mtu }));
-    changes.push(Change::SetAddress(Address {
-        index: link.index,
-        address: granted.lease.address,
-        prefix: granted.lease.prefix,
-        lifetime: granted.remaining,
-    }));
-    changes
+/// Everything the plan depends on.
+#[derive(Debug)]
+pub struct Situation<'a> {
+    /// The files.
+    pub config: &'a Config,
+    /// The kernel.
+    pub observed: &'a Observed,
+    /// Leases by link.
+    pub dynamic: &'a BTreeMap<u32, Dynamic>,
+    /// Links that were switched on or off once already.
+    pub activated: &'a BTreeSet<u32>,
+    /// What the tunnels with these names were given.
+    pub tunnels: &'a BTreeMap<String, Netdev>,
+    /// A number that only this machine has, for hardware addresses.
+    pub machine: u64,
 }
 
-/// The routes of a lease; a gateway outside the network is first made reachable on the link, as some clouds need it.
-fn routes(index: u32, lease: &Lease, metric: u32) -> Vec<(InstalledRoute, Ipv4Addr)> {
-    let mut routes: Vec<(InstalledRoute, Ipv4Addr)> = Vec::new();
-    let mut push = |route: Route| {
-        let installed = InstalledRoute { index, route, metric };
-        if !routes.iter().any(|(known, _)| *known == installed) {
-            routes.push((installed, lease.address));
-        }
+/// Which file a link gets.
+pub fn role<'a>(config: &'a Config, observed: &Observed, link: &Link) -> Role<'a> {
+    let Some(network) = config.network_for(&link.facts) else {
+        return if link.is_loopback { Role::Loopback } else { Role::Unmanaged };
     };
-    for route in &lease.routes {
-        let reachable = route.gateway.is_unspecified() || same_network(lease.address, route.gateway, lease.prefix);
-        if !reachable {
-            push(Route { destination: route.gateway, prefix: 32, gateway: Ipv4Addr::UNSPECIFIED });
+    if network.link.unmanaged {
+        return Role::Unmanaged;
+    }
+    let controller = link.controller.and_then(|index| observed.by_index(index));
+    // A port of something that no file of ours made belongs to whoever made it.
+    let foreign = controller.is_some_and(|controller| config.netdev(controller.name()).is_none());
+    let asked = network.controller().or(network.vrf.as_deref());
+    if foreign && controller.map(Link::name) != asked {
+        return Role::Unmanaged;
+    }
+    if network.broken { Role::Broken(network) } else { Role::Managed(network) }
+}
+
+/// Plans the changes, in the order in which they are made.
+pub fn plan(situation: &Situation<'_>) -> Vec<Change> {
+    let mut changes = plan_links::creations(situation);
+    let mut managed: Vec<(&Link, &Network)> = Vec::new();
+    for link in &situation.observed.links {
+        changes.extend(plan_links::naming(situation, link));
+        match role(situation.config, situation.observed, link) {
+            Role::Managed(network) => {
+                changes.extend(plan_links::settle(situation, link, network));
+                managed.push((link, network));
+            }
+            Role::Loopback if !link.up => changes.push(plan_links::up(link)),
+            Role::Loopback | Role::Unmanaged | Role::Broken(_) => {}
         }
     }
-    for route in &lease.routes {
-        push(*route);
-    }
-    routes
+    plan_addresses::plan(situation, &managed, &mut changes);
+    plan_routes::plan(situation, &managed, &mut changes);
+    changes
 }
 
-fn same_network(one: Ipv4Addr, other: Ipv4Addr, prefix: u8) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-    u32::from(one) & mask == u32::from(other) & mask
+/// A hardware address that this machine gives a link of this name at every boot.
+pub fn lasting_mac(machine: u64, name: &str) -> Mac {
+    use std::hash::Hasher;
+    let mut hasher = siphasher::sip::SipHasher24::new_with_keys(machine, 0x0066_6572_7269_7465);
+    hasher.write(name.as_bytes());
+    let [a, b, c, d, e, f, ..] = hasher.finish().to_le_bytes();
+    // Not of a vendor, and of one machine.
+    Mac([(a & 0xfc) | 0x02, b, c, d, e, f])
 }
 
-impl fmt::Display for Address {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "address {}/{} on link {}", self.address, self.prefix, self.index)?;
-        match self.lifetime {
-            Some(lifetime) => write!(out, " for {} s", lifetime.as_secs()),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for InstalledRoute {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "route {} on link {} metric {}", self.route, self.index, self.metric)
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Up { index } => write!(out, "up link {index}"),
-            Self::Mtu { index, mtu } => write!(out, "mtu {mtu} on link {index}"),
-            Self::RemoveAddress(address) => write!(out, "remove {address}"),
-            Self::SetAddress(address) => write!(out, "set {address}"),
-            Self::RemoveRoute(route) => write!(out, "remove {route}"),
-            Self::SetRoute { route, source } => write!(out, "set {route} from {source}"),
-        }
+/// Whether an address is one of the link only.
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

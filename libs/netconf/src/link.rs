@@ -11,8 +11,6 @@ pub enum MacPolicy {
     None,
     /// The same at every boot.
     Persistent,
-    /// Another at every boot.
-    Random,
 }
 
 /// The file.

@@ -16,13 +16,8 @@ pub(crate) static LINK: &[Key<Link>] = &[
     key("MACAddress", "a hardware address", "set on the link", |link, text| {
         optional(text, mac).map(|mac| link.mac = mac)
     }),
-    key("MACAddressPolicy", "none, persistent, random", "how one is made where the kernel chose it", |link, text| {
-        let kinds = [
-            ("none", MacPolicy::None),
-            ("", MacPolicy::None),
-            ("persistent", MacPolicy::Persistent),
-            ("random", MacPolicy::Random),
-        ];
+    key("MACAddressPolicy", "none or persistent", "how one is made where the kernel chose it", |link, text| {
+        let kinds = [("none", MacPolicy::None), ("", MacPolicy::None), ("persistent", MacPolicy::Persistent)];
         choice(text, &kinds).map(|policy| link.mac_policy = policy)
     }),
     key("Alias", "text", "a description in the kernel", |link, text| {

@@ -1,14 +1,12 @@
 //! The keys of `.netdev` files. Pure.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ferrite_unit::value::{ValueError, wrong};
 
 use crate::key::{Key, Repeated, idle, key};
-use crate::netdev::{Endpoint, KeySource, Netdev, NetdevKind, Secret, WireGuardPeer};
+use crate::netdev::{Endpoint, KeySource, Netdev, NetdevKind, WireGuardPeer};
 use crate::value::{
     Parsed, boolean, choice, extend, link_name, mac, milliseconds, mtu, number_8, number_16, number_32, optional,
-    prefixed, span, table,
+    prefixed, secret, span, table,
 };
 
 const KINDS: [(&str, NetdevKind); 7] = [
@@ -201,12 +199,6 @@ pub(crate) static PEER: &[Key<Netdev>] = &[
     }),
     key("MACAddress", "a hardware address", "of the other end", |netdev, text| set(&mut netdev.peer_mac, mac(text))),
 ];
-
-/// 32 bytes; the value itself is never repeated in a message.
-fn secret(text: &str) -> Parsed<Secret> {
-    let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Secret).ok_or_else(|| ValueError("the value is not a key (44 characters of base64)".to_owned()))
-}
 
 fn key_file(text: &str) -> Parsed<KeySource> {
     if text.starts_with('/') { Ok(KeySource::File(text.to_owned())) } else { Err(wrong(text, "an absolute path")) }

@@ -95,8 +95,6 @@ pub struct Dhcp4 {
     pub table: Option<u32>,
     /// Takes name servers.
     pub use_dns: bool,
-    /// Takes time servers.
-    pub use_ntp: bool,
     /// Takes search domains.
     pub use_domains: bool,
     /// Takes routes.
@@ -133,7 +131,6 @@ impl Default for Dhcp4 {
             metric: None,
             table: None,
             use_dns: true,
-            use_ntp: true,
             use_domains: true,
             use_routes: true,
             use_gateway: true,
@@ -166,8 +163,6 @@ pub struct Dhcp6 {
     pub use_address: bool,
     /// Takes name servers.
     pub use_dns: bool,
-    /// Takes time servers.
-    pub use_ntp: bool,
     /// Takes search domains.
     pub use_domains: bool,
     /// Tells the server our name.
@@ -178,14 +173,7 @@ pub struct Dhcp6 {
 
 impl Default for Dhcp6 {
     fn default() -> Self {
-        Self {
-            use_address: true,
-            use_dns: true,
-            use_ntp: true,
-            use_domains: true,
-            send_hostname: true,
-            without_ra: false,
-        }
+        Self { use_address: true, use_dns: true, use_domains: true, send_hostname: true, without_ra: false }
     }
 }
 

@@ -203,9 +203,7 @@ pub(crate) static DHCP4: &[Key<Network>] = &[
     key("UseDNS", "yes or no", "takes name servers", |network, text| {
         boolean(text).map(|yes| network.dhcp4.use_dns = yes)
     }),
-    key("UseNTP", "yes or no", "takes time servers", |network, text| {
-        boolean(text).map(|yes| network.dhcp4.use_ntp = yes)
-    }),
+    idle("UseNTP", "time servers are not asked for"),
     key("UseDomains", "yes, no, route", "takes search domains", |network, text| {
         use_domains(text).map(|yes| network.dhcp4.use_domains = yes)
     }),
@@ -257,11 +255,7 @@ pub(crate) static DHCP: &[Key<Network>] = &[
         (network.dhcp4.use_dns, network.dhcp6.use_dns) = (yes, yes);
         Ok(())
     }),
-    key("UseNTP", "yes or no", "takes time servers", |network, text| {
-        let yes = boolean(text)?;
-        (network.dhcp4.use_ntp, network.dhcp6.use_ntp) = (yes, yes);
-        Ok(())
-    }),
+    idle("UseNTP", "time servers are not asked for"),
     key("UseDomains", "yes, no, route", "takes search domains", |network, text| {
         let yes = use_domains(text)?;
         (network.dhcp4.use_domains, network.dhcp6.use_domains) = (yes, yes);
@@ -298,9 +292,7 @@ pub(crate) static DHCP6: &[Key<Network>] = &[
     key("UseDNS", "yes or no", "takes name servers", |network, text| {
         boolean(text).map(|yes| network.dhcp6.use_dns = yes)
     }),
-    key("UseNTP", "yes or no", "takes time servers", |network, text| {
-        boolean(text).map(|yes| network.dhcp6.use_ntp = yes)
-    }),
+    idle("UseNTP", "time servers are not asked for"),
     key("UseDomains", "yes, no, route", "takes search domains", |network, text| {
         use_domains(text).map(|yes| network.dhcp6.use_domains = yes)
     }),

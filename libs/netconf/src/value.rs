@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 pub(crate) use ferrite_unit::value::{Parsed, boolean, span};
 use ferrite_unit::value::{ValueError, number, wrong};
 
@@ -180,6 +182,14 @@ pub fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Parsed<T> {
     }
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
     Err(ValueError(format!("'{text}' is none of {}", words.join(", "))))
+}
+
+/// 32 bytes; the value itself is never repeated in a message.
+pub fn secret(text: &str) -> Parsed<crate::netdev::Secret> {
+    let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes
+        .map(crate::netdev::Secret)
+        .ok_or_else(|| ValueError("the value is not a key (44 characters of base64)".to_owned()))
 }
 
 /// A routing table: a number, or one of the kernel's names.

@@ -12,6 +12,7 @@ pub mod crash;
 pub mod detach;
 pub mod dm;
 pub mod epoll;
+pub mod icmpv6;
 pub mod inherit;
 pub mod ipc;
 pub mod keyring;

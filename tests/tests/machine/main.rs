@@ -13,6 +13,7 @@ mod hotplug;
 mod journal;
 mod limits;
 mod login;
+mod network;
 mod persistence;
 mod power_cut;
 mod process_1;

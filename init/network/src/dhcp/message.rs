@@ -26,6 +26,21 @@ pub(crate) struct Identity {
     pub mac: [u8; 6],
     /// The host name we tell the server, when one is set.
     pub hostname: Option<String>,
+    /// The client identifier is a DUID of the link (RFC 4361), not the hardware address.
+    pub by_duid: bool,
+}
+
+impl Identity {
+    fn client(&self) -> Vec<u8> {
+        let mut client = vec![1];
+        if self.by_duid {
+            // The number of the association, then DUID-LL.
+            let [.., a, b, c, d] = self.mac;
+            client = vec![255, a, b, c, d, 0, 3, 0, 1];
+        }
+        client.extend_from_slice(&self.mac);
+        client
+    }
 }
 
 /// A message to a server.
@@ -77,9 +92,7 @@ pub(crate) fn write(request: &Request, identity: &Identity, xid: u32, seconds: u
     let options = message.opts_mut();
     let kind = if *request == Request::Discover { MessageType::Discover } else { MessageType::Request };
     options.insert(DhcpOption::MessageType(kind));
-    let mut client = vec![1];
-    client.extend_from_slice(&identity.mac);
-    options.insert(DhcpOption::ClientIdentifier(client));
+    options.insert(DhcpOption::ClientIdentifier(identity.client()));
     match request {
         Request::Select { address, server } => {
             options.insert(DhcpOption::RequestedIpAddress(*address));
@@ -345,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_request_carries_address_server_and_client_identifier() {
-        let identity = Identity { mac: MAC, hostname: Some("web1".into()) };
+        let identity = Identity { mac: MAC, hostname: Some("web1".into()), by_duid: false };
         let request = Request::Select { address: Ipv4Addr::new(10, 0, 2, 15), server: Ipv4Addr::new(10, 0, 2, 2) };
         let bytes = write(&request, &identity, 42, 3).unwrap();
         let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();

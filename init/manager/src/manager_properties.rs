@@ -93,7 +93,8 @@ impl Engine {
         }
         // The root of all groups is no word, as in systemd.
         let group = self.groups.root().unwrap_or_default();
-        sheet.put("ControlGroup", group.strip_prefix("/sys/fs/cgroup").unwrap_or(group));
+        let below = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].iter().find_map(|mount| group.strip_prefix(mount));
+        sheet.put("ControlGroup", below.unwrap_or(group));
         sheet.put("SystemState", self.system_state());
         // A byte, for which there is no text.
         sheet.put("ExitCode", ferrite_unit::sheet::UNPRINTABLE);

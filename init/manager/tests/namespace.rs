@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use ferrite_control::{JobOutcome, JobVerb, Reply, Request};
@@ -222,12 +221,8 @@ fn what_process_1_makes_is_not_for_everybody_to_write() {
     use std::os::unix::fs::PermissionsExt;
     let machine = Machine::boot(&[("s.service", "[Service]\nExecStart=/bin/sleep 1000\n")]);
     assert_eq!(machine.job(JobVerb::Start, "s.service"), JobOutcome::Done);
-    let root = match machine.ask(&Request::ShowManager).remove(0) {
-        Reply::Properties(properties) => properties["ControlGroup"].clone(),
-        other => panic!("{other:?}"),
-    };
-    let group = PathBuf::from(format!("{root}/system.slice/s.service"));
-    for folder in [machine.output("run/ferrite"), group].into_iter().filter(|folder| folder.exists()) {
+    let group = machine.groups().map(|groups| groups.join("system.slice/s.service"));
+    for folder in group.into_iter().chain([machine.output("run/ferrite")]) {
         let mode = fs::metadata(&folder).unwrap().permissions().mode();
         assert_eq!(mode & 0o022, 0, "{} has mode {mode:o}", folder.display());
     }

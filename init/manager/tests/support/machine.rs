@@ -128,6 +128,14 @@ impl Machine {
         }
     }
 
+    /// The folder below which all its control groups are; `None`: it has none.
+    #[allow(dead_code)]
+    pub fn groups(&self) -> Option<std::path::PathBuf> {
+        let group = self.show_manager("ControlGroup");
+        let folders = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(|mount| format!("{mount}{group}").into());
+        folders.into_iter().find(|folder: &std::path::PathBuf| !group.is_empty() && folder.is_dir())
+    }
+
     pub fn state(&self, unit: &str) -> String {
         let summary = self.show(unit).summary;
         format!("{} {}", summary.active, summary.sub)

@@ -122,8 +122,9 @@ fn answer(mut client: TcpStream, folder: &Path, fault: Fault, asked: &Mutex<Vec<
             std::thread::sleep(Duration::from_millis(100));
         }
     }
-    while endless {
-        client.write_all(&[0; 4096])?;
+    if endless {
+        // Until the client hangs up.
+        std::io::copy(&mut std::io::repeat(0), &mut client)?;
     }
     Ok(())
 }

@@ -1,9 +1,15 @@
-//! Fetches what a document includes. Plain HTTP; deadlines and a limit on the size.
+//! Fetches what a document includes, by HTTP or HTTPS; deadlines and a limit on the size. A server of HTTPS is trusted
+//! when the image's authorities say so, those of `ca_certs` of an earlier boot among them.
 
+use std::path::Path;
 use std::time::Duration;
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::document::MAX_BYTES;
 
+/// The authorities of the image, as programs read them.
+pub(crate) const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const ATTEMPTS: u32 = 3;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -17,14 +23,36 @@ pub(crate) fn not_yet(_: &str) -> Result<Vec<u8>, String> {
 
 /// Fetches a URL; `Err` says what went wrong.
 pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
-    if url.starts_with("https://") {
-        return Err("https is not supported by this version; use http, or put the content into the user-data".into());
+    get_trusting(url, Path::new(AUTHORITIES))
+}
+
+/// A client for a URL; what begins with HTTPS never goes on without it.
+pub(crate) fn client(url: &str, authorities: &Path) -> Result<ureq::Agent, String> {
+    let is_secure = url.starts_with("https://");
+    if !is_secure && !url.starts_with("http://") {
+        return Err("only http:// and https:// can be fetched".into());
     }
-    if !url.starts_with("http://") {
-        return Err("only http:// can be fetched".into());
+    let mut config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(3).https_only(is_secure);
+    if is_secure {
+        let name = authorities.display();
+        let bundle = std::fs::read(authorities).map_err(|error| format!("reading '{name}': {error}"))?;
+        let certificates: Vec<Certificate<'static>> = parse_pem(&bundle)
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                // What is no certificate signs for nobody.
+                _ => None,
+            })
+            .collect();
+        if certificates.is_empty() {
+            return Err(format!("https needs certificate authorities, and there are none in '{name}'"));
+        }
+        config = config.tls_config(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build());
     }
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(3).build().into();
+    Ok(config.build().into())
+}
+
+fn get_trusting(url: &str, authorities: &Path) -> Result<Vec<u8>, String> {
+    let agent = client(url, authorities)?;
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
         match once(&agent, url) {
@@ -40,4 +68,70 @@ pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
 fn once(agent: &ureq::Agent, url: &str) -> Result<Vec<u8>, ureq::Error> {
     let mut response = agent.get(url).call()?;
     response.body_mut().with_config().limit(MAX_BYTES as u64).read_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+    use std::process::{Child, Command, Stdio};
+
+    /// A web server with a certificate of its own.
+    struct Server(Child);
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            // It may have ended by itself.
+            let _ended = self.0.kill();
+            let _status = self.0.wait();
+        }
+    }
+
+    const SERVER: &str = "import http.server, ssl\n\
+        server = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+        context.load_cert_chain('cert.pem', 'key.pem')\n\
+        server.socket = context.wrap_socket(server.socket, server_side=True)\n\
+        print(server.server_address[1], flush=True)\n\
+        server.serve_forever()\n";
+
+    fn serve(folder: &Path) -> (Server, u16) {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"]);
+        let made = openssl.current_dir(folder).output().expect("openssl is installed");
+        assert!(made.status.success(), "{made:?}");
+        let mut python = Command::new("python3");
+        python.args(["-c", SERVER]).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = python.spawn().expect("python3 is installed");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("it has an output");
+        std::io::BufReader::new(output).read_line(&mut line).expect("it tells its port");
+        (Server(child), line.trim().parse().expect("a port"))
+    }
+
+    #[test]
+    fn a_server_is_trusted_when_the_authorities_of_the_image_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_server, port) = serve(folder.path());
+        std::fs::write(folder.path().join("config"), "#cloud-config\n").unwrap();
+        let url = format!("https://127.0.0.1:{port}/config");
+        let trusted = folder.path().join("cert.pem");
+        assert_eq!(get_trusting(&url, &trusted), Ok(b"#cloud-config\n".to_vec()));
+        assert_eq!(get_trusting(&format!("https://127.0.0.1:{port}/none"), &trusted), Err("status 404".into()));
+        let other = tempfile::tempdir().unwrap();
+        let (_other, _) = serve(other.path());
+        let refused = get_trusting(&url, &other.path().join("cert.pem")).unwrap_err();
+        assert!(refused.contains("certificate"), "{refused}");
+        let none = folder.path().join("config");
+        assert!(get_trusting(&url, &none).unwrap_err().contains("there are none in"));
+    }
+
+    #[test]
+    fn only_the_web_is_fetched() {
+        for url in ["file:///etc/shadow", "ftp://example.com/a", "/etc/shadow"] {
+            assert_eq!(get(url), Err("only http:// and https:// can be fetched".into()), "{url}");
+        }
+    }
 }

@@ -1,14 +1,13 @@
 //! The late commands that are this program's own: the final message and the call home.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 
 use crate::command::STATUS;
 
 const CONSOLE: &str = "/dev/console";
-const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TRIES: u32 = 100;
 
 /// Writes lines where somebody may stand before the machine. A machine without a console has nobody there.
@@ -90,7 +89,7 @@ fn tell(url: &str, tries: u32, names: &[String], status: &str) -> anyhow::Result
             (name.as_str(), value)
         })
         .collect();
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().into();
+    let agent = crate::fetch::client(url, Path::new(crate::fetch::AUTHORITIES)).map_err(anyhow::Error::msg)?;
     let mut last = String::new();
     for _ in 0..tries.clamp(1, MAX_TRIES) {
         match agent.post(url).send_form(fields.iter().map(|(name, value)| (*name, value.as_str()))) {

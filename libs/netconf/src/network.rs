@@ -111,8 +111,6 @@ pub struct Dhcp4 {
     pub hostname: Option<String>,
     /// `duid` instead of `mac`.
     pub client_identifier: ClientIdentifier,
-    /// Gives the address back when it ends.
-    pub send_release: bool,
 }
 
 /// `ClientIdentifier=`.
@@ -139,7 +137,6 @@ impl Default for Dhcp4 {
             send_hostname: true,
             hostname: None,
             client_identifier: ClientIdentifier::Mac,
-            send_release: false,
         }
     }
 }

@@ -229,12 +229,7 @@ pub(crate) static DHCP4: &[Key<Network>] = &[
         let kinds = [("mac", ClientIdentifier::Mac), ("duid", ClientIdentifier::Duid)];
         choice(text, &kinds).map(|kind| network.dhcp4.client_identifier = kind)
     }),
-    key(
-        "SendRelease",
-        "yes or no",
-        "gives the address back when the link is no longer configured so",
-        |network, text| boolean(text).map(|yes| network.dhcp4.send_release = yes),
-    ),
+    idle("SendRelease", "an address that is not used any more is the server's again when its lease ends"),
     idle("CriticalConnection", "an address is kept as long as its lease, as with `yes`"),
     idle("Anonymize", "what is sent is little and always the same"),
     idle("UseTimezone", "a machine's time zone is its administrator's"),

@@ -87,6 +87,31 @@ fn an_instance_of_amazon_asks_little_and_survives_the_absence_of_its_service() -
 }
 
 #[test]
+fn a_droplet_has_its_addresses_without_dhcp() -> anyhow::Result<()> {
+    let droplet = json!({
+        "droplet_id": 2756294, "hostname": "droplet-1", "region": "nyc3", "user_data": DOCUMENT,
+        "interfaces": { "public": [{
+            "mac": "04:01:2a:0f:2a:01", "type": "public",
+            "ipv4": { "ip_address": "172.16.5.20", "netmask": "255.255.0.0", "gateway": "172.16.0.1" },
+            "ipv6": { "ip_address": "2001:0DB8:0000:0000:0000:0000:017D:2001", "cidr": 64,
+                "gateway": "2001:0DB8:0000:0000:0000:0000:0000:0001" },
+        }] },
+        "dns": { "nameservers": ["172.16.0.3"] }, "features": { "dhcp_enabled": false },
+    });
+    let mut machine = Setup::new(Board::Qemu)?.cloud(CloudKind::DigitalOcean, Cloud::DigitalOcean(droplet))?.boot()?;
+    assert_configured(&mut machine, "digitalocean", "droplet-1", "172.16.5.20")?;
+    let addresses = machine.ssh("ip -o addr show dev eth0")?;
+    assert!(addresses.contains(" 172.16.5.20/16 ") && addresses.contains(" 2001:db8::17d:2001/64 "), "{addresses}");
+    // The first is DHCP's, the second the passing one of the question.
+    assert!(!addresses.contains(" 172.16.0.15/") && !addresses.contains(" 169.254."), "{addresses}");
+    let routes = machine.ssh("ip route show default")?;
+    assert!(routes.starts_with("default via 172.16.0.1 dev eth0") && !routes.contains("proto dhcp"), "{routes}");
+    let requests = machine.setup().service()?.requests();
+    assert_eq!(questions(&requests), ["GET /metadata/v1.json"]);
+    machine.power_off()
+}
+
+#[test]
 fn the_drive_of_openstack_is_read_with_its_files() -> anyhow::Result<()> {
     let meta_data = json!({
         "uuid": "83679162-1378-4288-a2d4-70e13ec132aa", "hostname": "cd-node.novalocal",

@@ -218,6 +218,30 @@ fn nothing_is_left_unfinished_or_switched_off() {
 }
 
 #[test]
+fn no_merge_is_left_half_done() {
+    let mut faults = Vec::new();
+    let mut open = vec![root()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder").flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.is_symlink() || [".git", "target", "out"].iter().any(|other| name == *other) {
+                continue;
+            }
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let bytes = fs::read(&path).expect("a readable file");
+            let is_mark = |line: &[u8]| line.starts_with(b"<<<<<<< ") || line.starts_with(b">>>>>>> ");
+            if bytes.split(|byte| *byte == b'\n').any(is_mark) {
+                faults.push(format!("{}: marks of a conflict", relative(&path)));
+            }
+        }
+    }
+    assert_none(faults);
+}
+
+#[test]
 fn no_file_is_called_after_a_drawer() {
     let drawers = ["util.rs", "utils.rs", "common.rs", "helpers.rs", "misc.rs", "types.rs", "mod.rs"];
     let is_drawer = |path: &&PathBuf| path.file_name().is_some_and(|name| drawers.iter().any(|drawer| name == *drawer));

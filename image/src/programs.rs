@@ -27,7 +27,7 @@ const PROGRAMS: [(&str, &str); 12] = [
 
 /// Other names of the same programs; `systemctl` is every command of the client, `ferrite-host` every one
 /// that sets the host up.
-const LINKS: [(&str, &str); 27] = [
+const LINKS: [(&str, &str); 28] = [
     ("/usr/bin/ferrite-update", "../lib/ferrite/update-engine"),
     ("/usr/bin/update_engine_client", "../lib/ferrite/update-engine"),
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
@@ -49,6 +49,7 @@ const LINKS: [(&str, &str); 27] = [
     ("/usr/lib/systemd/system/systemd-networkd-wait-online.service", "ferrite-network-wait-online.service"),
     ("/usr/lib/systemd/system/systemd-networkd.service", "ferrite-networkd.service"),
     ("/usr/lib/systemd/systemd-modules-load", "../ferrite/ferrite-devices"),
+    ("/usr/lib/systemd/systemd-random-seed", "../ferrite/ferrite-host"),
     ("/usr/lib/systemd/systemd-sysctl", "../ferrite/ferrite-host"),
     ("/usr/lib/ferrite/ferrite-time-sources", "ferrite-host"),
     ("/usr/sbin/reboot", "../bin/systemctl"),

@@ -1,5 +1,5 @@
 //! What Debian's packages expect of the host at boot besides a service manager: their files and folders (tmpfiles.d),
-//! users and groups (sysusers.d), kernel variables (sysctl.d), time servers (timesyncd.conf).
+//! users and groups (sysusers.d), kernel variables (sysctl.d), time servers (timesyncd.conf), the random seed.
 //!
 //! The decisions are made in `ferrite-hostconf`; here files are read and the plans carried out. One surprising fact:
 //! every path is resolved below the root as `chroot` would, so `--root` never reaches the machine that runs it.
@@ -8,6 +8,7 @@ mod account_files;
 mod configuration;
 mod facts;
 mod options;
+mod random_seed;
 mod sysctl;
 mod sysusers;
 mod time_sources;
@@ -61,7 +62,8 @@ pub(crate) struct Command {
     run: fn(&Given, &Environment) -> Result<Outcome, String>,
 }
 
-const COMMANDS: [Command; 4] = [tmpfiles::COMMAND, sysusers::COMMAND, sysctl::COMMAND, time_sources::COMMAND];
+const COMMANDS: [Command; 5] =
+    [tmpfiles::COMMAND, sysusers::COMMAND, sysctl::COMMAND, time_sources::COMMAND, random_seed::COMMAND];
 
 /// Runs the command of this name.
 pub fn run(name: &str, environment: &Environment) -> ExitCode {

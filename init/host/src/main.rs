@@ -1,5 +1,5 @@
-//! The program behind `systemd-tmpfiles`, `systemd-sysusers`, `systemd-sysctl` and `ferrite-time-sources`: the name it
-//! is called by decides.
+//! The program behind `systemd-tmpfiles`, `systemd-sysusers`, `systemd-sysctl`, `systemd-random-seed` and
+//! `ferrite-time-sources`: the name it is called by decides.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -19,8 +19,13 @@ fn the_root_is_read_only_and_the_state_persists() -> anyhow::Result<()> {
     machine.sudo("cp -p /etc/bash.bashrc /root/original; echo >> /etc/bash.bashrc")?;
     machine.sudo("echo '# mine' >> /etc/profile")?;
     machine.sudo("cp -p /root/original /etc/bash.bashrc; test -e /state/etc/upper/bash.bashrc")?;
+    // What the next boot mixes into the kernel's randomness is another seed than what this one left behind.
+    let seed = "stat -c '%a %s' /var/lib/systemd/random-seed; sha256sum /var/lib/systemd/random-seed";
+    let before = machine.sudo(seed)?;
+    assert!(before.starts_with("600 512\n"), "{before}");
     machine.reboot()?;
 
+    assert_ne!(machine.sudo(seed)?, before);
     let kept = machine.ssh("cat /etc/of-mine /var/lib/of-mine /srv/of-mine /home/core/of-mine")?;
     assert_eq!(kept, "kept\nkept\nkept\nkept\n");
     assert_ne!(machine.try_ssh("cat /tmp/of-mine")?.code, 0, "/tmp has persisted");

@@ -138,7 +138,8 @@ fn a_flood_of_words_holds_nobody_up() {
 #[test]
 fn a_process_that_cannot_be_made_fails_its_unit_only() {
     let machine = Machine::boot(&[
-        ("s.service", SLEEPER),
+        // It keeps the others loaded: what is missing later is missing for processes, not for unit files.
+        ("s.service", "[Unit]\nAfter=t.service again.service\n[Service]\nExecStart=/bin/sleep 1000\n"),
         ("t.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n"),
         ("again.service", "[Service]\nExecStart=/bin/sleep 1000\nRestart=on-failure\nRestartSec=300ms\n"),
     ]);

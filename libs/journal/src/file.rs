@@ -153,7 +153,9 @@ impl JournalFile {
         if self.is_closed() || self.read(blocks, offset, &mut head).is_err() {
             return false;
         }
-        let end = offset.saturating_add(le64(&head, format::OBJECT_SIZE as usize).min(MAX_FIELD_BYTES)).min(self.size);
+        // The page that is missing may hold the size itself.
+        let size = le64(&head, format::OBJECT_SIZE as usize).clamp(format::OBJECT_HEADER, MAX_FIELD_BYTES);
+        let end = offset.saturating_add(size).min(self.size);
         let mut at = offset;
         loop {
             let next = (at / PAGE_BYTES + 1) * PAGE_BYTES;

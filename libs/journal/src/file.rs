@@ -150,12 +150,22 @@ impl JournalFile {
     /// Whether an object, or a part of it, never reached the disk before the power went: the rest of a page is empty.
     pub(crate) fn is_unwritten(&self, blocks: &mut Blocks, offset: u64) -> bool {
         let mut head = [0; format::OBJECT_HEADER as usize];
-        if self.is_closed() || self.read(blocks, offset, &mut head).is_err() {
+        if self.is_closed() {
+            return false;
+        }
+        // The end of the file is told to the disk with its pages.
+        if offset.saturating_add(format::OBJECT_HEADER) > self.size {
+            return true;
+        }
+        if self.read(blocks, offset, &mut head).is_err() {
             return false;
         }
         // The page that is missing may hold the size itself.
         let size = le64(&head, format::OBJECT_SIZE as usize).clamp(format::OBJECT_HEADER, MAX_FIELD_BYTES);
-        let end = offset.saturating_add(size).min(self.size);
+        let end = offset.saturating_add(size);
+        if end > self.size {
+            return true;
+        }
         let mut at = offset;
         loop {
             let next = (at / PAGE_BYTES + 1) * PAGE_BYTES;

@@ -109,6 +109,11 @@ fn cut(piece_bytes: usize, check_more: impl Fn(&Path)) {
         }
         // The state that was synced first: the file is being written.
         image[16] = 1;
+        let growth = (after.len() - before.len()) as u64;
+        if growth > 0 && seed % 2 == 0 {
+            // The file was longer in memory than on the disk.
+            image.truncate(before.len() + (state % (growth + 1)) as usize);
+        }
         fs::write(&torn, &image).expect("an image");
         check(&torn, &log, *synced);
         check_more(&torn);

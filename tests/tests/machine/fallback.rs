@@ -1,7 +1,7 @@
 //! A4: a bad slot b is left by the machine itself, and the person who logs in is told.
 
 use ferrite_layout::SlotFlags;
-use ferrite_tests::{Board, BrokenSlot, Firmware, Machine, Setup, Slot, amount, one_line};
+use ferrite_tests::{Board, BrokenSlot, Firmware, Setup, Slot, amount, one_line};
 
 /// Boots with a bad slot b that is tried next, and looks at what came of it.
 fn returns_to_slot_a(fault: BrokenSlot, firmware: Firmware) -> anyhow::Result<()> {
@@ -109,7 +109,8 @@ fn a_good_new_slot_is_kept() -> anyhow::Result<()> {
 
 #[test]
 fn a_new_slot_whose_ssh_server_fails_once_is_kept() -> anyhow::Result<()> {
-    let mut machine = Machine::boot(Board::Qemu)?;
+    // How long a slot is watched is shown by another test.
+    let mut machine = Setup::new(Board::Qemu)?.kernel_words("ferrite.settle=5").boot()?;
     machine.sudo(
         "mkdir -p /etc/systemd/system/ssh.service.d; cd /etc/systemd/system/ssh.service.d; \
          echo \"[Service]\" > once.conf; \

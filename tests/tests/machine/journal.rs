@@ -119,7 +119,7 @@ fn what_was_acknowledged_survives_a_plug_that_is_pulled_under_load() -> anyhow::
     let log = WriteLog::open(&log_path)?;
     let (first, end) = (log.count_at(acknowledgements[0].1), log.count_at(given));
     let folder = tempfile::tempdir().context("making a folder")?;
-    for _ in 0..amount::sample_or_all(2, 20) {
+    for _ in 0..amount::sample_or_all(1, 20) {
         let count = first + chance.below((end - first) as u64) as usize;
         let reached = acknowledgements.iter().filter(|(_, bytes)| log.count_at(*bytes) <= count);
         let safe = reached.map(|(number, _)| *number).max().unwrap_or(0);

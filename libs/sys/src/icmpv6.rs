@@ -5,8 +5,10 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::net::SendFlags;
 
 const ICMP6_FILTER: libc::c_int = 1;
 const ROUTER_SOLICITATION: u8 = 133;
@@ -42,27 +44,10 @@ impl RouterSocket {
 
     /// Asks the routers of the link to speak.
     pub fn solicit(&self, link: u32) -> io::Result<()> {
-        let address = libc::sockaddr_in6 {
-            sin6_family: libc::AF_INET6 as u16,
-            sin6_port: 0,
-            sin6_flowinfo: 0,
-            sin6_addr: libc::in6_addr { s6_addr: ALL_ROUTERS.octets() },
-            sin6_scope_id: link,
-        };
         let packet = [ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
-        let address_bytes = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-        // SAFETY: the pointers and lengths describe `packet` and `address`, which outlive the call.
-        let sent = unsafe {
-            libc::sendto(
-                self.0.as_raw_fd(),
-                packet.as_ptr().cast(),
-                packet.len(),
-                libc::MSG_NOSIGNAL,
-                (&raw const address).cast(),
-                address_bytes,
-            )
-        };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let routers = SocketAddrV6::new(ALL_ROUTERS, 0, 0, link);
+        rustix::net::sendto(&self.0, &packet, SendFlags::NOSIGNAL, &routers)?;
+        Ok(())
     }
 
     /// Receives one advertisement of a router on the link and who sent it; `WouldBlock` when there is none.

@@ -8,6 +8,8 @@ use dhcproto::{Decodable, Decoder, Encodable};
 
 use crate::lease::is_domain_name;
 
+/// Kind and number of a message.
+const HEAD_BYTES: usize = 4;
 const MAX_ADDRESSES: usize = 4;
 const MAX_SERVERS: usize = 8;
 const MAX_DOMAINS: usize = 16;
@@ -126,9 +128,49 @@ pub(crate) fn client_id(mac: [u8; 6]) -> Vec<u8> {
     id
 }
 
+/// A message with nothing in it but the options that are looked at, each long enough: the library does sums with the
+/// lengths of some others before it checks them, so what nobody needs does not reach it.
+fn well_formed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (head, options) = bytes.split_at_checked(HEAD_BYTES)?;
+    let mut message = head.to_vec();
+    keep(options, &mut message, |code, data| match OptionCode::from(code) {
+        OptionCode::ClientId | OptionCode::ServerId | OptionCode::DomainSearchList => Some(data.to_vec()),
+        OptionCode::StatusCode => (data.len() >= 2).then(|| data.to_vec()),
+        OptionCode::DomainNameServers => data.len().is_multiple_of(16).then(|| data.to_vec()),
+        OptionCode::InformationRefreshTime => (data.len() == 4).then(|| data.to_vec()),
+        OptionCode::IANA => {
+            let (numbers, inner) = data.split_at_checked(12)?;
+            let mut association = numbers.to_vec();
+            keep(inner, &mut association, |code, data| match OptionCode::from(code) {
+                OptionCode::IAAddr => data.get(..24).map(<[u8]>::to_vec),
+                OptionCode::StatusCode => (data.len() >= 2).then(|| data.to_vec()),
+                _ => None,
+            });
+            Some(association)
+        }
+        _ => None,
+    });
+    Some(message)
+}
+
+/// Copies the options that are chosen; what is cut off at the end is none.
+fn keep(mut bytes: &[u8], out: &mut Vec<u8>, choose: impl Fn(u16, &[u8]) -> Option<Vec<u8>>) {
+    while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
+        let [code, length] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_be_bytes);
+        let Some((data, others)) = rest.split_at_checked(usize::from(length)) else { return };
+        if let Some(data) = choose(code, data) {
+            out.extend_from_slice(&code.to_be_bytes());
+            // It is no longer than what it was made of.
+            out.extend_from_slice(&u16::try_from(data.len()).unwrap_or(length).to_be_bytes());
+            out.extend_from_slice(&data);
+        }
+        bytes = others;
+    }
+}
+
 /// Reads a message to us; `None` for everything else that may arrive at the port.
 pub(crate) fn read(bytes: &[u8], mac: [u8; 6]) -> Option<(u32, Reply)> {
-    let message = Message::decode(&mut Decoder::new(bytes)).ok()?;
+    let message = Message::decode(&mut Decoder::new(&well_formed(bytes)?)).ok()?;
     let options = message.opts();
     match options.get(OptionCode::ClientId) {
         Some(DhcpOption::ClientId(id)) if *id == client_id(mac) => {}
@@ -263,6 +305,26 @@ pub(crate) mod tests {
         }
         let inform = write(&Request::Inform, MAC, None, 1, 0).unwrap();
         assert!(Message::decode(&mut Decoder::new(&inform)).unwrap().opts().get(OptionCode::IANA).is_none());
+    }
+
+    #[test]
+    fn options_that_are_too_short_end_nothing() {
+        for code in 0..150_u16 {
+            for length in 0..5 {
+                let mut bytes = reply(MessageType::Reply, 7, &[association(100, 200)]);
+                bytes.extend(code.to_be_bytes());
+                bytes.extend([0, length]);
+                bytes.extend(vec![0; usize::from(length)]);
+                // Inside an association, too.
+                let mut inner = vec![0; 12];
+                inner.extend(code.to_be_bytes());
+                inner.extend([0, length]);
+                inner.extend(vec![0; usize::from(length)]);
+                bytes.extend([0, 3, 0, inner.len() as u8]);
+                bytes.extend(inner);
+                let _ignored = read(&bytes, MAC);
+            }
+        }
     }
 
     proptest! {

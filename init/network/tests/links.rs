@@ -174,6 +174,7 @@ fn a_restart_keeps_everything_and_touches_nothing() {
     lab.file("10-eth0.network", STATIC);
     lab.daemon();
     lab.wait_for_setup("eth0", "configured");
+    lab.wait_for_link_local("eth0");
     lab.ip(&["-n", &lab.near(), "route", "add", "10.66.0.0/16", "via", "10.77.0.1"]);
     let watch = lab.watch();
     let before = [lab.shown(&["route", "show", "table", "all"]), lab.shown(&["rule"])];

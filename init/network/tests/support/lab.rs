@@ -204,6 +204,28 @@ impl Lab {
         });
     }
 
+    /// Waits until the kernel has found that nobody else has the link-local address of a link.
+    #[allow(dead_code)]
+    pub fn wait_for_link_local(&self, link: &str) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(90);
+        loop {
+            let shown = self.shown(&["-6", "addr", "show", "dev", link, "scope", "link"]);
+            if shown.contains("inet6 fe80") && !shown.contains("tentative") {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "no address of its own on {link}: {shown}");
+            // Until something changes; what changed before it listens is seen after its two seconds.
+            let mut monitor = Command::new("timeout");
+            monitor.args(["2", "ip", "-n", &self.near(), "-6", "monitor", "address"]).stdout(Stdio::piped());
+            let mut monitor = monitor.spawn().unwrap();
+            let mut told = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(monitor.stdout.take().unwrap()), &mut told)
+                .unwrap();
+            monitor.kill().unwrap();
+            monitor.wait().unwrap();
+        }
+    }
+
     /// The hardware address of a link.
     pub fn mac(&self, link: &str) -> String {
         let shown = self.shown(&["link", "show", "dev", link]);

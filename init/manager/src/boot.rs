@@ -108,11 +108,9 @@ pub fn link_streams(log: &mut Vec<String>) {
 
 /// The name of the machine: /etc/hostname, else one made from the machine id, so that two machines do not share it.
 pub fn set_host_name(log: &Log) {
-    let text = crate::disk::read_text("/etc/hostname");
-    let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     let current = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let name = match name {
-        Some(name) => name.to_owned(),
+    let name = match crate::host::static_host_name() {
+        Some(name) => name,
         None if current.is_empty() || current == "(none)" => {
             default_host_name(&crate::disk::read_text("/etc/machine-id"))
         }

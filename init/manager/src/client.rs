@@ -137,6 +137,14 @@ fn print(text: &str) -> Result<u8> {
     }
 }
 
+/// What a command tells about itself, if that is what it was asked for.
+fn told(line: &options::Line, help: &str) -> Option<Result<u8>> {
+    if line.has("help") {
+        return Some(print(help));
+    }
+    line.has("version").then(print_version)
+}
+
 fn print_version() -> Result<u8> {
     print(&format!("ferrite {}\n", env!("CARGO_PKG_VERSION")))
 }

@@ -1,19 +1,18 @@
 //! `systemd-cgls`: the control groups and the processes in them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use ferrite_control::{Client, ClientError, Reply, Request};
+use ferrite_control::Client;
 
 use super::Caller;
 use super::group_tree::{Look, Wishes, read, render};
 use super::options::{Flag, Line, Order, Takes, boolean, parse};
+use super::processes::{CGROUP_ROOT, folder_of};
 use super::style::Colour;
 use super::unit_names::full_name;
-use super::verbs::terminal_width;
-
-const ROOT: &str = "/sys/fs/cgroup";
+use super::verbs::{details, terminal_width};
 
 const HELP: &str = "\
 systemd-cgls [OPTIONS...] [CGROUP...]
@@ -46,14 +45,11 @@ pub fn main(caller: &Caller) -> ExitCode {
 
 fn run(caller: &Caller, words: &[String]) -> Result<u8> {
     let line = parse(words, &FLAGS, Order::Anywhere)?;
-    if line.has("help") {
-        return super::print(HELP);
-    }
-    if line.has("version") {
-        return super::print_version();
+    if let Some(told) = super::told(&line, HELP) {
+        return told;
     }
     let full = match line.options.iter().rev().find(|(name, _)| *name == "full") {
-        Some((_, value)) => boolean("--full", value.as_deref())?,
+        Some((_, value)) => boolean("full", value.as_deref())?,
         None => false,
     };
     let width = if full { None } else { terminal_width() };
@@ -69,8 +65,8 @@ fn run(caller: &Caller, words: &[String]) -> Result<u8> {
 /// What is to be shown, with the words above it.
 fn places(caller: &Caller, line: &Line) -> Result<Vec<(String, PathBuf)>> {
     let of_path = |path: &str| {
-        let inner = path.strip_prefix(ROOT).unwrap_or(path).trim_start_matches('/');
-        let folder = Path::new(ROOT).join(inner);
+        let inner = path.strip_prefix(CGROUP_ROOT).unwrap_or(path).trim_start_matches('/');
+        let folder = folder_of(inner);
         match folder.is_dir() {
             true => Ok((format!("CGroup /{inner}"), folder)),
             false => bail!("Failed to list cgroup tree /{inner}: No such file or directory"),
@@ -88,12 +84,9 @@ fn places(caller: &Caller, line: &Line) -> Result<Vec<(String, PathBuf)>> {
 
 fn of_unit(caller: &Caller, unit: &str) -> Result<(String, PathBuf)> {
     let name = full_name(unit);
-    let mut client = Client::connect(&caller.socket())?;
-    let Reply::Unit(details) = client.ask(&Request::Show { unit: name.clone() })? else {
-        bail!(ClientError::Unexpected)
-    };
+    let details = details(&mut Client::connect(&caller.socket())?, &name)?;
     match details.control_group.map(|group| group.path).filter(|path| !path.is_empty()) {
-        Some(path) => Ok((format!("Unit {name} ({path})"), Path::new(ROOT).join(path.trim_start_matches('/')))),
+        Some(path) => Ok((format!("Unit {name} ({path})"), folder_of(&path))),
         None => bail!("Unit {name} has no control group: it is not running."),
     }
 }

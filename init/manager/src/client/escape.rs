@@ -65,11 +65,8 @@ pub fn main(caller: &Caller) -> ExitCode {
 
 fn run(words: &[String]) -> Result<u8> {
     let line = parse(words, &FLAGS, Order::Anywhere)?;
-    if line.has("help") {
-        return super::print(HELP);
-    }
-    if line.has("version") {
-        return super::print_version();
+    if let Some(told) = super::told(&line, HELP) {
+        return told;
     }
     let action = action(&line)?;
     let mut stdout = std::io::stdout();

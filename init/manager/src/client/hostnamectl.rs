@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use ferrite_files::Durability;
-use ferrite_unit::environment::parse_file;
 use ferrite_unit::timestamp;
 use ferrite_unit::zone::Zones;
 use serde_json::{Map, Value};
@@ -52,8 +51,6 @@ const FLAGS: [Flag; 8] = [
     ('j', "json-auto", Takes::Nothing),
 ];
 
-const NAME_FILE: &str = "/etc/hostname";
-const INFO_FILE: &str = "/etc/machine-info";
 /// Longest name that the kernel takes.
 const NAME_MAX: usize = 64;
 /// Verbs about a line of machine-info: the verb, its old name, the variable.
@@ -74,11 +71,8 @@ pub fn main(caller: &Caller) -> ExitCode {
 
 fn run(words: &[String]) -> Result<u8> {
     let line = parse(words, &FLAGS, Order::Anywhere)?;
-    if line.has("help") {
-        return super::print(HELP);
-    }
-    if line.has("version") {
-        return super::print_version();
+    if let Some(told) = super::told(&line, HELP) {
+        return told;
     }
     let verb = line.operands.first().map_or("status", String::as_str);
     let value = match &line.operands[line.operands.len().min(1)..] {
@@ -100,9 +94,7 @@ fn run(words: &[String]) -> Result<u8> {
 }
 
 fn static_name() -> String {
-    let text = read_text(NAME_FILE);
-    let names = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    names.unwrap_or_default().to_owned()
+    host::static_host_name().unwrap_or_default()
 }
 
 fn kernel_name() -> String {
@@ -110,8 +102,7 @@ fn kernel_name() -> String {
 }
 
 fn info(key: &str) -> String {
-    let pairs = parse_file(&read_text(INFO_FILE)).into_iter().rev();
-    pairs.filter(|(name, _)| name == key).map(|(_, value)| value).next().unwrap_or_default()
+    host::machine_info(key).unwrap_or_default()
 }
 
 fn shown_name(line: &Line) -> String {
@@ -157,7 +148,7 @@ fn set_name(line: &Line, wish: &str) -> Result<u8> {
         bail!("Could not set hostname: Invalid hostname '{wish}'; letters, digits, '-' and '.', at most {NAME_MAX}.");
     }
     if is_static {
-        replace(NAME_FILE, &if name.is_empty() { String::new() } else { format!("{name}\n") })?;
+        replace(host::HOST_NAME, &if name.is_empty() { String::new() } else { format!("{name}\n") })?;
     }
     if is_transient && !name.is_empty() {
         nix::unistd::sethostname(&name).context("Could not set the hostname of the kernel")?;
@@ -177,9 +168,9 @@ fn information(key: &str, value: Option<&str>) -> Result<u8> {
 
 /// Changes one line of machine-info; others and comments stay.
 fn set_information(key: &str, value: &str) -> Result<()> {
-    let old = read_text(INFO_FILE);
+    let old = read_text(host::MACHINE_INFO);
     let new = with_line(&old, key, value);
-    if new == old { Ok(()) } else { replace(INFO_FILE, &new) }
+    if new == old { Ok(()) } else { replace(host::MACHINE_INFO, &new) }
 }
 
 fn with_line(text: &str, key: &str, value: &str) -> String {
@@ -218,8 +209,7 @@ fn facts() -> Vec<(&'static str, &'static str, String)> {
     let dmi = |name: &str| read_text(&format!("/sys/class/dmi/id/{name}")).trim().to_owned();
     let (fixed, kernel) = (static_name(), kernel_name());
     let detected = virtualization::detect().unwrap_or_default();
-    let chassis =
-        Some(info("CHASSIS")).filter(|text| !text.is_empty()).unwrap_or_else(|| chassis(&dmi("chassis_type")));
+    let chassis = host::machine_info("CHASSIS").unwrap_or_else(|| chassis(&dmi("chassis_type")));
     let icon = match chassis.as_str() {
         "" => "computer".to_owned(),
         chassis => format!("computer-{chassis}"),
@@ -228,7 +218,7 @@ fn facts() -> Vec<(&'static str, &'static str, String)> {
         ("StaticHostname", "Static hostname", if fixed.is_empty() { "(unset)".into() } else { fixed.clone() }),
         ("PrettyHostname", "Pretty hostname", info(PRETTY)),
         ("Hostname", "Transient hostname", if kernel == fixed { String::new() } else { kernel }),
-        ("IconName", "Icon name", Some(info("ICON_NAME")).filter(|name| !name.is_empty()).unwrap_or(icon)),
+        ("IconName", "Icon name", host::machine_info("ICON_NAME").unwrap_or(icon)),
         ("Chassis", "Chassis", chassis),
         ("Deployment", "Deployment", info("DEPLOYMENT")),
         ("Location", "Location", info("LOCATION")),
@@ -296,6 +286,7 @@ fn status(line: &Line) -> Result<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ferrite_unit::environment::parse_file;
 
     #[test]
     fn names_are_checked_and_made_of_any_text() {

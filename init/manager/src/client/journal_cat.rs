@@ -44,11 +44,8 @@ pub fn main(caller: &Caller) -> ExitCode {
 
 fn run(words: &[String]) -> Result<u8> {
     let line = parse(words, &FLAGS, Order::First)?;
-    if line.has("help") {
-        return super::print(HELP);
-    }
-    if line.has("version") {
-        return super::print_version();
+    if let Some(told) = super::told(&line, HELP) {
+        return told;
     }
     let level_of = |name: &str, what: &str| match line.value(name) {
         None => Ok(None),

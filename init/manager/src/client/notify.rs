@@ -67,11 +67,8 @@ pub fn main(caller: &Caller) -> ExitCode {
 
 fn run(caller: &Caller, words: &[String]) -> Result<u8> {
     let line = parse(words, &FLAGS, Order::Anywhere)?;
-    if line.has("help") {
-        return super::print(HELP);
-    }
-    if line.has("version") {
-        return super::print_version();
+    if let Some(told) = super::told(&line, HELP) {
+        return told;
     }
     if line.has("booted") {
         return Ok(u8::from(!std::path::Path::new("/run/systemd/system").is_dir()));

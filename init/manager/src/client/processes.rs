@@ -1,11 +1,12 @@
 //! The processes of a unit, read by the client itself from the control group and /proc: PID 1 need not.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ferrite_control::{GroupProcess, UnitDetails, quote_words};
 
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+/// Where control groups are seen.
+pub const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// Processes shown at most.
 const PROCESSES_MAX: usize = 200;
 /// Sub-groups looked into at most.
@@ -14,7 +15,7 @@ const GROUPS_MAX: usize = 64;
 /// Fills in what PID 1 left out: processes, command lines, counters.
 pub fn complete(unit: &mut UnitDetails) {
     if let Some(group) = unit.control_group.as_mut().filter(|group| !group.path.is_empty()) {
-        let folder = Path::new(CGROUP_ROOT).join(group.path.trim_start_matches('/'));
+        let folder = folder_of(&group.path);
         if group.processes.is_empty() {
             group.processes = processes(&folder);
         }
@@ -36,6 +37,11 @@ pub fn complete(unit: &mut UnitDetails) {
     if let (Some(pid), true) = (unit.control_pid, unit.control_comm.is_empty()) {
         unit.control_comm = comm(pid);
     }
+}
+
+/// Where the control group of this path is seen.
+pub fn folder_of(group: &str) -> PathBuf {
+    Path::new(CGROUP_ROOT).join(group.trim_start_matches('/'))
 }
 
 fn cpu_us(folder: &Path) -> Option<u64> {

@@ -20,6 +20,7 @@ use super::run_options::{HELP, Options, Stdio, Wish, wish};
 use super::run_terminal::Screen;
 use super::run_unit::{self, Facts, passes_descriptors};
 use super::sizes::bytes;
+use super::verbs::details;
 use crate::clock::wall_us;
 
 /// The exit code of a command that a signal ended, as systemd's.
@@ -172,7 +173,7 @@ fn service(caller: &Caller, client: &mut Client, options: &Options) -> Result<u8
     let waits_for_job = !options.no_block && options.stdio == Stdio::Unit;
     let request = TransientRequest { units: vec![unit], mode: mode(options)?, wait: waits_for_job, descriptors };
     start(client, request, "service")?;
-    let details = show(client, name.as_str())?;
+    let details = details(client, name.as_str())?;
     if !options.quiet {
         told("unit", &details);
     }
@@ -213,13 +214,6 @@ fn start(client: &mut Client, request: TransientRequest, kind: &str) -> Result<(
             Ok(())
         }
         Reply::Error { message, .. } => bail!("Failed to start transient {kind} unit: {message}"),
-        _ => bail!(ClientError::Unexpected),
-    }
-}
-
-fn show(client: &mut Client, unit: &str) -> Result<UnitDetails> {
-    match client.ask(&Request::Show { unit: unit.to_owned() })? {
-        Reply::Unit(details) => Ok(*details),
         _ => bail!(ClientError::Unexpected),
     }
 }
@@ -336,7 +330,7 @@ fn scope(caller: &Caller, client: &mut Client, options: &Options) -> Result<u8> 
     let unit = TransientUnit { name: name.as_str().to_owned(), text, pids: vec![pid] };
     let request = TransientRequest { units: vec![unit], mode: mode(options)?, wait: true, descriptors: false };
     start(client, request, "scope")?;
-    let details = show(client, name.as_str())?;
+    let details = details(client, name.as_str())?;
     let [program, arguments @ ..] = options.command.as_slice() else { bail!("Command line to execute required.") };
     let mut command = Command::new(program);
     command.args(arguments);

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
-use ferrite_control::{Client, ClientError, Reply, Request};
+use ferrite_control::{Client, ClientError};
 use ferrite_files::Root;
 use ferrite_unit::timestamp;
 use ferrite_unit::zone::{LOCAL_ZONE, ZONE_DIRECTORY, ZONE_FILE_MAX, Zone, Zones};
 
 use super::Caller;
 use super::options::{Flag, Line, Order, Takes, boolean, parse};
+use super::verbs::details;
 use crate::disk::read_text;
 
 const HELP: &str = "\
@@ -63,11 +64,8 @@ pub fn main(caller: &Caller) -> ExitCode {
 
 fn run(caller: &Caller, words: &[String]) -> Result<u8> {
     let line = parse(words, &FLAGS, Order::Anywhere)?;
-    if line.has("help") {
-        return super::print(HELP);
-    }
-    if line.has("version") {
-        return super::print_version();
+    if let Some(told) = super::told(&line, HELP) {
+        return told;
     }
     let operands: Vec<&str> = line.operands.iter().map(String::as_str).collect();
     match operands[..] {
@@ -122,10 +120,8 @@ fn zone_name() -> String {
 
 fn service_state(caller: &Caller) -> Option<String> {
     let mut client = Client::connect(&caller.socket()).ok()?;
-    match client.ask(&Request::Show { unit: SERVICE.to_owned() }).ok()? {
-        Reply::Unit(details) if details.summary.load == "loaded" => Some(details.summary.active),
-        _ => None,
-    }
+    let summary = details(&mut client, SERVICE).ok()?.summary;
+    (summary.load == "loaded").then_some(summary.active)
 }
 
 fn status(see: &See) -> String {

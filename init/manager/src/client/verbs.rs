@@ -1,7 +1,6 @@
 //! The verbs of systemctl: which question, which picture, which exit code.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use ferrite_control::{
@@ -236,7 +235,7 @@ fn machine_status(client: &mut Client, view: status::View<'_>) -> Result<u8> {
     let units = all_units(client)?;
     let manager = super::manager_verbs::properties(client)?;
     let control_group = Some(manager.text("ControlGroup")).filter(|path| !path.is_empty()).unwrap_or("/");
-    let folder = Path::new("/sys/fs/cgroup").join(control_group.trim_start_matches('/'));
+    let folder = super::processes::folder_of(control_group);
     let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let uptime_us = u64::try_from(uptime.tv_sec).unwrap_or(0).saturating_mul(1_000_000);
     let machine = Machine {

@@ -63,12 +63,10 @@ pub(crate) fn wanted(root: &Root, kind: &str, given: &Given) -> Result<Option<Ve
 }
 
 /// The file of this name in the strongest folder that has it.
-pub(crate) fn strongest(root: &Root, name: &str) -> Result<Option<Source>, String> {
+pub(crate) fn strongest(root: &Root, name: &str) -> Result<Option<Source>, FileError> {
     for folder in SEARCH {
         let path = format!("{folder}/{name}");
-        let bytes =
-            root.read(&path, FILE_MAX).map_err(|error| format!("Failed to open '{path}': {}", chain(&error)))?;
-        if let Some(bytes) = bytes {
+        if let Some(bytes) = root.read(&path, FILE_MAX)? {
             return Ok(Some(source(shown(root, &path), &bytes, false)));
         }
     }
@@ -163,13 +161,8 @@ fn one(root: &Root, kind: &str, argument: &str) -> Result<Source, String> {
         let bytes = all_of(file).map_err(|error| explain(&error))?;
         return Ok(source(argument.to_string(), &bytes, true));
     }
-    for folder in SEARCH {
-        let path = format!("{folder}/{kind}/{argument}");
-        if let Some(bytes) = root.read(&path, FILE_MAX).map_err(|error| explain(&chain(&error)))? {
-            return Ok(source(shown(root, &path), &bytes, true));
-        }
-    }
-    Err(explain(&"No such file or directory"))
+    let found = strongest(root, &format!("{kind}/{argument}")).map_err(|error| explain(&chain(&error)))?;
+    found.map(|found| Source { is_argument: true, ..found }).ok_or_else(|| explain(&"No such file or directory"))
 }
 
 /// Reads to the end, but not more than a file may have.

@@ -45,7 +45,9 @@ fn run(given: &Given, _environment: &Environment) -> Result<Outcome, String> {
     let root = configuration::root(given)?;
     let Some(drop_ins) = configuration::wanted(&root, DROP_INS, given)? else { return Ok(Outcome::Done) };
     let mut servers = TimeServers::default();
-    for source in configuration::strongest(&root, MAIN)?.iter().chain(&drop_ins) {
+    let main =
+        configuration::strongest(&root, MAIN).map_err(|error| format!("Failed to open {MAIN}: {}", chain(&error)))?;
+    for source in main.iter().chain(&drop_ins) {
         servers.read(&source.path, &source.text);
     }
     servers.faults.iter().for_each(|fault| eprintln!("{fault}"));

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use ferrite_unit::file;
+
 use crate::{Fault, Place};
 
 /// Who is asked when nobody is named: the zone of the distribution that the packages come from.
@@ -35,25 +37,17 @@ pub struct Surroundings {
 
 impl TimeServers {
     /// Adds a file to what the files before it said.
-    pub fn read(&mut self, file: &str, text: &str) {
-        let mut section = "";
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            let place = || Place { file: file.to_owned(), line: number + 1 };
-            if line.is_empty() || line.starts_with(['#', ';']) {
-                continue;
-            }
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                section = name;
-                continue;
-            }
-            match line.split_once('=') {
-                Some((key, value)) if section == "Time" => self.set(key.trim(), value, &place()),
-                Some(_) => {
-                    let what = format!("Unknown section '{section}', ignoring; write [Time]");
-                    self.faults.push(Fault::notice(&place(), what));
-                }
-                None => self.faults.push(Fault::notice(&place(), "Missing '=', ignoring line")),
+    pub fn read(&mut self, name: &str, text: &str) {
+        let parsed = file::parse(name, text.as_bytes());
+        let place = |line: u32| Place { file: name.to_owned(), line: usize::try_from(line).unwrap_or(usize::MAX) };
+        let faults = parsed.problems.iter().chain(&parsed.fatal);
+        self.faults.extend(faults.map(|fault| Fault::notice(&place(fault.line), fault.message.clone())));
+        for entry in parsed.entries {
+            if &*entry.section == "Time" {
+                self.set(&entry.key, &entry.value, &place(entry.line));
+            } else {
+                let what = format!("Unknown section '{}', ignoring; write [Time]", entry.section);
+                self.faults.push(Fault::notice(&place(entry.line), what));
             }
         }
     }

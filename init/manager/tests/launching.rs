@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use ferrite_control::{JobMode, JobOutcome, JobVerb, Reply, Request};
@@ -155,7 +156,13 @@ fn a_thousand_starts_leave_nothing_behind() {
         ("x@.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n"),
         ("bad@.service", "[Service]\nType=exec\nExecStart=/nonexistent\n"),
     ]);
-    let files = |machine: &Machine| fs::read_dir(format!("/proc/{}/fd", machine.pid)).unwrap().count();
+    let links = |machine: &Machine| -> Vec<PathBuf> {
+        let files = fs::read_dir(format!("/proc/{}/fd", machine.pid)).unwrap().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).collect()
+    };
+    // What is kept ready for a crash is one file, and two for ever once the first was full.
+    let is_record = |link: &PathBuf| link.to_string_lossy().contains("memfd:ferrite-record");
+    let files = |machine: &Machine| links(machine).iter().filter(|link| !is_record(link)).count();
     let maps = |machine: &Machine| lines(format!("/proc/{}/maps", machine.pid).as_ref()).len();
     let round = |first: usize| {
         for (name, outcome) in [("x", JobOutcome::Done), ("bad", JobOutcome::Failed)] {
@@ -176,6 +183,7 @@ fn a_thousand_starts_leave_nothing_behind() {
     (1..5).for_each(|number| round(number * 100));
     assert!(began.elapsed() < PATIENCE * 4);
     machine.wait_for("no file more than before", |machine| files(machine) <= before);
+    assert!(links(&machine).iter().filter(|link| is_record(link)).count() <= 2);
     // Four stacks with their guards, and what the allocator maps.
     assert!(maps(&machine) <= maps_before + 16, "{maps_before} {}", maps(&machine));
 }

@@ -4,12 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ferrite_trust::AUTHORITIES;
 
 use crate::document::MAX_BYTES;
 
-/// The authorities of the image, as programs read them.
-pub(crate) const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const ATTEMPTS: u32 = 3;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,17 +34,10 @@ pub(crate) fn client(url: &str, authorities: &Path) -> Result<ureq::Agent, Strin
     if is_secure {
         let name = authorities.display();
         let bundle = std::fs::read(authorities).map_err(|error| format!("reading '{name}': {error}"))?;
-        let certificates: Vec<Certificate<'static>> = parse_pem(&bundle)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                // What is no certificate signs for nobody.
-                _ => None,
-            })
-            .collect();
-        if certificates.is_empty() {
-            return Err(format!("https needs certificate authorities, and there are none in '{name}'"));
-        }
-        config = config.tls_config(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build());
+        let tls = ferrite_trust::tls(&bundle);
+        config = config.tls_config(
+            tls.ok_or_else(|| format!("https needs certificate authorities, and there are none in '{name}'"))?,
+        );
     }
     Ok(config.build().into())
 }

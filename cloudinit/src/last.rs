@@ -89,7 +89,7 @@ fn tell(url: &str, tries: u32, names: &[String], status: &str) -> anyhow::Result
             (name.as_str(), value)
         })
         .collect();
-    let agent = crate::fetch::client(url, Path::new(crate::fetch::AUTHORITIES)).map_err(anyhow::Error::msg)?;
+    let agent = crate::fetch::client(url, Path::new(ferrite_trust::AUTHORITIES)).map_err(anyhow::Error::msg)?;
     let mut last = String::new();
     for _ in 0..tries.clamp(1, MAX_TRIES) {
         match agent.post(url).send_form(fields.iter().map(|(name, value)| (*name, value.as_str()))) {

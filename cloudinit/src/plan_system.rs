@@ -1,5 +1,7 @@
 //! The name of the machine and its settings: hosts, time, locale, SSH, certificates, mounts and swap. Pure.
 
+use ferrite_trust::AUTHORITIES;
+
 use crate::config::{says, words};
 use crate::decode::{self, Encoding};
 use crate::document::{Node, Value};
@@ -9,7 +11,6 @@ use crate::plan::{Action, Command, Frequency, Planner, Stage, Step};
 const HOSTS: &str = "/etc/hosts";
 /// The instance whose host keys these are.
 const INSTANCE: &str = "/var/lib/ferrite/cloudinit/instance";
-const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Names that mean that nobody chose one.
 const NO_NAMES: [&str; 4] = ["", "(none)", "localhost", "localhost.localdomain"];
 /// Keys that are only recorded.
@@ -210,7 +211,7 @@ fn certificates(planner: &mut Planner<'_>) {
     let Some(spec) = planner.config.root.get("ca_certs") else {
         return;
     };
-    let mut bundle = planner.content(BUNDLE).map(<[u8]>::to_vec).unwrap_or_default();
+    let mut bundle = planner.content(AUTHORITIES).map(<[u8]>::to_vec).unwrap_or_default();
     let before = bundle.clone();
     if says(spec, "remove_defaults") == Some(true) {
         bundle.clear();
@@ -226,7 +227,7 @@ fn certificates(planner: &mut Planner<'_>) {
         planner.file(&path, pem, 0o644, "ca_certs");
     }
     if bundle != before {
-        planner.file(BUNDLE, bundle, 0o644, "ca_certs, the bundle");
+        planner.file(AUTHORITIES, bundle, 0o644, "ca_certs, the bundle");
     }
 }
 

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use ferrite_payload::channel::check_path;
+use ferrite_trust::AUTHORITIES;
 use ureq::config::ConfigBuilder;
 use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body, Proxy};
 
@@ -37,7 +37,7 @@ pub enum AccessError {
     #[error("PROXY '{0}' is no address like http://proxy:3128")]
     Proxy(String),
     /// Nobody to trust.
-    #[error("https needs certificate authorities, and the image has none (/etc/ssl/certs/ca-certificates.crt)")]
+    #[error("https needs certificate authorities, and the image has none ({AUTHORITIES})")]
     NoAuthorities,
 }
 
@@ -71,16 +71,7 @@ impl Server {
             config = config.proxy(Some(parsed));
         }
         if base.starts_with("https://") {
-            let certificates = parse_pem(&access.authorities).filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                // What is no certificate signs for nobody.
-                _ => None,
-            });
-            let certificates: Vec<Certificate<'static>> = certificates.collect();
-            if certificates.is_empty() {
-                return Err(AccessError::NoAuthorities);
-            }
-            let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build();
+            let tls = ferrite_trust::tls(&access.authorities).ok_or(AccessError::NoAuthorities)?;
             config = config.tls_config(tls);
         }
         Ok(Server { client: config.build().into(), base: trimmed(base), rate_limit: access.rate_limit })

@@ -50,7 +50,7 @@ impl Places {
 
     /// Who signs for web servers.
     pub fn authorities(&self) -> PathBuf {
-        self.path("/etc/ssl/certs/ca-certificates.crt")
+        self.path(ferrite_trust::AUTHORITIES)
     }
 
     /// A file of the engine on the state partition.

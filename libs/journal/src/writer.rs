@@ -254,6 +254,8 @@ impl Writer {
         match self.rotate() {
             // The largest of the rotated files is the one that was just full.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // One that is still being closed keeps its room, though it may be removed already.
+                self.archiver.finish()?;
                 vacuum(&self.folder, &Bounds { max_files: Some(1), ..Bounds::default() })?;
                 self.rotate()?;
             }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::accelerator::Accelerator;
 use crate::firmware::FirmwareFiles;
-use crate::spec::{Disk, DiskBus, DiskFormat, MachineSpec, Nic, Smbios, USB_BUS, UserData};
+use crate::spec::{Cd, CdBus, Disk, DiskBus, DiskFormat, MachineSpec, Nic, Smbios, USB_BUS, UserData};
 
 /// The command line of a machine. `monitor` is a socket that somebody listens on already.
 pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, monitor: &Path) -> Vec<String> {
@@ -31,10 +31,19 @@ pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, mo
     for (index, disk) in spec.disks.iter().enumerate() {
         disk_arguments(&mut line, disk, index);
     }
+    for (index, cd) in spec.cds.iter().enumerate() {
+        cd_arguments(&mut line, cd, index);
+    }
     network_arguments(&mut line, spec);
     match &spec.user_data {
         UserData::None => {}
         UserData::FwCfg(file) => line.pair("-fw_cfg", &format!("name=opt/org.ferrite/user-data,file={}", path(file))),
+        UserData::FwCfgFiles(files) => {
+            for file in files {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                line.pair("-fw_cfg", &format!("name=opt/org.ferrite/{name},file={}", path(file)));
+            }
+        }
         UserData::Cidata(folder) => seed_disk(&mut line, "cidata", folder),
         UserData::ConfigDrive(folder) => seed_disk(&mut line, "config-2", folder),
     }
@@ -91,6 +100,29 @@ fn disk_arguments(line: &mut Line, disk: &Disk, index: usize) {
             line.pair("-device", &format!("qemu-xhci,id=usb{index}"));
             line.pair("-device", &format!("usb-storage,bus=usb{index}.0,{boot}"));
         }
+    }
+}
+
+fn cd_arguments(line: &mut Line, cd: &Cd, index: usize) {
+    let id = format!("cd{index}");
+    // What is no drive has no medium.
+    let media = if cd.bus == CdBus::VirtioBlk { "" } else { ",media=cdrom" };
+    line.pair("-drive", &format!("if=none,id={id},readonly=on,format=raw{media},file={}", path(&cd.file)));
+    match cd.bus {
+        CdBus::Ide => line.pair("-device", &format!("ide-cd,bus=ide.1,drive={id}")),
+        CdBus::Ahci => {
+            line.pair("-device", &format!("ich9-ahci,id={id}-ahci"));
+            line.pair("-device", &format!("ide-cd,bus={id}-ahci.0,drive={id}"));
+        }
+        CdBus::VirtioScsi => {
+            line.pair("-device", &format!("virtio-scsi-pci,id={id}-scsi"));
+            line.pair("-device", &format!("scsi-cd,bus={id}-scsi.0,drive={id}"));
+        }
+        CdBus::Usb => {
+            line.pair("-device", &format!("qemu-xhci,id={id}-usb"));
+            line.pair("-device", &format!("usb-storage,bus={id}-usb.0,drive={id}"));
+        }
+        CdBus::VirtioBlk => line.pair("-device", &format!("virtio-blk-pci,drive={id}")),
     }
 }
 
@@ -193,6 +225,22 @@ mod tests {
         ] {
             let text = line(&MachineSpec::new(Disk::new("/d.raw").on(bus)));
             assert!(text.contains(&format!("{device}drive=disk0,bootindex=1")), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_optical_drive_hangs_on_every_bus_and_cannot_be_written() {
+        for (bus, device) in [
+            (CdBus::Ide, "ide-cd,bus=ide.1,"),
+            (CdBus::Ahci, "ide-cd,bus=cd0-ahci.0,"),
+            (CdBus::VirtioScsi, "scsi-cd,bus=cd0-scsi.0,"),
+            (CdBus::Usb, "usb-storage,bus=cd0-usb.0,"),
+        ] {
+            let mut spec = MachineSpec::new(Disk::new("/d.raw"));
+            spec.cds.push(Cd { file: "/seed.iso".into(), bus });
+            let text = line(&spec);
+            assert!(text.contains(&format!("{device}drive=cd0")), "{text}");
+            assert!(text.contains("readonly=on,format=raw,media=cdrom,file=/seed.iso"), "{text}");
         }
     }
 

@@ -30,4 +30,6 @@ pub use error::QemuError;
 pub use guest::Guest;
 pub use hotplug::PluggedDisk;
 pub use metadata::MetadataService;
-pub use spec::{DirectKernel, Disk, DiskBus, DiskFormat, Firmware, MachineSpec, Metadata, Nic, Smbios, UserData};
+pub use spec::{
+    Cd, CdBus, DirectKernel, Disk, DiskBus, DiskFormat, Firmware, MachineSpec, Metadata, Nic, Smbios, UserData,
+};

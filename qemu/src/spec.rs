@@ -84,6 +84,30 @@ impl Disk {
     }
 }
 
+/// Where an optical drive hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CdBus {
+    /// The IDE controller of the machine.
+    Ide,
+    /// SATA behind an AHCI controller.
+    Ahci,
+    /// virtio-scsi on PCI.
+    VirtioScsi,
+    /// USB behind xHCI.
+    Usb,
+    /// No drive: the image as a disk of virtio-blk that cannot be written.
+    VirtioBlk,
+}
+
+/// An optical drive with a medium in it.
+#[derive(Debug, Clone)]
+pub struct Cd {
+    /// The image.
+    pub file: PathBuf,
+    /// Where its drive hangs.
+    pub bus: CdBus,
+}
+
 /// How user-data reaches the guest.
 #[derive(Debug, Clone)]
 pub enum UserData {
@@ -91,6 +115,8 @@ pub enum UserData {
     None,
     /// A file given by QEMU's fw_cfg as `opt/org.ferrite/user-data`.
     FwCfg(PathBuf),
+    /// Files given by QEMU's fw_cfg below `opt/org.ferrite/`, each under its own name.
+    FwCfgFiles(Vec<PathBuf>),
     /// A folder with `user-data` and `meta-data`, shown as a FAT disk labelled `cidata`.
     Cidata(PathBuf),
     /// The tree of OpenStack's drive, shown as a FAT disk labelled `config-2`.
@@ -138,6 +164,8 @@ pub struct DirectKernel {
 pub struct MachineSpec {
     /// The disks; the first is booted.
     pub disks: Vec<Disk>,
+    /// Optical drives.
+    pub cds: Vec<Cd>,
     /// The firmware.
     pub firmware: Firmware,
     /// The file that keeps the UEFI variables between runs; `None`: fresh ones for this run.
@@ -185,6 +213,7 @@ impl MachineSpec {
     pub fn new(boot_disk: Disk) -> Self {
         Self {
             disks: vec![boot_disk],
+            cds: Vec::new(),
             firmware: Firmware::Bios,
             firmware_variables: None,
             nic: Nic::VirtioNet,

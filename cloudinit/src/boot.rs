@@ -11,8 +11,9 @@ use std::time::Duration;
 use anyhow::Context;
 use ferrite_files::{Durability, Root};
 
-use crate::command::{ApplyInputs, apply, apply_documents, documents_need_network, write_status};
+use crate::command::{ApplyInputs, apply, apply_documents, apply_network, documents_need_network, write_status};
 use crate::datasource::{self, Documents, Outcome, Search, Stage};
+use crate::memory;
 use crate::status::{State, Status};
 
 const LATE_UNIT: &str = "ferrite-cloudinit-network.service";
@@ -34,13 +35,14 @@ pub fn run(inputs: &ApplyInputs, stage: Stage) -> anyhow::Result<u8> {
         Stage::Early | Stage::Late | Stage::ByHand => datasource::find(stage),
     };
     match &search.outcome {
-        Outcome::Later { source } => later(inputs, source, &search),
-        Outcome::Found(documents) if stage == Stage::Early && documents_need_network(inputs, documents) => {
-            later(inputs, &documents.origin, &search)
+        Outcome::Later { source, ahead } => later(inputs, &root, source, ahead.as_deref(), &search),
+        Outcome::Found(documents) if stage == Stage::Early && waits(inputs, documents) => {
+            later(inputs, &root, &documents.origin, Some(documents), &search)
         }
         Outcome::Found(documents) => {
             let code = apply_documents(inputs, &root, documents, Vec::new(), &search.rejected)?;
             remember()?;
+            memory::keep(documents)?;
             if stage == Stage::Background {
                 // The boot was degraded for want of an answer, and here it is.
                 tell_systemd(&["reset-failed", LATE_UNIT]);
@@ -75,8 +77,26 @@ fn until_it_answers() -> Search {
     }
 }
 
-/// Leaves the rest to the unit that runs with the network.
-fn later(inputs: &ApplyInputs, source: &str, search: &Search) -> anyhow::Result<u8> {
+fn waits(inputs: &ApplyInputs, documents: &Documents) -> bool {
+    documents.waits_for_network || documents_need_network(inputs, documents)
+}
+
+/// Leaves the rest to the unit that runs with the network, which is the one that is known: from documents that are here
+/// already, or from what a service said at an earlier boot.
+fn later(
+    inputs: &ApplyInputs,
+    root: &Root,
+    source: &str,
+    ahead: Option<&Documents>,
+    search: &Search,
+) -> anyhow::Result<u8> {
+    let known = ahead.filter(|documents| !documents.network_config.is_empty()).cloned();
+    if let Some(documents) = known.or_else(|| memory::of(source)) {
+        // A wrong description is no reason to leave the documents out, which may be right.
+        if let Err(error) = apply_network(root, &documents) {
+            eprintln!("error: configuring the network for {LATE_UNIT}: {error:#}, going on without it");
+        }
+    }
     println!("datasource {source}: needs the network, {LATE_UNIT} goes on");
     write_status(&inputs.root, &unanswered(State::Waiting, source, search, Vec::new()))?;
     tell_systemd(&["--no-block", "start", LATE_UNIT]);

@@ -182,6 +182,19 @@ fn work(
     Ok(Work { meta, facts, plan, faults, problems, policy })
 }
 
+/// Applies what documents say about the network, and nothing else of them.
+pub(crate) fn apply_network(root: &Root, documents: &Documents) -> anyhow::Result<()> {
+    let network = network::read(&documents.network_config, documents.network_format);
+    let config = Config { network: network.files, ..Config::default() };
+    let mut facts = facts::gather(root)?;
+    let mut plan = plan::network(&config, &facts);
+    if facts::look(root, plan.paths(), &mut facts) {
+        plan = plan::network(&config, &facts);
+    }
+    plan.settle(&facts);
+    acting::apply(&plan, root).into_iter().next().map_or(Ok(()), Err)
+}
+
 /// The plan of the documents, with what the cloud wants beside them. A file that the user-data writes is the user's.
 fn planned(config: &Config, meta: &MetaData, documents: &Documents, facts: &Facts) -> Plan {
     let mut plan = plan::plan(config, meta, facts);
@@ -228,7 +241,7 @@ fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
         return match datasource::find(Stage::ByHand).outcome {
             Outcome::Found(documents) => Ok(*documents),
             Outcome::Nothing => Ok(none),
-            Outcome::Later { source } => anyhow::bail!("datasource {source}: there is no network"),
+            Outcome::Later { source, .. } => anyhow::bail!("datasource {source}: there is no network"),
             Outcome::Silent { source, reason, .. } => anyhow::bail!("datasource {source}: {reason}"),
         };
     }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use self::command_line::CommandLine;
 use self::detect::{Choice, Seen, Source, choose};
 use self::dmi::Dmi;
+use self::documents::Mode;
 pub(crate) use self::documents::{Documents, read_file};
 use self::http::{Patience, Trouble};
 
@@ -68,6 +69,8 @@ pub(crate) enum Outcome {
     Later {
         /// Which.
         source: String,
+        /// What a drive has said about the network until then.
+        ahead: Option<Box<Documents>>,
     },
     /// It does not answer or cannot be used.
     Silent {
@@ -96,7 +99,7 @@ pub(crate) fn find(stage: Stage) -> Search {
     let seen = look();
     let choice = choose(&seen);
     let mut rejected = reasons(&choice);
-    let outcome = first(&choice.sources, stage, &seen, &mut rejected);
+    let outcome = first(&choice, stage, &seen, &mut rejected);
     Search { outcome, keys: seen.command_line.keys, rejected }
 }
 
@@ -117,46 +120,75 @@ fn look() -> Seen {
     let has = |name: &str| Path::new(FW_CFG).join(name).join("raw").exists();
     Seen {
         command_line: CommandLine::parse(&command_line),
-        local: LOCAL.iter().map(PathBuf::from).find(|path| path.exists()),
+        local: LOCAL.iter().map(PathBuf::from).find(|path| path.is_file() || nocloud::is_seed(path)),
+        oem: volume::oem(),
         has_fw_cfg: has("user-data") || has("meta-data"),
         volumes: volume::list(),
         dmi: Dmi::read(Path::new(DMI), Path::new(HYPERVISOR)),
     }
 }
 
-/// The first of the sources that has documents.
-fn first(sources: &[Source], stage: Stage, seen: &Seen, rejected: &mut Vec<String>) -> Outcome {
+/// The first of the sources that has documents. Another datasource is looked at only when all of the first one say that
+/// they are not to be used.
+fn first(choice: &Choice, stage: Stage, seen: &Seen, rejected: &mut Vec<String>) -> Outcome {
     let mut silent: Option<(&Source, Trouble)> = None;
-    for source in sources {
-        if stage == Stage::Early && source.needs_network() {
-            return Outcome::Later { source: source.to_string() };
+    let mut passed: Option<Box<Documents>> = None;
+    for (place, source) in choice.sources.iter().chain(&choice.others).enumerate() {
+        if place >= choice.sources.len() && silent.is_some() {
+            break;
         }
-        match fetch(source, stage) {
-            Ok(mut documents) => {
-                documents.origin = source.to_string();
-                if let (Source::NoCloudDisk(_) | Source::Local(_), Some(words)) = (source, &seen.command_line.nocloud) {
-                    documents.add_words(words);
-                }
-                documents.keys.extend(seen.command_line.keys.iter().cloned());
-                return Outcome::Found(Box::new(documents));
-            }
+        if stage == Stage::Early && source.needs_network() {
+            return Outcome::Later { source: source.to_string(), ahead: passed };
+        }
+        let mut documents = match fetch(source, stage) {
+            Ok(documents) => Box::new(documents),
             Err(trouble) => {
                 rejected.push(format!("{}: {}", source.name(), trouble.reason()));
                 silent = silent.or(Some((source, trouble)));
+                continue;
             }
+        };
+        documents.origin = source.to_string();
+        match if source.has_mode() { documents.mode() } else { Mode::Local } {
+            Mode::Disabled => {
+                rejected.push(format!("{}: the meta-data of '{source}' says 'dsmode: disabled'", source.name()));
+                continue;
+            }
+            Mode::Pass => {
+                let reason = "says 'dsmode: pass', only its network and files are used";
+                rejected.push(format!("{}: the meta-data of '{source}' {reason}", source.name()));
+                passed = passed.or(Some(documents));
+                continue;
+            }
+            Mode::Network => documents.waits_for_network = true,
+            Mode::Local => {}
         }
+        if let Some(passed) = passed {
+            documents.join_passed(*passed);
+        }
+        if let (true, Some(words)) = (source.takes_words(), &seen.command_line.nocloud) {
+            documents.add_words(words);
+        }
+        documents.keys.extend(seen.command_line.keys.iter().cloned());
+        return Outcome::Found(documents);
     }
-    match silent {
-        None => Outcome::Nothing,
+    match (silent, passed) {
         // Its service may be reached over the configured network.
-        Some((source @ Source::DigitalOcean, _)) if stage == Stage::Early => {
-            Outcome::Later { source: source.to_string() }
+        (Some((source @ Source::DigitalOcean, _)), passed) if stage == Stage::Early => {
+            Outcome::Later { source: source.to_string(), ahead: passed }
         }
-        Some((source, trouble)) => Outcome::Silent {
+        (Some((source, trouble)), _) => Outcome::Silent {
             source: source.to_string(),
             reason: trouble.reason().into(),
             is_remote: source.needs_network() || *source == Source::DigitalOcean,
         },
+        (None, Some(passed)) => {
+            let mut rest = Documents { origin: passed.origin.clone(), ..Documents::default() };
+            rest.join_passed(*passed);
+            rest.keys.clone_from(&seen.command_line.keys);
+            Outcome::Found(Box::new(rest))
+        }
+        (None, None) => Outcome::Nothing,
     }
 }
 
@@ -179,6 +211,7 @@ fn fetch(source: &Source, stage: Stage) -> Result<Documents, Trouble> {
         Source::Local(path) => local(
             read_file(path).map(|bytes| Documents { user_data: bytes.unwrap_or_default(), ..Documents::default() }),
         ),
+        Source::Oem(partition) => local(volume::read(partition, nocloud::oem)),
         Source::FwCfg => local(fw_cfg(Path::new(FW_CFG))),
         Source::NoCloudDisk(disk) => local(volume::read(disk, nocloud::folder)),
         Source::ConfigDrive(drive) => local(volume::read(drive, config_drive::read)),

@@ -118,6 +118,18 @@ pub(crate) fn truth(word: &str) -> Option<bool> {
     }
 }
 
+/// The text of a document as editors of other systems save it: a mark at its beginning is no part of it, and JSON may
+/// have tabs where YAML has blanks. `Err`: what it is instead of UTF-8.
+pub(crate) fn text(bytes: &[u8]) -> Result<String, &'static str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("UTF-16, not UTF-8; save it as UTF-8");
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8; save it as UTF-8")?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // JSON has no tab inside of a text.
+    Ok(if text.trim_start().starts_with('{') { text.replace('\t', " ") } else { text.into() })
+}
+
 /// Reads a document; `None`: it cannot be used, and a fault says why. Duplicate keys are faults, the last one counts.
 pub(crate) fn parse(text: &str, faults: &mut Faults) -> Option<Node> {
     if text.len() > MAX_BYTES {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ferrite_trust::AUTHORITIES;
+pub(crate) use ferrite_trust::AUTHORITIES;
 
 use crate::document::MAX_BYTES;
 
@@ -24,22 +24,28 @@ pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
     get_trusting(url, Path::new(AUTHORITIES))
 }
 
+/// What a client is made from.
+pub(crate) type Builder = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
+
 /// A client for a URL; what begins with HTTPS never goes on without it.
 pub(crate) fn client(url: &str, authorities: &Path) -> Result<ureq::Agent, String> {
-    let is_secure = url.starts_with("https://");
-    if !is_secure && !url.starts_with("http://") {
+    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(3);
+    Ok(secured(config, url, authorities)?.build().into())
+}
+
+/// Adds whom a client of this URL trusts.
+pub(crate) fn secured(config: Builder, url: &str, authorities: &Path) -> Result<Builder, String> {
+    if url.starts_with("http://") {
+        return Ok(config);
+    }
+    if !url.starts_with("https://") {
         return Err("only http:// and https:// can be fetched".into());
     }
-    let mut config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).max_redirects(3).https_only(is_secure);
-    if is_secure {
-        let name = authorities.display();
-        let bundle = std::fs::read(authorities).map_err(|error| format!("reading '{name}': {error}"))?;
-        let tls = ferrite_trust::tls(&bundle);
-        config = config.tls_config(
-            tls.ok_or_else(|| format!("https needs certificate authorities, and there are none in '{name}'"))?,
-        );
-    }
-    Ok(config.build().into())
+    let name = authorities.display();
+    let bundle = std::fs::read(authorities).map_err(|error| format!("reading '{name}': {error}"))?;
+    let tls = ferrite_trust::tls(&bundle);
+    let tls = tls.ok_or_else(|| format!("https needs certificate authorities, and there are none in '{name}'"))?;
+    Ok(config.https_only(true).tls_config(tls))
 }
 
 fn get_trusting(url: &str, authorities: &Path) -> Result<Vec<u8>, String> {

@@ -34,6 +34,7 @@ mod keys_files;
 mod keys_users;
 mod language;
 mod last;
+mod memory;
 mod merge;
 mod meta;
 mod mime;

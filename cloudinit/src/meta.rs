@@ -29,14 +29,17 @@ pub(crate) struct MetaData {
 pub(crate) fn read(bytes: &[u8]) -> (MetaData, Faults) {
     let mut faults = Faults::default();
     let mut meta = MetaData::default();
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        faults.push(Severity::Error, (1, 1), "the meta-data is not UTF-8, ignored");
-        return (meta, faults);
+    let text = match document::text(bytes) {
+        Ok(text) => text,
+        Err(reason) => {
+            faults.push(Severity::Error, (1, 1), format!("the meta-data is {reason}"));
+            return (meta, faults);
+        }
     };
     if text.trim().is_empty() {
         return (meta, faults);
     }
-    let Some(root) = document::parse(text, &mut faults) else {
+    let Some(root) = document::parse(&text, &mut faults) else {
         return (meta, faults);
     };
     let pairs = match &root.value {
@@ -155,6 +158,21 @@ mod tests {
             assert_eq!(meta.instance_id.as_deref(), Some("i-1"));
             assert_eq!(meta.hostname.unwrap().as_str(), "web1");
         }
+    }
+
+    #[test]
+    fn it_may_come_from_an_editor_of_another_system_or_as_json() {
+        for text in [
+            "\u{feff}instance-id: i-1\r\nlocal-hostname: web1\r\n",
+            "{\r\n\t\"instance-id\":\t\"i-1\",\r\n\t\"local-hostname\": \"web1\"\r\n}\r\n",
+            "# made by hand\n---\ninstance-id: 'i-1'\nlocal-hostname: web1\n...\n",
+        ] {
+            let (meta, faults) = read(text.as_bytes());
+            assert_eq!(faults.0, [], "{text}");
+            assert_eq!((meta.instance_id.as_deref(), meta.hostname.unwrap().as_str()), (Some("i-1"), "web1"), "{text}");
+        }
+        let wide: Vec<u8> = "\u{feff}instance-id: i".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(read(&wide).1.0[0].message.contains("UTF-16"));
     }
 
     #[test]

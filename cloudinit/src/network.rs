@@ -63,11 +63,14 @@ pub(crate) struct Network {
 /// Reads a description; empty is none.
 pub(crate) fn read(bytes: &[u8], format: Format) -> Network {
     let mut faults = Faults::default();
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        faults.push(Severity::Error, (1, 1), "the network-config is not UTF-8; save it as UTF-8");
-        return Network { files: Vec::new(), faults };
+    let text = match document::text(bytes) {
+        Ok(text) => text,
+        Err(reason) => {
+            faults.push(Severity::Error, (1, 1), format!("the network-config is {reason}"));
+            return Network { files: Vec::new(), faults };
+        }
     };
-    let root = document::parse(text, &mut faults).filter(|root| root.value != Value::Null);
+    let root = document::parse(&text, &mut faults).filter(|root| root.value != Value::Null);
     let mut broken = BTreeSet::new();
     let devices = match (root, format) {
         (None, _) => Vec::new(),

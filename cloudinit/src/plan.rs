@@ -220,6 +220,14 @@ pub(crate) fn plan(config: &Config, meta: &MetaData, facts: &Facts) -> Plan {
     plan
 }
 
+/// Plans the network alone.
+pub(crate) fn network(config: &Config, facts: &Facts) -> Plan {
+    let meta = &MetaData::default();
+    let mut planner = Planner { config, meta, facts, accounts: facts.accounts(), plan: Plan::default() };
+    plan_network::network(&mut planner);
+    planner.plan
+}
+
 /// Of several files at one path the last one is written, where the first one stood.
 fn last_of_each(steps: Vec<Step>) -> Vec<Step> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();

@@ -14,6 +14,7 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGSnPSrFHGXYWzCiVgW2Wd0bT
 const AMAZON: [(&str, &str); 2] =
     [("sys_vendor", "Amazon EC2"), ("product_uuid", "ec2d8f4a-3b1c-4f0a-9d53-6f1e0b6a7c11")];
 const DROPLET: [(&str, &str); 1] = [("sys_vendor", "DigitalOcean")];
+const WIRE: &str = "version: 2\nethernets: {eth0: {addresses: [192.0.2.7/24]}}\n";
 const DOCUMENT: &str = "#cloud-config\nwrite_files:\n  - {path: /etc/from-cloud, content: $private_ipv4}\n";
 
 fn instance() -> Ec2 {
@@ -68,6 +69,44 @@ fn the_recorded_instance_is_read_and_a_network_of_ipv6_will_do() {
     assert!(lines(&service.requests()).len() <= 10, "{:?}", lines(&service.requests()));
     assert_eq!(lab.text("etc/hostname"), "ip-10-0-1-25\n");
     assert_eq!(lab.keys().lines().filter(|line| line.starts_with("ssh-ed25519 ")).count(), 2, "{}", lab.keys());
+}
+
+#[test]
+fn every_card_of_an_instance_has_its_place_its_addresses_and_its_table() {
+    let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+    // The kernel found the second card first.
+    lab.wire("eth0", "02:9e:29:7b:c3:99");
+    lab.wire("eth1", "02:9e:29:7b:c3:45");
+    let instance = Ec2 {
+        meta_data: recorded("ec2-meta-data.json"),
+        user_data: None,
+        identity: recorded("ec2-identity-document.json"),
+    };
+    let service = lab.service(Cloud::Ec2(instance));
+    assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+    assert!(lines(&service.requests()).len() <= 18, "{:?}", lines(&service.requests()));
+    let files = ["ec2-0", "ec2-1"].map(|name| lab.text(&format!("run/systemd/network/10-cloudinit-{name}.network")));
+    let has = |file: &str, lines: &[&str]| lines.iter().all(|line| file.lines().any(|known| known == *line));
+    let [first, second] = &files;
+    assert!(has(first, &["PermanentMACAddress=02:9e:29:7b:c3:45", "DHCP=yes", "RouteMetric=100"]), "{first}");
+    assert!(has(first, &["Address=10.0.1.26/24"]) && !first.contains("RoutingPolicyRule"), "{first}");
+    assert!(has(second, &["PermanentMACAddress=02:9e:29:7b:c3:99", "DHCP=ipv4", "RouteMetric=200"]), "{second}");
+    assert!(has(second, &["From=10.0.2.30", "Table=101", "Gateway=10.0.2.1"]), "{second}");
+}
+
+#[test]
+fn at_the_next_boot_the_network_of_a_silent_service_is_the_one_it_told() {
+    let lab = Lab::new(Place::Link, "", &DROPLET);
+    let service = lab.service(Cloud::DigitalOcean(recorded("do-v1.json")));
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    let told = lab.network_files();
+    assert!(told.contains("Address=104.131.20.105/18\n"), "{told}");
+    std::fs::remove_dir_all(lab.path("run")).unwrap();
+    std::fs::create_dir(lab.path("run")).unwrap();
+    service.behave(Behaviour::Status(403));
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=waiting\ndatasource=digitalocean\n"));
+    assert_eq!(lab.network_files(), told);
 }
 
 #[test]
@@ -224,12 +263,70 @@ fn a_local_document_that_includes_another_waits_for_the_network() {
     std::fs::write(folder.path().join("x"), "#cloud-config\nhostname: included\n").unwrap();
     let lab = Lab::new(Place::Ipv4, "", &[]);
     let service = lab.service(Cloud::Files(folder.path().into()));
-    lab.write("var/lib/coreos-install/user_data", "#include\nhttp://169.254.169.254/x\n");
+    let seed = "var/lib/ferrite/cloudinit/seed";
+    lab.write(&format!("{seed}/user-data"), "#include\nhttp://169.254.169.254/x\n");
+    lab.write(&format!("{seed}/network-config"), WIRE);
     assert_code(&lab.run(&["run", "--stage", "early"]), 0);
-    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=waiting\ndatasource=local /var/lib/coreos"));
+    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=waiting\ndatasource=local /var/lib/ferrite"));
     assert_eq!(service.requests().len(), 0);
+    // Without its network nobody would ever reach the other document.
+    assert!(lab.network_files().contains("Address=192.0.2.7/24\n"), "{}", lab.network_files());
+    assert!(!lab.path("etc/hostname").exists());
     assert_code(&lab.run(&["run", "--stage", "late"]), 0);
     assert_eq!(lab.text("etc/hostname"), "included\n");
+}
+
+#[test]
+fn the_meta_data_of_a_seed_says_whether_and_when_it_applies() {
+    let seed = "var/lib/ferrite/cloudinit/seed";
+    let new = |mode: &str| {
+        let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+        lab.write(&format!("{seed}/user-data"), "#cloud-config\nhostname: of-the-seed\n");
+        lab.write(&format!("{seed}/meta-data"), &format!("{{\"dsmode\": \"{mode}\"}}"));
+        lab.write(&format!("{seed}/network-config"), WIRE);
+        let service = lab.service(Cloud::Ec2(instance()));
+        (lab, service)
+    };
+    let (local, _service) = new("local");
+    assert_code(&local.run(&["run", "--stage", "early"]), 0);
+    assert_eq!(local.text("etc/hostname"), "of-the-seed\n");
+
+    let (net, _service) = new("net");
+    assert_code(&net.run(&["run", "--stage", "early"]), 0);
+    assert!(net.network_files().contains("Address=192.0.2.7/24\n") && !net.path("etc/hostname").exists());
+    assert_code(&net.run(&["run", "--stage", "late"]), 0);
+    assert_eq!(net.text("etc/hostname"), "of-the-seed\n");
+
+    let (pass, _service) = new("pass");
+    assert_code(&pass.run(&["run", "--stage", "early"]), 0);
+    assert!(pass.text("run/ferrite/cloudinit/status").starts_with("state=waiting\ndatasource=ec2\n"));
+    assert_code(&pass.run(&["run", "--stage", "late"]), 0);
+    assert_eq!(pass.text("etc/hostname"), "ip-172-16-0-15\n");
+    assert!(pass.network_files().contains("Address=192.0.2.7/24\n"), "{}", pass.network_files());
+
+    let (disabled, _service) = new("disabled");
+    assert_code(&disabled.run(&["run", "--stage", "late"]), 0);
+    assert_eq!(disabled.text("etc/hostname"), "ip-172-16-0-15\n");
+    let status = disabled.text("run/ferrite/cloudinit/status");
+    assert!(status.contains("says 'dsmode: disabled'\n") && disabled.network_files().is_empty(), "{status}");
+}
+
+#[test]
+fn a_document_of_the_secure_web_is_fetched_where_the_server_sends_us() {
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("new"), "#cloud-config\nhostname: by-https\n").unwrap();
+    let lab = Lab::new(Place::Ipv4, "cloud-config-url=https://169.254.169.254/old", &[]);
+    let mut server = lab.secure_web(files.path());
+    let trusted = lab.run(&["run", "--stage", "late"]);
+    lab.write("etc/ssl/certs/ca-certificates.crt", "");
+    let lone = lab.run(&["run", "--stage", "late"]);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_code(&trusted, 0);
+    assert_eq!(lab.text("etc/hostname"), "by-https\n");
+    assert_code(&lone, 2);
+    let said = String::from_utf8_lossy(&lone.stderr);
+    assert!(said.contains("https needs certificate authorities, and there are none in"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the kernel command line says about the datasource. Pure.
 //!
-//! Of two words that say the same the last one counts, as for the kernel; keys of `sshkey=` are collected.
+//! Of two words that say the same the last one counts, as for the kernel; keys of `sshkey=` are collected. GRUB hands
+//! quotes on with a backslash before them.
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,8 +57,9 @@ impl CommandLine {
                 continue;
             };
             match key {
-                "cloud-config-url" | "cloud_config_url" => found.url = Some(value.into()),
-                "ferrite.datasource" => found.only = Some(value.to_ascii_lowercase()),
+                "cloud-config-url" | "cloud_config_url" => found.url = Some(value.into()).filter(|_| !value.is_empty()),
+                "ferrite.datasource" | "ci.ds" | "ci.datasource" => found.only = Some(value.to_ascii_lowercase()),
+                "cloud-init" if value == "disabled" => found.only = Some("none".into()),
                 "sshkey" => found.keys.push(value.into()),
                 "ds" => match NoCloudWords::parse(value) {
                     Some(words) => found.nocloud = Some(words),
@@ -74,8 +76,10 @@ impl CommandLine {
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
-    for character in text.chars() {
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
+            '\\' if characters.peek().is_some_and(|next| matches!(next, '"' | '\'' | ';' | '\\')) => {}
             '"' => quoted = !quoted,
             blank if blank.is_ascii_whitespace() && !quoted => words.push(String::new()),
             other => words.last_mut().into_iter().for_each(|word| word.push(other)),
@@ -99,6 +103,21 @@ mod tests {
     fn keys_keep_their_blanks() {
         let found = CommandLine::parse("sshkey=\"ssh-ed25519 AAAA me@laptop\" \"sshkey=ssh-rsa BBBB\"");
         assert_eq!(found.keys, ["ssh-ed25519 AAAA me@laptop", "ssh-rsa BBBB"]);
+    }
+
+    #[test]
+    fn quotes_that_a_boot_loader_escaped_are_quotes() {
+        let found = CommandLine::parse(r#"ro sshkey=\"ssh-ed25519 AAAA me\" ds=nocloud\;h=web1 cloud-config-url="#);
+        assert_eq!(found.keys, ["ssh-ed25519 AAAA me"]);
+        assert_eq!(found.nocloud.unwrap().hostname.as_deref(), Some("web1"));
+        assert_eq!(found.url, None);
+    }
+
+    #[test]
+    fn words_of_cloud_init_that_choose_or_forbid_are_known() {
+        assert_eq!(CommandLine::parse("ci.ds=NoCloud").only.as_deref(), Some("nocloud"));
+        assert_eq!(CommandLine::parse("cloud-init=disabled").only.as_deref(), Some("none"));
+        assert_eq!(CommandLine::parse("cloud-init=enabled").only, None);
     }
 
     #[test]

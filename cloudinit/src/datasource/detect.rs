@@ -1,7 +1,7 @@
 //! Which datasource the machine has, from what is seen on it. Pure; nothing has asked the network yet.
 //!
-//! A machine has one datasource: the first of the order. DigitalOcean has a second, its drive, for when its service
-//! does not answer.
+//! A machine has one datasource: the first of the order. Others stand in for it: a disk of the same kind for one that
+//! cannot be read, and a droplet's drive for when its service does not answer.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ pub(crate) struct Seen {
     pub command_line: CommandLine,
     /// A file or folder that the installer or the image left.
     pub local: Option<PathBuf>,
+    /// The oem partition, when there is a document on it.
+    pub oem: Option<Volume>,
     /// Whether QEMU hands in documents.
     pub has_fw_cfg: bool,
     /// Disks with a label of a datasource.
@@ -45,6 +47,8 @@ pub(crate) enum Source {
     NoCloudWords(NoCloudWords),
     /// A file or folder.
     Local(PathBuf),
+    /// A document on the oem partition.
+    Oem(Volume),
     /// QEMU's fw_cfg.
     FwCfg,
     /// NoCloud on a disk.
@@ -64,6 +68,7 @@ impl Source {
             Self::Url(_) => "url",
             Self::NoCloudHttp(..) | Self::NoCloudWords(_) | Self::NoCloudDisk(_) => "nocloud",
             Self::Local(_) => "local",
+            Self::Oem(_) => "oem",
             Self::FwCfg => "fw_cfg",
             Self::ConfigDrive(_) => "configdrive",
             Self::Ec2(_) => "ec2",
@@ -77,8 +82,31 @@ impl Source {
             Self::Url(_) | Self::NoCloudHttp(..) | Self::Ec2(_) => true,
             // The service answers on the link itself, before there is an address.
             Self::DigitalOcean => false,
-            Self::NoCloudWords(_) | Self::Local(_) | Self::FwCfg | Self::NoCloudDisk(_) | Self::ConfigDrive(_) => false,
+            Self::NoCloudWords(_) | Self::Local(_) | Self::Oem(_) | Self::FwCfg => false,
+            Self::NoCloudDisk(_) | Self::ConfigDrive(_) => false,
         }
+    }
+
+    /// Whether a person may have written `dsmode` into its meta-data.
+    pub(crate) fn has_mode(&self) -> bool {
+        match self {
+            Self::Local(_) | Self::Oem(_) | Self::NoCloudDisk(_) | Self::ConfigDrive(_) | Self::FwCfg => true,
+            Self::Url(_) | Self::NoCloudHttp(..) | Self::NoCloudWords(_) | Self::Ec2(_) | Self::DigitalOcean => false,
+        }
+    }
+
+    /// Whether a name or an id on the kernel command line is about its documents.
+    pub(crate) fn takes_words(&self) -> bool {
+        matches!(self, Self::NoCloudDisk(_) | Self::Local(_) | Self::Oem(_) | Self::FwCfg)
+    }
+
+    /// Whether it is used when the first one is of no use.
+    fn stands_in_for(&self, first: &Self) -> bool {
+        matches!(
+            (first, self),
+            (Self::NoCloudDisk(_), Self::NoCloudDisk(_))
+                | (Self::ConfigDrive(_) | Self::DigitalOcean, Self::ConfigDrive(_))
+        )
     }
 }
 
@@ -89,6 +117,7 @@ impl fmt::Display for Source {
             Self::NoCloudHttp(_, url) => write!(formatter, "nocloud {url}"),
             Self::NoCloudWords(_) => write!(formatter, "nocloud on the kernel command line"),
             Self::Local(path) => write!(formatter, "local {}", path.display()),
+            Self::Oem(volume) => write!(formatter, "oem {}", volume.device.display()),
             Self::FwCfg => write!(formatter, "fw_cfg opt/org.ferrite"),
             Self::NoCloudDisk(volume) => write!(formatter, "nocloud {}", volume.device.display()),
             Self::ConfigDrive(volume) => write!(formatter, "configdrive {}", volume.device.display()),
@@ -103,6 +132,8 @@ impl fmt::Display for Source {
 pub(crate) struct Choice {
     /// The datasource, then those that stand in for it.
     pub sources: Vec<Source>,
+    /// Those that are there too, for when the first one says that it is not to be used.
+    pub others: Vec<Source>,
     /// The others, each with the reason.
     pub rejected: Vec<(&'static str, String)>,
 }
@@ -113,9 +144,6 @@ pub(crate) fn choose(seen: &Seen) -> Choice {
     let cloud = seen.dmi.cloud();
     for (name, candidate) in candidates(seen, cloud.as_ref()) {
         let is_wanted = seen.command_line.only.as_deref().is_none_or(|only| only == name);
-        let stands_in = |first: &Source| {
-            *first == Source::DigitalOcean && candidate.as_ref().is_ok_and(|source| source.name() == "configdrive")
-        };
         match (&candidate, choice.sources.first()) {
             (_, _) if !is_wanted => {
                 let only = seen.command_line.only.as_deref().unwrap_or_default();
@@ -123,9 +151,10 @@ pub(crate) fn choose(seen: &Seen) -> Choice {
             }
             (Err(reason), _) => choice.rejected.push((name, reason.clone())),
             (Ok(source), None) => choice.sources.push(source.clone()),
-            (Ok(source), Some(first)) if stands_in(first) => choice.sources.push(source.clone()),
+            (Ok(source), Some(first)) if source.stands_in_for(first) => choice.sources.push(source.clone()),
             (Ok(source), Some(first)) => {
-                choice.rejected.push((name, format!("'{source}' is there, '{first}' is used")))
+                choice.rejected.push((name, format!("'{source}' is there, '{first}' is used")));
+                choice.others.push(source.clone());
             }
         }
     }
@@ -137,10 +166,17 @@ fn candidates(seen: &Seen, cloud: Option<&Cloud>) -> Vec<(&'static str, Result<S
     let line = &seen.command_line;
     let only = line.only.as_deref();
     let volume = |label: Label| seen.volumes.iter().filter(move |volume| volume.label == label);
-    let drive = volume(Label::Config2)
-        .next_back()
-        .map(|volume| Source::ConfigDrive(volume.clone()))
-        .ok_or_else(|| "no disk is labelled config-2".to_string());
+    // The last disk first: that is the one which was attached for the documents.
+    let disks = |label: Label, source: fn(Volume) -> Source, word: &str| {
+        let mut found: Vec<Result<Source, String>> =
+            volume(label).rev().map(|volume| Ok(source(volume.clone()))).collect();
+        if found.is_empty() {
+            found.push(Err(format!("no disk is labelled {word}")));
+        }
+        found
+    };
+    let drives = disks(Label::Config2, Source::ConfigDrive, "config-2").into_iter().map(|drive| ("configdrive", drive));
+    let seeds = disks(Label::Cidata, Source::NoCloudDisk, "cidata").into_iter().map(|seed| ("nocloud", seed));
     let ec2 = match (cloud, only) {
         (Some(Cloud::Aws), _) => Ok(Source::Ec2(Protocol::TokenOnly)),
         (_, Some("ec2")) => Ok(Source::Ec2(Protocol::TokenOrNone)),
@@ -159,32 +195,29 @@ fn candidates(seen: &Seen, cloud: Option<&Cloud>) -> Vec<(&'static str, Result<S
         Some(words) => from_words(words, &seen.dmi),
         None => Err("the kernel command line names no seed".into()),
     };
-    // A name or an instance id alone only add to the documents of a disk.
-    let has_disk = volume(Label::Cidata).next().is_some();
+    // A name or an instance id alone only add to documents that are elsewhere.
+    let is_elsewhere = seen.local.is_some() || seen.oem.is_some() || seen.has_fw_cfg;
     let words = match words {
-        Ok(Source::NoCloudWords(_)) if has_disk => Err("its documents are on a disk".into()),
+        Ok(Source::NoCloudWords(_)) if is_elsewhere || volume(Label::Cidata).next().is_some() => {
+            Err("its documents are elsewhere".into())
+        }
         other => other,
     };
     let mut found = vec![
         ("url", line.url.clone().map(Source::Url).ok_or_else(|| "no cloud-config-url= in the command line".into())),
         ("nocloud", words),
         ("local", seen.local.clone().map(Source::Local).ok_or_else(|| "no file was left".into())),
+        ("oem", seen.oem.clone().map(Source::Oem).ok_or_else(|| "no document on the oem partition".into())),
         ("fw_cfg", seen.has_fw_cfg.then_some(Source::FwCfg).ok_or_else(|| "QEMU hands nothing in".into())),
-        (
-            "nocloud",
-            volume(Label::Cidata)
-                .next()
-                .map(|volume| Source::NoCloudDisk(volume.clone()))
-                .ok_or_else(|| "no disk is labelled cidata".into()),
-        ),
     ];
+    found.extend(seeds);
     // The drive of a droplet is older than what its service says.
     let clouds = [("ec2", ec2), ("digitalocean", droplet.clone()), ("nocloud", serial)];
     if droplet.is_ok() {
         found.extend(clouds);
-        found.push(("configdrive", drive));
+        found.extend(drives);
     } else {
-        found.push(("configdrive", drive));
+        found.extend(drives);
         found.extend(clouds);
     }
     found
@@ -194,7 +227,8 @@ fn from_words(words: &NoCloudWords, dmi: &Dmi) -> Result<Source, String> {
     match words.seed.as_deref() {
         Some(seed) if seed.starts_with("http://") || seed.starts_with("https://") => {
             let url = dmi.expand(seed);
-            let slash = if url.ends_with('/') { "" } else { "/" };
+            // A question, or a place for the name: the URL says where the name goes.
+            let slash = if url.ends_with('/') || url.contains('?') || url.contains("%s") { "" } else { "/" };
             Ok(Source::NoCloudHttp(words.clone(), format!("{url}{slash}")))
         }
         Some(seed) => match seed.strip_prefix("file://").unwrap_or(seed) {

@@ -67,12 +67,13 @@ impl Dmi {
     pub(crate) fn cloud(&self) -> Option<Cloud> {
         let (vendor, product) = (self.field("sys_vendor"), self.field("product_name"));
         let uuids = [self.field("product_uuid"), self.hypervisor_uuid.as_deref().unwrap_or_default()];
-        if vendor == "Amazon EC2" || uuids.iter().any(|uuid| is_ec2(uuid)) {
+        if vendor == "Amazon EC2" {
             return Some(Cloud::Aws);
         }
         if vendor == "DigitalOcean" {
             return Some(Cloud::DigitalOcean);
         }
+        // A random UUID begins like Amazon's once in two thousand machines, so other names count before it.
         let other = match (vendor, product) {
             (_, "Google Compute Engine") => "Google Compute Engine",
             (_, "OpenStack Nova" | "OpenStack Compute") => "OpenStack",
@@ -80,7 +81,7 @@ impl Dmi {
             ("Linode" | "Akamai", _) => "Linode",
             _ if self.field("chassis_asset_tag") == "7783-7084-3265-9085-8269-3286-77" => "Azure",
             _ if self.field("chassis_asset_tag").starts_with("OpenStack") => "OpenStack",
-            _ => return None,
+            _ => return uuids.iter().any(|uuid| is_ec2(uuid)).then_some(Cloud::Aws),
         };
         Some(Cloud::Other(other))
     }
@@ -126,6 +127,11 @@ mod tests {
             (&[("product_uuid", "45E1EC2A-DCD1-B213-94ED-01234ABCDEF0")], None),
             (&[("sys_vendor", "DigitalOcean"), ("product_serial", "2756294")], Some(Cloud::DigitalOcean)),
             (&[("product_name", "OpenStack Nova")], Some(Cloud::Other("OpenStack"))),
+            (
+                &[("product_name", "OpenStack Nova"), ("product_uuid", "ec2d8f4a-0001-0002-0003-000000000000")],
+                Some(Cloud::Other("OpenStack")),
+            ),
+            (&[("sys_vendor", "Xen"), ("product_uuid", "ec2e1916-9099-7caf-fd21-012345abcdef")], Some(Cloud::Aws)),
             (&[("sys_vendor", "QEMU"), ("product_uuid", "")], None),
         ] {
             assert_eq!(dmi(fields).cloud(), cloud, "{fields:?}");

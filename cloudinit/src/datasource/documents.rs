@@ -38,6 +38,21 @@ pub(crate) struct Documents {
     pub random_seed: Vec<u8>,
     /// What could not be read of them.
     pub problems: Vec<String>,
+    /// They say that they apply when there is a network.
+    pub waits_for_network: bool,
+}
+
+/// `dsmode` in the meta-data: what is to be done with the documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They apply before there is a network.
+    Local,
+    /// They apply when there is one; their description of the network before.
+    Network,
+    /// Only the description of the network and the files apply; somebody else has the documents.
+    Pass,
+    /// They are not used.
+    Disabled,
 }
 
 /// A file of the cloud.
@@ -50,6 +65,29 @@ pub(crate) struct InjectedFile {
 }
 
 impl Documents {
+    /// What their meta-data says about their use.
+    pub(crate) fn mode(&self) -> Mode {
+        // What is wrong with the meta-data is told when it applies.
+        let (meta, _) = crate::meta::read(&self.meta_data);
+        match meta.values.get("dsmode").and_then(Value::as_str) {
+            Some("net") => Mode::Network,
+            Some("pass") => Mode::Pass,
+            Some("disabled") => Mode::Disabled,
+            _ => Mode::Local,
+        }
+    }
+
+    /// Takes over what a drive that passes the rest on says about the network, and its files.
+    pub(crate) fn join_passed(&mut self, passed: Self) {
+        if self.network_config.is_empty() {
+            self.network_config = passed.network_config;
+            self.network_format = passed.network_format;
+        }
+        let is_new = |file: &InjectedFile| self.files.iter().all(|known| known.path != file.path);
+        let files: Vec<InjectedFile> = passed.files.into_iter().filter(is_new).collect();
+        self.files.extend(files);
+    }
+
     /// Adds what a seed says beside its documents.
     pub(crate) fn add_words(&mut self, words: &NoCloudWords) {
         if let Some(hostname) = &words.hostname {
@@ -89,6 +127,21 @@ pub(crate) fn json_bytes(value: &Value) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mode_of_the_meta_data_is_that_of_the_documents() {
+        for (text, mode) in [
+            ("dsmode: net\n", Mode::Network),
+            ("{\"dsmode\": \"pass\"}", Mode::Pass),
+            ("dsmode: disabled\n", Mode::Disabled),
+            ("dsmode: local\n", Mode::Local),
+            ("dsmode: other\n", Mode::Local),
+            ("", Mode::Local),
+        ] {
+            let documents = Documents { meta_data: text.into(), ..Documents::default() };
+            assert_eq!(documents.mode(), mode, "{text}");
+        }
+    }
 
     #[test]
     fn a_document_over_the_limit_is_refused() {

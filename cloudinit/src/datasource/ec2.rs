@@ -107,14 +107,14 @@ struct Session {
 
 impl Session {
     fn answers(&mut self, macs: &[String]) -> Result<Answers, Trouble> {
-        let (version, instance_id) = self.version()?;
+        let (version, instance_id, identity) = self.version()?;
         let path = |name: &str| format!("/{version}/{name}");
         let mut answers = Answers {
             instance_id,
+            identity,
             user_data: self.get(&path("user-data"))?,
             hostname: self.text(&path("meta-data/hostname"))?,
             public_ipv4: self.text(&path("meta-data/public-ipv4"))?,
-            identity: self.get(&path("dynamic/instance-identity/document"))?,
             ..Answers::default()
         };
         let list = self.text(&path("meta-data/public-keys/"))?.unwrap_or_default();
@@ -122,37 +122,63 @@ impl Session {
             let key = self.text(&path(&format!("meta-data/public-keys/{}/openssh-key", number.trim())))?;
             answers.keys.extend(key.map(|key| (name.to_string(), key)));
         }
-        if identity(&answers).get("privateIp").is_none() {
+        if of_identity(answers.identity.as_deref(), "privateIp").is_none() {
             answers.local_ipv4 = self.text(&path("meta-data/local-ipv4"))?;
         }
-        for (index, mac) in macs.iter().enumerate() {
-            let nic = self.nic(&path(&format!("meta-data/network/interfaces/macs/{mac}")), index)?;
+        for mac in macs {
+            let place = path(&format!("meta-data/network/interfaces/macs/{mac}"));
+            let nic = self.nic(&place, macs.len() > 1)?;
             answers.nics.extend(nic.map(|nic| (mac.clone(), nic)));
         }
         Ok(answers)
     }
 
-    /// The newest version that the service knows, and the instance id that it was asked for.
-    fn version(&mut self) -> Result<(&'static str, String), Trouble> {
+    /// The newest version that the service knows, the instance id, and the identity document if that told it.
+    fn version(&mut self) -> Result<(&'static str, String, Option<Vec<u8>>), Trouble> {
+        if let Some(newest) = VERSIONS.first() {
+            // The document is wanted anyway and has the id in it: one question less.
+            let document = self.get(&format!("/{newest}/dynamic/instance-identity/document"))?;
+            if let Some(id) = of_identity(document.as_deref(), "instanceId") {
+                return Ok((newest, id, document));
+            }
+        }
         for version in VERSIONS {
             if let Some(id) = self.text(&format!("/{version}/meta-data/instance-id"))?.filter(|id| !id.is_empty()) {
-                return Ok((version, id));
+                let is_asked = VERSIONS.first() == Some(&version);
+                let document = format!("/{version}/dynamic/instance-identity/document");
+                let document = if is_asked { None } else { self.get(&document)? };
+                return Ok((version, id, document));
             }
         }
         Err(Trouble::Final(format!("'{}' has no meta-data/instance-id in any version", self.base)))
     }
 
-    /// A network card; `None`: the service does not know it. Its network matters only where DHCP does not say enough.
-    fn nic(&mut self, path: &str, index: usize) -> Result<Option<Value>, Trouble> {
-        let Some(list) = self.text(&format!("{path}/local-ipv4s"))? else {
+    /// A network card; `None`: the service does not know it. Its place among the cards matters only where there are
+    /// several, its network where DHCP does not say enough.
+    fn nic(&mut self, path: &str, has_others: bool) -> Result<Option<Value>, Trouble> {
+        let mut nic = self.texts(path, &["local-ipv4s", "ipv6s"])?;
+        if nic.is_empty() {
             return Ok(None);
-        };
-        let addresses: Vec<&str> = list.split_ascii_whitespace().collect();
-        let mut nic = json!({ "device-number": index.to_string(), "local-ipv4s": addresses });
-        if index > 0 || addresses.len() > 1 {
-            nic["subnet-ipv4-cidr-block"] = json!(self.text(&format!("{path}/subnet-ipv4-cidr-block"))?);
         }
-        Ok(Some(nic))
+        let several = nic.get("local-ipv4s").and_then(Value::as_str).is_some_and(|list| list.lines().count() > 1);
+        if has_others {
+            nic.extend(self.texts(path, &["device-number", "network-card"])?);
+        }
+        if has_others || several {
+            nic.extend(self.texts(path, &["subnet-ipv4-cidr-block"])?);
+        }
+        Ok(Some(Value::Object(nic)))
+    }
+
+    /// Those of the texts below a path that are there.
+    fn texts(&mut self, path: &str, names: &[&str]) -> Result<Map<String, Value>, Trouble> {
+        let mut found = Map::new();
+        for name in names {
+            if let Some(text) = self.text(&format!("{path}/{name}"))?.filter(|text| !text.is_empty()) {
+                found.insert((*name).into(), json!(text));
+            }
+        }
+        Ok(found)
     }
 
     fn text(&mut self, path: &str) -> Result<Option<String>, Trouble> {
@@ -181,24 +207,24 @@ impl Session {
     }
 }
 
-fn identity(answers: &Answers) -> Value {
-    // A document that is no JSON is as good as none: all it says is for templates.
-    answers.identity.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+/// A text of the identity document. One that is no JSON is as good as none: what else it says is for templates.
+fn of_identity(document: Option<&[u8]>, key: &str) -> Option<String> {
+    let value: Value = serde_json::from_slice(document?).ok()?;
+    Some(value.get(key)?.as_str().filter(|text| !text.is_empty())?.to_string())
 }
 
 /// What the answers mean. Pure.
 fn documents(answers: Answers) -> Documents {
-    let identity = identity(&answers);
-    let of_identity = |key: &str| identity.get(key).and_then(Value::as_str).map(str::to_string);
+    let identity = answers.identity.as_deref();
     let mut meta = Map::new();
     for (key, value) in [
         ("instance-id", Some(answers.instance_id)),
         ("local-hostname", answers.hostname),
-        ("local-ipv4", of_identity("privateIp").or(answers.local_ipv4)),
+        ("local-ipv4", of_identity(identity, "privateIp").or(answers.local_ipv4)),
         ("public-ipv4", answers.public_ipv4),
-        ("region", of_identity("region")),
-        ("availability-zone", of_identity("availabilityZone")),
-        ("instance-type", of_identity("instanceType")),
+        ("region", of_identity(identity, "region")),
+        ("availability-zone", of_identity(identity, "availabilityZone")),
+        ("instance-type", of_identity(identity, "instanceType")),
         ("cloud-name", Some("aws".into())),
         ("platform", Some("ec2".into())),
     ] {

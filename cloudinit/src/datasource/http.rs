@@ -3,11 +3,16 @@
 use std::time::{Duration, Instant};
 
 use crate::document::MAX_BYTES;
+use crate::fetch;
 
 const CONNECT: Duration = Duration::from_secs(1);
 const READ: Duration = Duration::from_secs(2);
 /// A body may come in pieces, each within the deadline of a read; all of them within this.
 const WHOLE_BODY: Duration = Duration::from_secs(10);
+/// A server of the web is farther away than a metadata service.
+const WEB_CONNECT: Duration = Duration::from_secs(5);
+const WEB_READ: Duration = Duration::from_secs(10);
+const WEB_REDIRECTIONS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -79,7 +84,7 @@ impl Patience {
     }
 }
 
-/// A client. It follows no redirection and knows no proxy: metadata never comes from elsewhere.
+/// A client. That of a metadata service follows no redirection; none knows a proxy.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     agent: ureq::Agent,
@@ -88,18 +93,17 @@ pub(crate) struct Client {
 impl Client {
     /// With the deadlines of metadata services.
     pub(crate) fn new() -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(READ))
-            .timeout_per_read(Some(READ))
-            .timeout_recv_body(Some(WHOLE_BODY))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("ferrite-cloudinit/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: config.into() }
+        let config = config().timeout_connect(Some(CONNECT)).timeout_recv_response(Some(READ));
+        Self { agent: config.timeout_per_read(Some(READ)).max_redirects(0).build().into() }
+    }
+
+    /// For a URL of the web. What begins with HTTPS never goes on without it.
+    pub(crate) fn of_web(url: &str) -> Result<Self, Trouble> {
+        let config = config().timeout_connect(Some(WEB_CONNECT)).timeout_recv_response(Some(WEB_READ));
+        let config = config.timeout_per_read(Some(WEB_READ)).max_redirects(WEB_REDIRECTIONS);
+        let config = fetch::secured(config, url, fetch::AUTHORITIES.as_ref());
+        let config = config.map_err(|reason| Trouble::Final(format!("'{url}': {reason}")))?;
+        Ok(Self { agent: config.build().into() })
     }
 
     /// GET.
@@ -113,6 +117,15 @@ impl Client {
         let request = headers.iter().fold(self.agent.put(url), |request, (name, value)| request.header(*name, *value));
         answer(url, request.send_empty())
     }
+}
+
+fn config() -> fetch::Builder {
+    ureq::Agent::config_builder()
+        .timeout_recv_body(Some(WHOLE_BODY))
+        .http_status_as_error(false)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("ferrite-cloudinit/", env!("CARGO_PKG_VERSION")))
 }
 
 fn answer(url: &str, sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Trouble> {

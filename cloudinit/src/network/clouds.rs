@@ -205,10 +205,12 @@ pub(super) fn digitalocean(root: &Node, faults: &mut Faults) -> Vec<Device> {
 ///
 /// Each asks for its addresses; the first one is preferred, and what comes from an address of another one leaves by it.
 pub(super) fn ec2(root: &Node, faults: &mut Faults) -> Vec<Device> {
-    let number = |node: &Node| text(node, "device-number").and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
-    let mut nics: Vec<(u32, &str, &Node)> =
-        root.pairs().iter().filter_map(|(mac, nic)| Some((number(nic), mac.text()?, nic))).collect();
-    nics.sort_by_key(|(number, mac, _)| (*number, mac.to_string()));
+    let number = |node: &Node, key: &str| text(node, key).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    // Device numbers begin anew on each card of the hardware.
+    let place = |node: &Node| (number(node, "network-card"), number(node, "device-number"));
+    let mut nics: Vec<((u32, u32), &str, &Node)> =
+        root.pairs().iter().filter_map(|(mac, nic)| Some((place(nic), mac.text()?, nic))).collect();
+    nics.sort_by_key(|(place, mac, _)| (*place, mac.to_string()));
     let mut devices = Vec::new();
     for (index, (_, mac, nic)) in nics.into_iter().enumerate() {
         if let Err(message) = keys::mac(mac) {
@@ -218,7 +220,7 @@ pub(super) fn ec2(root: &Node, faults: &mut Faults) -> Vec<Device> {
         let mut device = Device::new(&format!("ec2-{index}"), nic.place);
         device.match_address(mac);
         let (v4, v6) = (listed(nic, "local-ipv4s"), listed(nic, "ipv6s"));
-        device.set_dhcp(true, !v6.is_empty());
+        device.set_dhcp(!v4.is_empty() || v6.is_empty(), !v6.is_empty());
         let metric = ((index + 1) * METRIC_STEP).to_string();
         device.network.set("DHCPv4", "RouteMetric", metric.as_str());
         device.network.set("DHCPv4", "UseDomains", "yes");

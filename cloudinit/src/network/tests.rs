@@ -73,6 +73,8 @@ fn good_ones_pass_and_faults_of_bad_ones_have_lines() {
         "version: 1\nconfig:\n  - {type: physical, name: eth0, subnets: [{type: dhcp}]}\n",
         "version: 2\nethernets: {e: {addresses: [192.0.2.1/24], routes: [{to: default, via: 192.0.2.254}]}}\n",
         "version: 2\nethernets: {eth0: }\n",
+        "\u{feff}version: 2\r\nethernets:\r\n  e:\r\n    dhcp4: true\r\n",
+        "{\n\t\"version\": 2,\n\t\"ethernets\": {\"e\": {\"dhcp4\": true}}\n}\n",
         "",
     ] {
         assert_eq!(read(text.as_bytes(), Format::CloudInit).faults, Faults::default(), "{text}");

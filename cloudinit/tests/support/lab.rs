@@ -23,6 +23,22 @@ pub enum Place {
     Link,
 }
 
+/// Serves the files of its folder; `/old` leads to `/new`.
+const SECURE_WEB: &str = "import http.server, ssl, sys
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.path != '/old': return super().do_GET()
+        self.send_response(302)
+        self.send_header('Location', '/new')
+        self.end_headers()
+server = http.server.HTTPServer(('169.254.169.254', 443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1] + '/cert.pem', sys.argv[1] + '/key.pem')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print('listening', flush=True)
+server.serve_forever()
+";
+
 /// The machine.
 pub struct Lab {
     folder: tempfile::TempDir,
@@ -99,6 +115,32 @@ impl Lab {
     fn ip(&self, arguments: &[&str]) {
         let output = Command::new("ip").args(arguments).output().unwrap();
         assert!(output.status.success(), "ip {arguments:?} needs root: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Adds a wired link to the machine.
+    pub fn wire(&self, name: &str, mac: &str) {
+        let cable = ["link", "add", name, "address", mac, "type", "veth", "peer", "name"];
+        self.ip(&[&["-n", &self.near()][..], &cable, &[&format!("{name}-far"), "netns", &self.far()]].concat());
+    }
+
+    /// Starts a web server with a certificate that the machine trusts, in the machine's network.
+    pub fn secure_web(&self, files: &Path) -> Child {
+        let own = self.path("web");
+        std::fs::create_dir(&own).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:169.254.169.254"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"]);
+        let made = openssl.current_dir(&own).output().expect("openssl is installed");
+        assert!(made.status.success(), "{made:?}");
+        self.write("etc/ssl/certs/ca-certificates.crt", &self.text("web/cert.pem"));
+        let mut server = Command::new("ip");
+        server.args(["netns", "exec", &self.near(), "python3", "-c", SECURE_WEB]).arg(&own).current_dir(files);
+        let mut server = server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("python3 is installed");
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line).unwrap();
+        assert_eq!(line, "listening\n");
+        server
     }
 
     /// What `ip` shows on the machine.

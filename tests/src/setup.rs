@@ -140,16 +140,6 @@ impl Setup {
         self.service.as_ref().context("the machine is of no cloud")
     }
 
-    fn seed(&self, name: &str, files: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
-        let folder = self.folder.path().join(name);
-        for (path, text) in files {
-            let path = folder.join(path);
-            fs::create_dir_all(path.parent().unwrap_or(&folder)).context("making a folder")?;
-            fs::write(&path, text.replace("KEY", &self.public_key()?)).context("writing a document")?;
-        }
-        Ok(folder)
-    }
-
     /// With every write to the boot disk also in a log, see [`crate::write_log`].
     pub fn write_log(mut self) -> Self {
         let log = self.write_log_path();
@@ -198,7 +188,8 @@ impl Setup {
         Ok(machine)
     }
 
-    fn public_key(&self) -> anyhow::Result<String> {
+    /// The key that logs in.
+    pub fn public_key(&self) -> anyhow::Result<String> {
         Ok(ssh::ensure_key(&self.folder.path().join("key"))?)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferrite_qemu::metadata::{Behaviour, Cloud, CloudKind, Ec2, Request};
-use ferrite_tests::{Board, Machine, Setup};
+use ferrite_tests::{Board, CdBus, DiskBus, Machine, PluggedDisk, Setup, amount};
 use serde_json::json;
 
 const DOCUMENT: &str = "\
@@ -111,26 +111,147 @@ fn a_droplet_has_its_addresses_without_dhcp() -> anyhow::Result<()> {
     machine.power_off()
 }
 
-#[test]
-fn the_drive_of_openstack_is_read_with_its_files() -> anyhow::Result<()> {
+/// The tree of OpenStack's drive.
+fn drive() -> [(&'static str, String); 5] {
     let meta_data = json!({
         "uuid": "83679162-1378-4288-a2d4-70e13ec132aa", "hostname": "cd-node.novalocal",
         "public_keys": { "mine": "KEY" }, "files": [{ "path": "/etc/injected", "content_path": "/content/0000" }],
     });
-    let files = [
-        ("openstack/latest/meta_data.json", "not this one"),
-        ("openstack/2018-08-27/meta_data.json", &meta_data.to_string()),
-        ("openstack/2018-08-27/user_data", DOCUMENT),
-        (
-            "openstack/2018-08-27/vendor_data.json",
-            "{\"cloud-init\": \"#cloud-config\\nbootcmd: [touch /run/vendor]\\n\"}",
-        ),
-        ("openstack/content/0000", "injected file\n"),
-    ];
-    let mut machine = Setup::new(Board::Qemu)?.config_drive(&files)?.boot()?;
-    assert_configured(&mut machine, "configdrive /dev/vdb1", "cd-node", "")?;
+    let vendor_data = json!({ "cloud-init": "#cloud-config\nbootcmd: [touch /run/vendor]\n" });
+    [
+        ("openstack/latest/meta_data.json", "not this one".into()),
+        ("openstack/2018-08-27/meta_data.json", meta_data.to_string()),
+        ("openstack/2018-08-27/user_data", DOCUMENT.into()),
+        ("openstack/2018-08-27/vendor_data.json", vendor_data.to_string()),
+        ("openstack/content/0000", "injected file\n".into()),
+    ]
+}
+
+/// A seed of NoCloud whose name, file and address say where it came from.
+fn seed(name: &str) -> [(&'static str, String); 4] {
+    let document = DOCUMENT.replace("$private_ipv4 $public_ipv4", name);
+    let meta_data = format!("instance-id: seed-7\nlocal-hostname: {name}\npublic-keys:\n  - KEY\n");
+    let network = "version: 2\nethernets:\n  wire:\n    match: {name: 'e*'}\n    dhcp4: true\n    \
+                   addresses: [10.0.2.77/24]\n";
+    [
+        ("user-data", document),
+        ("meta-data", meta_data),
+        ("network-config", network.into()),
+        ("vendor-data", "#cloud-config\nbootcmd: [touch /run/vendor]\n".into()),
+    ]
+}
+
+fn lend<'a, const COUNT: usize>(files: &'a [(&'static str, String); COUNT]) -> [(&'a str, &'a str); COUNT] {
+    files.each_ref().map(|(path, text)| (*path, text.as_str()))
+}
+
+fn assert_drive(setup: Setup, device: &str) -> anyhow::Result<()> {
+    let mut machine = setup.boot()?;
+    assert_configured(&mut machine, &format!("configdrive {device}"), "cd-node", "")?;
     machine.ssh("test -e /run/vendor")?;
     assert_eq!(machine.sudo("stat -c %a /etc/injected; cat /etc/injected")?, "660\ninjected file\n");
+    machine.power_off()
+}
+
+fn assert_seed(machine: &mut Machine, datasource: &str, name: &str) -> anyhow::Result<()> {
+    assert_configured(machine, datasource, name, name)?;
+    assert!(machine.ssh("ferrite-cloudinit status")?.contains("\ninstance-id=seed-7\n"));
+    machine.ssh("test -e /run/vendor")?;
+    machine.wait_for("the address of the seed", Duration::from_secs(60), |machine| {
+        Ok(machine.ssh("ip -4 -o addr show dev eth0")?.contains(" 10.0.2.77/24 ").then_some(()))
+    })
+}
+
+#[test]
+fn the_drive_of_openstack_in_an_optical_drive_is_read_with_its_files() -> anyhow::Result<()> {
+    assert_drive(Setup::new(Board::Qemu)?.cd(CdBus::Ahci, "config-2", &lend(&drive()))?, "/dev/sr0")
+}
+
+#[test]
+fn a_seed_that_comes_late_is_read_and_one_that_was_left_on_the_machine_goes_first() -> anyhow::Result<()> {
+    let setup = Setup::new(Board::Qemu)?.without_user_data();
+    let image = setup.image_of("CIDATA", &lend(&seed("late")))?;
+    let mut machine = setup.power_on()?;
+    machine.wait_for_ssh()?;
+    assert_eq!(machine.try_ssh("true")?.code, 255, "nobody has a key");
+    let disk = PluggedDisk { id: "late", file: &image, bus: DiskBus::VirtioScsi, serial: "late", slot: None };
+    machine.on()?.plug_disk(&disk)?;
+    machine.wait_for("the key of the seed", Duration::from_secs(240), |machine| {
+        Ok((machine.try_ssh("true")?.code == 0).then_some(()))
+    })?;
+    machine.wait_until_running()?;
+    assert_seed(&mut machine, "nocloud /dev/sda", "late")?;
+
+    // As an installer leaves it.
+    let folder = "/var/lib/ferrite/cloudinit/seed";
+    machine.sudo(&format!("mkdir {folder}"))?;
+    let key = machine.setup().public_key()?;
+    for (name, text) in seed("left") {
+        machine.send(&format!("{folder}/{name}"), text.replace("KEY", &key).as_bytes())?;
+    }
+    machine.sudo("ferrite-cloudinit run")?;
+    assert_seed(&mut machine, &format!("local {folder}"), "left")?;
+    machine.power_off()
+}
+
+#[test]
+fn words_for_the_kernel_name_a_document_and_a_key() -> anyhow::Result<()> {
+    let document = format!("{}hostname: by-url\n", DOCUMENT.replace("$private_ipv4 $public_ipv4", "web"));
+    let setup = Setup::new(Board::Qemu)?.web(&[("my.yaml", &document)])?;
+    // Nobody but these words knows the key that logs in.
+    let words = "cloud-config-url=http://169.254.169.254/my.yaml sshkey=\"KEY\"";
+    let mut machine = setup.kernel_words_with_key(words)?.boot()?;
+    assert_configured(&mut machine, "url http://169.254.169.254/my.yaml", "by-url", "web")?;
+    assert_eq!(questions(&machine.setup().service()?.requests()), ["GET /my.yaml"]);
+    machine.power_off()
+}
+
+#[test]
+fn every_medium_of_every_datasource_is_read() -> anyhow::Result<()> {
+    if !amount::everything() {
+        return Ok(());
+    }
+    let new = || Setup::new(Board::Qemu);
+    for (bus, device) in [
+        (CdBus::VirtioScsi, "/dev/sr0"),
+        (CdBus::Ide, "/dev/sr0"),
+        (CdBus::Usb, "/dev/sr0"),
+        (CdBus::VirtioBlk, "/dev/vdb"),
+    ] {
+        let mut machine = new()?.cd(bus, "cidata", &lend(&seed("medium")))?.boot()?;
+        assert_seed(&mut machine, &format!("nocloud {device}"), "medium")?;
+        machine.power_off()?;
+    }
+    let mut machine = new()?.cidata_disk(&lend(&seed("fat")))?.boot()?;
+    assert_seed(&mut machine, "nocloud /dev/vdb1", "fat")?;
+    machine.power_off()?;
+    assert_drive(new()?.config_drive(&lend(&drive()))?, "/dev/vdb1")?;
+    assert_drive(new()?.cd(CdBus::VirtioScsi, "CONFIG-2", &lend(&drive()))?, "/dev/sr0")?;
+
+    let mut machine = new()?.fw_cfg(&lend(&seed("handed")))?.boot()?;
+    assert_seed(&mut machine, "fw_cfg opt/org.ferrite", "handed")?;
+    // An installer's file goes before it.
+    let left = "#cloud-config\nhostname: installed\nssh_authorized_keys: [KEY]\n";
+    machine.sudo("mkdir /var/lib/coreos-install")?;
+    let key = machine.setup().public_key()?;
+    machine.send("/var/lib/coreos-install/user_data", left.replace("KEY", &key).as_bytes())?;
+    machine.reboot()?;
+    assert_eq!(machine.ssh("hostname")?.trim(), "installed");
+    let status = machine.ssh("ferrite-cloudinit status")?;
+    assert!(status.contains("\ndatasource=local /var/lib/coreos-install/user_data\n"), "{status}");
+    machine.power_off()?;
+
+    let mut machine = new()?.oem_file("cloud-config.yml", left)?.boot()?;
+    assert_eq!(machine.ssh("hostname")?.trim(), "installed");
+    let status = machine.ssh("ferrite-cloudinit status")?;
+    assert!(status.contains("\ndatasource=oem /dev/vda8\n"), "{status}");
+    machine.power_off()?;
+
+    let document = DOCUMENT.replace("$private_ipv4 $public_ipv4", "web");
+    let files = [("a/user-data", document.as_str()), ("a/meta-data", "public-keys: [KEY]\n")];
+    let words = "ds=nocloud;s=http://169.254.169.254/a;h=by-words;i=words-1";
+    let mut machine = new()?.web(&files)?.kernel_words(words).boot()?;
+    assert_configured(&mut machine, "nocloud http://169.254.169.254/a/", "by-words", "web")?;
     machine.power_off()
 }
 

@@ -50,11 +50,25 @@ pub fn run(inputs: &ApplyInputs, stage: Stage) -> anyhow::Result<u8> {
             Ok(code)
         }
         Outcome::Nothing => {
-            let documents = Documents { origin: "none".into(), keys: search.keys.clone(), ..Documents::default() };
+            let mut documents = Documents { origin: "none".into(), keys: search.keys.clone(), ..Documents::default() };
+            if Path::new(CONFIGURED).exists() {
+                // The disk that it was configured from was taken out: that costs neither its keys nor its addresses.
+                keep(&mut documents, &root)?;
+            }
             apply_documents(inputs, &root, &documents, Vec::new(), &search.rejected)
         }
         Outcome::Silent { source, reason, is_remote } => silent(inputs, &root, &search, (source, reason, *is_remote)),
     }
+}
+
+/// Adds what the machine has from an earlier boot.
+fn keep(documents: &mut Documents, root: &Root) -> anyhow::Result<()> {
+    documents.keys.extend(memory::keys(root)?.iter().map(|key| key.line().to_string()));
+    if let Some(known) = memory::network() {
+        documents.network_config = known.network_config;
+        documents.network_format = known.network_format;
+    }
+    Ok(())
 }
 
 /// Asks again and again; the answer, or anything else that is not silence.
@@ -113,9 +127,11 @@ fn silent(
     let state = if is_remote { State::Degraded } else { State::Failed };
     let next = if is_remote { "; it is asked again in the background" } else { "" };
     let problem = format!("datasource {source}: {reason}{next}");
-    let was_configured = is_remote && Path::new(CONFIGURED).exists();
-    let code = if was_configured {
+    let code = if Path::new(CONFIGURED).exists() {
         eprintln!("error: {problem}; the machine keeps its configuration");
+        if let Some(documents) = memory::of(source) {
+            apply_network(root, &documents)?;
+        }
         write_status(&inputs.root, &unanswered(state, source, search, vec![problem.clone()]))?;
         state.exit_code()
     } else {

@@ -15,7 +15,9 @@ use crate::meta::MetaData;
 use crate::network::Format;
 use crate::plan::{Plan, Step};
 use crate::status::{State, Status};
-use crate::{apply as acting, config, explain, facts, failure, fetch, meta, network, plan, render, report, schema};
+use crate::{
+    apply as acting, config, explain, facts, failure, fetch, memory, meta, network, plan, render, report, schema,
+};
 
 pub(crate) const STATUS: &str = "run/ferrite/cloudinit/status";
 const PLAN: &str = "run/ferrite/cloudinit/plan.json";
@@ -154,8 +156,10 @@ fn work(
     let network = network::read(&documents.network_config, documents.network_format);
     let policy = failure::policy(&config.root, &documents.user_data);
     if user_faults.worst() == Some(Severity::Broken) {
-        // Nothing of a broken document applies; the name and the keys of the meta-data do.
+        // Nothing of a broken document applies; the name and the keys of the meta-data do, and the keys that were good
+        // before stay good.
         config = Config::default();
+        meta.public_keys.extend(memory::keys(root)?);
     }
     config.network = network.files;
     for url in config::wanted_urls(&config) {

@@ -68,6 +68,10 @@ pub(crate) fn read(bytes: &[u8]) -> (MetaData, Faults) {
             (Value::Text(name), _) if matches!(name.as_str(), "public-keys" | "public_keys") => {
                 collect_keys(value, &mut meta.public_keys, &mut faults);
             }
+            (Value::Text(name), _) if name == "network-interfaces" => {
+                let message = "'network-interfaces' is not read; describe the network in 'network-config'";
+                faults.push(Severity::Warning, key.place, message);
+            }
             // The rest of the meta-data is for other programs.
             (_, _) => {}
         }

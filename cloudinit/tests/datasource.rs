@@ -110,6 +110,61 @@ fn at_the_next_boot_the_network_of_a_silent_service_is_the_one_it_told() {
 }
 
 #[test]
+fn a_droplet_is_what_its_service_says_at_each_boot() {
+    let lab = Lab::new(Place::Link, "", &DROPLET);
+    let mut droplet = recorded("do-v1.json");
+    droplet["user_data"] = json!("");
+    let service = lab.service(Cloud::DigitalOcean(droplet.clone()));
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    droplet["hostname"] = json!("renamed");
+    droplet["interfaces"]["public"][0]["ipv4"]["ip_address"] = json!("104.131.20.9");
+    service.know(Cloud::DigitalOcean(droplet));
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    assert_eq!(lab.text("etc/hostname"), "renamed\n");
+    let network = lab.network_files();
+    assert!(network.contains("Address=104.131.20.9/18\n") && !network.contains("104.131.20.105"), "{network}");
+}
+
+#[test]
+fn a_machine_whose_disk_was_taken_out_keeps_its_keys_its_name_and_its_addresses() {
+    let lab = Lab::new(Place::Ipv4, "", &[]);
+    let seed = "var/lib/ferrite/cloudinit/seed";
+    let document = format!("#cloud-config\nhostname: kept\nssh_authorized_keys: [\"{KEY}\"]\n");
+    lab.write(&format!("{seed}/user-data"), &document);
+    lab.write(&format!("{seed}/network-config"), WIRE);
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    let told = lab.network_files();
+    assert!(lab.keys().contains(KEY) && told.contains("Address=192.0.2.7/24\n"), "{told}");
+    // A document that breaks later costs no key that was good before.
+    lab.write(&format!("{seed}/user-data"), "#cloud-config\nhostname: [\n");
+    assert_code(&lab.run(&["run", "--stage", "early"]), 1);
+    assert!(lab.keys().contains(KEY), "{}", lab.keys());
+    std::fs::remove_dir_all(lab.path(seed)).unwrap();
+    std::fs::remove_dir_all(lab.path("run")).unwrap();
+    std::fs::create_dir(lab.path("run")).unwrap();
+    assert_code(&lab.run(&["run", "--stage", "early"]), 0);
+    assert!(lab.text("run/ferrite/cloudinit/status").starts_with("state=ok\ndatasource=none\n"));
+    assert!(lab.keys().contains(KEY), "{}", lab.keys());
+    assert_eq!((lab.network_files(), lab.text("etc/hostname").as_str()), (told, "kept\n"));
+}
+
+#[test]
+fn a_user_data_of_amazon_may_be_packed() {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(DOCUMENT.as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &packed).into_bytes();
+    for user_data in [packed, text] {
+        let lab = Lab::new(Place::Ipv4, "", &AMAZON);
+        let instance = Ec2 { user_data: Some(user_data), ..instance() };
+        let _service = lab.service(Cloud::Ec2(instance));
+        assert_code(&lab.run(&["run", "--stage", "late"]), 0);
+        assert_eq!(lab.text("etc/from-cloud"), "172.16.0.15");
+    }
+}
+
+#[test]
 fn a_token_that_is_refused_is_asked_for_once_and_nobody_goes_without() {
     let lab = Lab::new(Place::Ipv4, "", &AMAZON);
     let service = lab.service(Cloud::Ec2(instance()));

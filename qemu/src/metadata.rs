@@ -135,6 +135,11 @@ impl MetadataService {
         self.lock().behaviour = behaviour;
     }
 
+    /// Knows this from now on.
+    pub fn know(&self, cloud: Cloud) {
+        self.lock().cloud = cloud;
+    }
+
     /// Lets the token expire after so many requests in all.
     pub fn expire_token_after(&self, requests: usize) {
         self.lock().expires_after = Some(requests);

@@ -29,6 +29,14 @@ impl Setup {
         self
     }
 
+    /// With the address that DHCP gives, whatever its cloud's service says.
+    pub fn without_static_address(mut self) -> Self {
+        if let Some(metadata) = &mut self.spec.metadata {
+            metadata.guest = None;
+        }
+        self
+    }
+
     /// An image of these files, which is in no drive yet.
     pub fn image_of(&self, label: &str, files: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
         let folder = self.seed(&format!("cd-{}", self.spec.cds.len()), files)?;

@@ -219,7 +219,8 @@ fn documents(answers: Answers) -> Documents {
     let mut meta = Map::new();
     for (key, value) in [
         ("instance-id", Some(answers.instance_id)),
-        ("local-hostname", answers.hostname),
+        // With several domains in the options of its network the service gives all of them.
+        ("local-hostname", answers.hostname.as_deref().and_then(|name| name.split_whitespace().next()).map(Into::into)),
         ("local-ipv4", of_identity(identity, "privateIp").or(answers.local_ipv4)),
         ("public-ipv4", answers.public_ipv4),
         ("region", of_identity(identity, "region")),

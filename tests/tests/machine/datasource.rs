@@ -163,6 +163,37 @@ fn assert_seed(machine: &mut Machine, datasource: &str, name: &str) -> anyhow::R
 }
 
 #[test]
+fn a_droplet_whose_service_is_silent_has_its_drive_or_is_leased_an_address_until_it_answers() -> anyhow::Result<()> {
+    if !amount::everything() {
+        return Ok(());
+    }
+    let droplet = || {
+        Cloud::DigitalOcean(json!({
+            "droplet_id": 2756294, "hostname": "droplet-1", "user_data": DOCUMENT,
+            "interfaces": { "public": [{ "mac": "04:01:2a:0f:2a:01", "type": "public",
+                "ipv4": { "ip_address": "172.16.5.20", "netmask": "255.255.0.0", "gateway": "172.16.0.1" } }] },
+        }))
+    };
+    let setup = Setup::new(Board::Qemu)?.cloud(CloudKind::DigitalOcean, droplet())?;
+    setup.service()?.behave(Behaviour::Mute);
+    let mut machine = setup.power_on()?;
+    machine.wait_for_console("the boot goes on without user-data", Duration::from_secs(400))?;
+    machine.setup().service()?.behave(Behaviour::Well);
+    machine.wait_for("the document in the background", Duration::from_secs(300), |machine| {
+        Ok(machine.try_ssh("ferrite-cloudinit status")?.out.starts_with("state=ok\n").then_some(()))
+    })?;
+    assert_configured(&mut machine, "digitalocean", "droplet-1", "172.16.5.20")?;
+    assert!(machine.ssh("journalctl -o cat -u ferrite-networkd")?.contains("172.16.0.15"), "it had a lease before");
+    machine.power_off()?;
+
+    let setup = Setup::new(Board::Qemu)?.cloud(CloudKind::DigitalOcean, droplet())?;
+    setup.service()?.behave(Behaviour::Status(404));
+    let mut machine = setup.cd(CdBus::VirtioScsi, "config-2", &lend(&drive()))?.without_static_address().boot()?;
+    assert_configured(&mut machine, "configdrive /dev/sr0", "cd-node", "")?;
+    machine.power_off()
+}
+
+#[test]
 fn the_drive_of_openstack_in_an_optical_drive_is_read_with_its_files() -> anyhow::Result<()> {
     assert_drive(Setup::new(Board::Qemu)?.cd(CdBus::Ahci, "config-2", &lend(&drive()))?, "/dev/sr0")
 }

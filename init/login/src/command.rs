@@ -1,6 +1,7 @@
 //! The command line of `ferrite-login`.
 
 use std::path::Path;
+use std::{fs, io};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -32,9 +33,10 @@ enum Verb {
     },
     /// Make the host keys in /etc/ssh that are missing or broken (root)
     ///
-    /// A key that can be read is never replaced.
+    /// A key that can be read is never replaced. Without kinds they are those of /etc/ferrite/ssh-host-key-kinds, or
+    /// ed25519 and ecdsa.
     HostKeys {
-        /// Only keys of these kinds; an RSA key takes long to make
+        /// Keys of these kinds; an RSA key takes long to make
         #[arg(value_parser = host_keys::KINDS)]
         kinds: Vec<String>,
     },
@@ -52,10 +54,13 @@ pub fn run(arguments: &Arguments, notifier: &Notifier) -> anyhow::Result<()> {
             follow::write(&Places::default(), &banner::render(&gather::gather(&Paths::default())))
         }
         Verb::HostKeys { kinds } => {
-            let all = host_keys::KINDS.into_iter();
-            let kinds: Vec<_> =
-                all.filter(|kind| kinds.is_empty() || kinds.iter().any(|asked| asked == kind)).collect();
-            let made = host_keys::ensure(Path::new("/etc/ssh"), &kinds, Path::new(host_keys::KEYGEN))
+            let listed = if kinds.is_empty() { listed_kinds() } else { Some(kinds.join(" ")) };
+            let (mut kinds, unknown) = host_keys::wanted(listed.as_deref());
+            for word in unknown {
+                eprintln!("warning: {}: '{word}' is no kind of key: ed25519, ecdsa, rsa", host_keys::KINDS_FILE);
+            }
+            kinds.extend(host_keys::present(Path::new(host_keys::FOLDER)));
+            let made = host_keys::ensure(Path::new(host_keys::FOLDER), &kinds, Path::new(host_keys::KEYGEN))
                 .context("making the host keys of ssh")?;
             made.iter().for_each(|line| println!("{line}"));
             Ok(())
@@ -76,6 +81,17 @@ mod tests {
         helps.extend(command.get_subcommands_mut().map(|verb| verb.render_long_help().to_string()));
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}
+
+fn listed_kinds() -> Option<String> {
+    match fs::read_to_string(host_keys::KINDS_FILE) {
+        Ok(list) => Some(list),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            eprintln!("warning: reading {}: {error}", host_keys::KINDS_FILE);
+            None
         }
     }
 }

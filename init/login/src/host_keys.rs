@@ -17,8 +17,14 @@ use crate::private_key;
 
 /// The program that makes keys.
 pub const KEYGEN: &str = "/usr/bin/ssh-keygen";
-/// The kinds of keys that a machine has, the preferred one first.
+/// The kinds of keys that a machine can have, the preferred one first.
 pub const KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
+/// Those that it gets unasked. An RSA key takes a fifth of a whole first boot, and is for clients older than 2014.
+pub const USUAL_KINDS: [&str; 2] = ["ed25519", "ecdsa"];
+/// Where sshd looks for its keys.
+pub const FOLDER: &str = "/etc/ssh";
+/// Names other kinds, one a line; cloud-config's `ssh_genkeytypes` is written there.
+pub const KINDS_FILE: &str = "/etc/ferrite/ssh-host-key-kinds";
 
 const TEMPORARY: &str = ".ferrite-host-keys";
 
@@ -56,13 +62,30 @@ pub enum HostKeyError {
     },
 }
 
+/// The kinds that a machine with this list gets, and what of the list is no kind.
+pub fn wanted(list: Option<&str>) -> (Vec<&'static str>, Vec<&str>) {
+    let words: Vec<&str> = list.unwrap_or_default().split_whitespace().collect();
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| words.contains(kind)).collect();
+    let unknown = words.into_iter().filter(|word| !KINDS.contains(word)).collect();
+    (if kinds.is_empty() { USUAL_KINDS.to_vec() } else { kinds }, unknown)
+}
+
+/// The kinds that this folder has a private key of, be it broken.
+pub fn present(folder: &Path) -> impl Iterator<Item = &'static str> + use<'_> {
+    KINDS.into_iter().filter(|kind| private_of(folder, kind).symlink_metadata().is_ok())
+}
+
+fn private_of(folder: &Path, kind: &str) -> PathBuf {
+    folder.join(format!("ssh_host_{kind}_key"))
+}
+
 /// Makes what is missing in this folder; returns a line for each thing that was done.
 pub fn ensure(folder: &Path, kinds: &[&'static str], keygen: &Path) -> Result<Vec<String>, HostKeyError> {
     let temporary = folder.join(TEMPORARY);
     remove_folder(&temporary)?;
     let mut done = Vec::new();
     for kind in kinds.iter().copied() {
-        let private = folder.join(format!("ssh_host_{kind}_key"));
+        let private = private_of(folder, kind);
         match read_private(&private, keygen)? {
             PrivateKey::Whole => {}
             PrivateKey::Readable(public) => {
@@ -232,6 +255,17 @@ mod tests {
             .collect();
         contents.sort();
         contents
+    }
+
+    #[test]
+    fn a_list_chooses_the_kinds_and_nonsense_in_it_is_told() {
+        assert_eq!(wanted(None), (USUAL_KINDS.to_vec(), vec![]));
+        assert_eq!(wanted(Some(" \n")), (USUAL_KINDS.to_vec(), vec![]));
+        assert_eq!(wanted(Some("rsa\ned25519\n")), (vec!["ed25519", "rsa"], vec![]));
+        assert_eq!(wanted(Some("dsa\n")), (USUAL_KINDS.to_vec(), vec!["dsa"]));
+        let folder = folder_with_keys();
+        fs::remove_file(folder.path().join("ssh_host_ecdsa_key")).expect("it was there");
+        assert_eq!(present(folder.path()).collect::<Vec<_>>(), ["ed25519", "rsa"]);
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn a_payload_in_the_place_of_another_and_a_withdrawn_release_are_not_installed()
     let other = workshop.pack(3, None);
     fs::copy(workshop.path(&other), workshop.path("site").join(&full.path)).expect("it can be copied");
     let error = client.install(&mut site, &news, &full).expect_err("release 3 in the place of 2");
-    assert!(matches!(error, InstallError::Source(_)) && format!("{error:?}").contains("was announced"), "{error:?}");
+    assert!(matches!(error, InstallError::Source(_)) && error.to_string().contains("was announced"), "{error:?}");
     let said = workshop.ferrite(&["publish", "site", "--withdraw", "2"]);
     assert!(said.contains("withdrawn"), "{said}");
     let news = client.check(&mut site).expect("it is signed");

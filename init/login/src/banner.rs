@@ -26,6 +26,8 @@ pub struct Facts {
     pub network: String,
     /// Text of /run/ferrite/cloudinit/status.
     pub cloud_config: String,
+    /// Text of /run/ferrite/update-pending; empty when no release waits for a restart.
+    pub update: String,
     /// Of every host key.
     pub fingerprints: Vec<Fingerprint>,
     /// Names of failed units; `None` when PID 1 could not be asked.
@@ -62,6 +64,7 @@ pub fn render(facts: &Facts) -> Banner {
     if addresses.is_empty() {
         lines.add("address", "none yet");
     }
+    add_update(&facts.update, &mut lines);
     for key in &facts.fingerprints {
         lines.add("host key", &format!("{} ({})", key.digest, key.algorithm));
     }
@@ -126,6 +129,14 @@ fn add_trouble(facts: &Facts, lines: &mut Lines) {
     }
     if units.len() > MAX_UNITS {
         lines.add("failed unit", &format!("and {} more: systemctl list-units --failed", units.len() - MAX_UNITS));
+    }
+}
+
+/// The release that waits for a restart. `key=value` lines.
+fn add_update(pending: &str, lines: &mut Lines) {
+    let value = |key: &str| pending.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    if let (Some(version), Some(restart)) = (value("version"), value("restart")) {
+        lines.add("update", &format!("release {version} waits for a restart: {restart}"));
     }
 }
 
@@ -237,6 +248,7 @@ mod tests {
             }),
             network: "eth0 configured 10.0.2.15/24 10.0.2.2 10.0.2.3\neth1 no-carrier - - -\n".into(),
             cloud_config: "state=ok\nfault=user-data:2:1: warning: 'packages' has no meaning\n".into(),
+            update: String::new(),
             fingerprints: vec![key("ED25519"), key("RSA")],
             failed_units: Some(Vec::new()),
         }
@@ -291,6 +303,17 @@ mod tests {
         }
         assert!(banner.motd.contains("?[31m\\d?.service"));
         assert!(banner.issue.contains("?[31m\\\\d?.service"), "agetty must not see an escape");
+    }
+
+    #[test]
+    fn a_release_that_waits_is_told_with_the_time_of_the_restart() {
+        let update = "version=1.3\nserial=3\nrestart=at 2026-01-01 23:00 UTC\n".to_string();
+        let motd = render(&Facts { update, ..plain() }).motd;
+        let line = "\n  update      release 1.3 waits for a restart: at 2026-01-01 23:00 UTC\n";
+        assert!(motd.contains(line), "{motd}");
+        for broken in ["", "version=1.3\n", "restart=x", "\u{1b}"] {
+            assert!(!render(&Facts { update: broken.into(), ..plain() }).motd.contains("update "), "{broken}");
+        }
     }
 
     #[test]

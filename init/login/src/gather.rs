@@ -29,6 +29,8 @@ pub struct Paths {
     pub network: PathBuf,
     /// What became of the cloud-config.
     pub cloud_config: PathBuf,
+    /// The release that waits for a restart.
+    pub update: PathBuf,
     /// Name of the system.
     pub os_release: PathBuf,
     /// Folder of the host keys.
@@ -44,6 +46,7 @@ impl Default for Paths {
             snapshot: SLOTS_PATH.into(),
             network: "/run/ferrite/network".into(),
             cloud_config: "/run/ferrite/cloudinit/status".into(),
+            update: "/run/ferrite/update-pending".into(),
             os_release: "/etc/os-release".into(),
             ssh: "/etc/ssh".into(),
             control: ferrite_control::SOCKET_PATH.into(),
@@ -59,6 +62,7 @@ pub fn gather(paths: &Paths) -> Facts {
         slots: read(&paths.snapshot).map(|text| Snapshot::parse(&text)),
         network: read(&paths.network).unwrap_or_default(),
         cloud_config: read(&paths.cloud_config).unwrap_or_default(),
+        update: read(&paths.update).unwrap_or_default(),
         fingerprints: fingerprints(&paths.ssh),
         failed_units: match failed_units(&paths.control) {
             Ok(units) => Some(units),
@@ -108,6 +112,7 @@ mod tests {
             snapshot: at("slots"),
             network: at("network"),
             cloud_config: at("status"),
+            update: at("update-pending"),
             os_release: at("os-release"),
             ssh: folder.to_path_buf(),
             control: at("init.sock"),

@@ -59,7 +59,11 @@ pub fn line(status: &Status) -> String {
 
 /// Bytes for a person.
 pub fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+    match bytes {
+        0..0x400 => format!("{bytes} bytes"),
+        0x400..0x10_0000 => format!("{:.1} KiB", bytes as f64 / f64::from(1 << 10)),
+        _ => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +83,7 @@ mod tests {
         };
         assert_eq!(at(0.0), format!("1.2 [{}]   0 % of 27.0 MiB", ".".repeat(30)));
         assert_eq!(at(0.5), format!("1.2 [{}{}]  50 % of 27.0 MiB", "#".repeat(15), ".".repeat(15)));
+        assert_eq!([0, 37_690, 95_547_036].map(megabytes), ["0 bytes", "36.8 KiB", "91.1 MiB"]);
         assert_eq!(at(1.0), format!("1.2 [{}] 100 % of 27.0 MiB", "#".repeat(30)));
     }
 }

@@ -29,6 +29,8 @@ pub enum Change {
     FallBack(String),
     /// What was installed in this slot, which does not run, is not to be started.
     GiveUp(Slot),
+    /// This slot, which does not run, holds a release that is too old to be started again.
+    Retire(Slot),
     /// This slot, which is good, is started first from now on.
     Prefer(Slot),
 }
@@ -75,6 +77,11 @@ pub fn plan(contents: &Contents, running: Slot, version: &str, change: &Change) 
         Change::GiveUp(slot) => {
             let flags = contents.flags().filter(|_| *slot != running).map(|flags| flags.install_begins(*slot));
             return only_flags(flags, contents);
+        }
+        Change::Retire(slot) => {
+            // Without a good slot that runs, the other one is the way back however old it is.
+            let flags = contents.flags().filter(|flags| *slot != running && flags.flags(running).good());
+            return only_flags(flags.map(|flags| flags.install_begins(*slot)), contents);
         }
         Change::Prefer(slot) => {
             let flags = contents.flags().filter(|flags| flags.flags(*slot).good());
@@ -123,6 +130,7 @@ fn describe(change: &Change, running: Slot) -> String {
         Change::Fail(reason) => format!("failure of slot {running} is noted: {reason}"),
         Change::FallBack(reason) => format!("slot {running} gives way: {reason}"),
         Change::GiveUp(slot) => format!("what was installed in slot {slot} is given up"),
+        Change::Retire(slot) => format!("slot {slot} holds a release below the floor and is not started again"),
         Change::Prefer(slot) => format!("slot {slot} is started first"),
     }
 }
@@ -261,6 +269,24 @@ mod tests {
         let machine = Machine::new(Some(Slot::A), &both, &Record::default());
         machine.apply(&Change::Prefer(Slot::B));
         assert_eq!(machine.contents().flags().map(|flags| flags.order.first()), Some(Slot::B));
+    }
+
+    #[test]
+    fn an_old_slot_is_retired_once_the_running_one_is_good() {
+        let both = SlotState { order: Order::beginning_with(Slot::B), a: SlotFlags::Good, b: SlotFlags::Good };
+        let machine = Machine::new(Some(Slot::B), &both, &Record::default());
+        machine.apply(&Change::Retire(Slot::B));
+        assert_eq!(machine.contents().flags(), Some(both), "the running slot is left alone");
+        assert!(matches!(machine.apply(&Change::Retire(Slot::A)), Outcome::Changed(_)));
+        let retired = both.with(Slot::A, SlotFlags::Unusable);
+        assert_eq!(machine.contents().copies, [Some(retired); 2]);
+        assert!(matches!(machine.apply(&Change::Retire(Slot::A)), Outcome::Unchanged(_)), "again");
+        let next = Record::default().start(Some(&retired), Slot::B, "2.0");
+        assert_eq!(next.fallback, None, "it is no fallback");
+        let trial = both.with(Slot::B, SlotFlags::Trying(1));
+        let machine = Machine::new(Some(Slot::B), &trial, &Record::default());
+        machine.apply(&Change::Retire(Slot::A));
+        assert_eq!(machine.contents().flags(), Some(trial), "it is the way back");
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Choice {
     Blocked(u64),
     /// Something newer, later.
     NotYet(u64),
+    /// Maybe something, but the server that steers says this.
+    Held(String),
     /// Something newer, for machines that took another release before, which the channel does not offer.
     OutOfReach {
         /// The release.
@@ -35,6 +37,8 @@ pub struct Offer {
     pub delta: Option<Payload>,
     /// The whole of it, and what is taken if the delta fails.
     pub full: Payload,
+    /// Where the payloads are, if that is not the server of the configuration.
+    pub base: Option<String>,
 }
 
 /// The newest release that this machine takes now.
@@ -59,6 +63,7 @@ pub fn choose(channel: &Channel, machine: &Machine, now: u64) -> Choice {
                 version: release.version.clone(),
                 delta: release.delta_from(machine.serial).cloned(),
                 full: release.full.clone(),
+                base: None,
             }));
         }
     }

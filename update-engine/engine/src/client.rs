@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 use ferrite_cli::Table;
-use ferrite_unit::civil::Civil;
 
 use crate::bar::{Bar, megabytes};
 use crate::places::{Places, SOCKET_PATH};
 use crate::protocol::{Request, SlotStatus, Status};
 use crate::talk::Talk;
+use crate::view::moment;
 
 /// Show and control the updates of this machine
 ///
@@ -146,9 +146,14 @@ pub fn text(status: &Status) -> String {
     if let Some(line) = reboot_line(status) {
         row("restart", line);
     }
+    if let Some(lock) = &status.lock {
+        row("lock", lock.clone());
+    }
     for blocked in &status.blocked {
         let since = moment(blocked.since);
-        row("blocked", format!("{} (serial {}) since {since}: {}", blocked.version, blocked.serial, blocked.reason));
+        let times = if blocked.count > 1 { format!(", failed {} times", blocked.count) } else { String::new() };
+        let release = format!("{} (serial {})", blocked.version, blocked.serial);
+        row("blocked", format!("{release} since {since}{times}: {}", blocked.reason));
     }
     if let Some(fallback) = &status.fallback {
         row("last fallback", fallback.clone());
@@ -191,7 +196,10 @@ fn channel(status: &Status) -> String {
 }
 
 fn last_check(status: &Status) -> String {
-    let Some(at) = status.last_check else { return "none since the engine started".into() };
+    let Some(at) = status.last_check else {
+        let stale = if status.stale { ": STALE, what was believed last has expired" } else { "" };
+        return format!("none since the engine started{stale}");
+    };
     match (&status.error, status.stale) {
         (_, true) => format!("{}: STALE, the channel document has expired", moment(at)),
         (Some(error), false) => format!("{}: {error}", moment(at)),
@@ -222,13 +230,6 @@ fn reboot_line(status: &Status) -> Option<String> {
         (None, Some(at)) => format!("pending: at {}{window}", moment(at)),
         (None, None) => format!("pending{window}"),
     })
-}
-
-/// A moment in UTC, as the journal's short form of it.
-fn moment(seconds: u64) -> String {
-    let civil = Civil::from_seconds(i64::try_from(seconds).unwrap_or(0));
-    let Civil { year, month, day, hour, minute, second } = civil;
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 #[cfg(test)]
@@ -262,6 +263,7 @@ mod tests {
                 version: "1.3".into(),
                 reason: "started 3 times: health check x failed".into(),
                 since: 1_767_225_000,
+                count: 1,
             }],
             floor: 2,
             ..Status::default()

@@ -13,7 +13,7 @@ use crate::talk::Talk;
 ///
 /// Options may begin with one dash. `ferrite-update` says more.
 #[derive(Debug, Parser)]
-#[command(name = "update_engine_client", version, max_term_width = 80)]
+#[command(name = "update_engine_client", version, max_term_width = 80, arg_required_else_help = true)]
 pub struct Arguments {
     /// Show what the engine is at
     #[arg(long)]

@@ -20,6 +20,8 @@ pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 pub enum Strategy {
     /// As soon as it may.
     Reboot,
+    /// With the lock of a FleetLock server.
+    FleetLock,
     /// With the lock of the cluster.
     EtcdLock,
     /// With the lock if etcd runs here, else at once.
@@ -33,6 +35,7 @@ impl Strategy {
     pub fn word(self) -> &'static str {
         match self {
             Strategy::Reboot => "reboot",
+            Strategy::FleetLock => "fleet-lock",
             Strategy::EtcdLock => "etcd-lock",
             Strategy::BestEffort => "best-effort",
             Strategy::Off => "off",
@@ -40,8 +43,8 @@ impl Strategy {
     }
 
     fn parse(text: &str) -> Option<Strategy> {
-        let all = [Strategy::Reboot, Strategy::EtcdLock, Strategy::BestEffort, Strategy::Off];
-        all.into_iter().find(|strategy| strategy.word() == text)
+        let locks = [Strategy::FleetLock, Strategy::EtcdLock, Strategy::BestEffort];
+        locks.into_iter().chain([Strategy::Reboot, Strategy::Off]).find(|strategy| strategy.word() == text)
     }
 }
 
@@ -52,6 +55,13 @@ pub enum Server {
     Web(String),
     /// The same in a folder, for example on a USB stick.
     Folder(String),
+    /// A server that says where payloads are, in Omaha's words.
+    Omaha {
+        /// Its address.
+        url: String,
+        /// The application, as it knows it.
+        app: String,
+    },
     /// `disabled`.
     Disabled,
 }
@@ -67,10 +77,16 @@ pub struct Config {
     pub strategy: Strategy,
     /// Restarts happen in it only.
     pub window: Option<Window>,
+    /// The FleetLock server.
+    pub lock_server: Option<String>,
+    /// Machines of this group wait for each other.
+    pub lock_group: String,
     /// Bytes a second of a download.
     pub rate_limit: Option<u64>,
     /// Instead of the proxy of the environment.
     pub proxy: Option<String>,
+    /// Hosts that are reached without that proxy.
+    pub no_proxy: Option<String>,
     /// How long a new slot must stay healthy before it is marked good.
     pub settle: Duration,
     /// How long a new slot may take to become healthy.
@@ -84,8 +100,11 @@ impl Default for Config {
             server: None,
             strategy: Strategy::Reboot,
             window: None,
+            lock_server: None,
+            lock_group: "default".into(),
             rate_limit: None,
             proxy: None,
+            no_proxy: None,
             settle: Duration::from_secs(60),
             confirm_timeout: Duration::from_secs(300),
         }
@@ -106,6 +125,7 @@ pub fn parse(files: &[(&str, &str)]) -> (Config, Vec<Fault>) {
     let mut config = Config::default();
     let mut faults = Vec::new();
     let (mut start, mut length) = (None, None);
+    let (mut protocol, mut app) = (None, None);
     for (name, text) in files {
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -121,6 +141,8 @@ pub fn parse(files: &[(&str, &str)]) -> (Config, Vec<Fault>) {
             match key.trim() {
                 "REBOOT_WINDOW_START" => start = non_empty(value),
                 "REBOOT_WINDOW_LENGTH" => length = non_empty(value),
+                "PROTOCOL" => protocol = non_empty(value),
+                "OMAHA_APP" => app = non_empty(value),
                 key => {
                     if let Err(text) = set(&mut config, key, value) {
                         fault(text);
@@ -138,6 +160,19 @@ pub fn parse(files: &[(&str, &str)]) -> (Config, Vec<Fault>) {
             faults.push(Fault { place: name.to_string(), text: format!("{error}; not restarting by itself") });
         }
     }
+    match speaking(config.server.take(), protocol, app) {
+        Ok(server) => config.server = server,
+        Err(text) => {
+            let name = files.last().map_or("update.conf", |(name, _)| name);
+            faults.push(Fault { place: name.to_string(), text });
+        }
+    }
+    if config.strategy == Strategy::FleetLock && config.lock_server.is_none() {
+        config.strategy = Strategy::Off;
+        let name = files.last().map_or("update.conf", |(name, _)| name);
+        let text = "REBOOT_STRATEGY=fleet-lock needs FLEET_LOCK_SERVER=http://...; not restarting by itself";
+        faults.push(Fault { place: name.to_string(), text: text.into() });
+    }
     (config, faults)
 }
 
@@ -150,6 +185,21 @@ fn window(start: Option<&str>, length: Option<&str>) -> Result<Option<Window>, W
     }
 }
 
+/// The server, in the words that it is to be asked in. A wrong setting leaves none.
+fn speaking(server: Option<Server>, protocol: Option<&str>, app: Option<&str>) -> Result<Option<Server>, String> {
+    match (protocol.unwrap_or("static"), server, app) {
+        ("static", server, _) => Ok(server),
+        ("omaha", Some(Server::Web(url)), Some(app)) if app.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(Some(Server::Omaha { url, app: app.into() }))
+        }
+        ("omaha", Some(Server::Web(_)), _) => {
+            Err("PROTOCOL=omaha needs OMAHA_APP, the application's name on the server; no updates".into())
+        }
+        ("omaha", server, _) => Ok(server),
+        (other, _, _) => Err(format!("protocol '{other}' is none of static, omaha; no updates")),
+    }
+}
+
 fn set(config: &mut Config, key: &str, value: &str) -> Result<(), String> {
     match key {
         "GROUP" if check_name(value) => config.group = value.into(),
@@ -159,11 +209,19 @@ fn set(config: &mut Config, key: &str, value: &str) -> Result<(), String> {
             // An unknown word must not restart machines.
             config.strategy = Strategy::parse(value).unwrap_or(Strategy::Off);
             if Strategy::parse(value).is_none() {
-                return Err(format!("strategy '{value}' is none of reboot, etcd-lock, best-effort, off: taking off"));
+                let known = "reboot, fleet-lock, etcd-lock, best-effort, off";
+                return Err(format!("strategy '{value}' is none of {known}: taking off"));
             }
         }
         "RATE_LIMIT" => config.rate_limit = rate(value)?,
         "PROXY" => config.proxy = non_empty(value).map(str::to_string),
+        "NO_PROXY" => config.no_proxy = non_empty(value).map(str::to_string),
+        "FLEET_LOCK_SERVER" if value.is_empty() || is_web(value) => {
+            config.lock_server = non_empty(value).map(str::to_string);
+        }
+        "FLEET_LOCK_SERVER" => return Err(format!("lock server '{value}' is none of http://..., https://...")),
+        "FLEET_LOCK_GROUP" if check_name(value) => config.lock_group = value.into(),
+        "FLEET_LOCK_GROUP" => return Err(format!("lock group '{value}' is no name like default or workers")),
         "SETTLE" => config.settle = span(value)?,
         "CONFIRM_TIMEOUT" => config.confirm_timeout = span(value)?,
         // The other programs that read this file know these.
@@ -187,13 +245,15 @@ fn server(value: &str) -> Result<Option<Server>, String> {
     if let Some(path) = value.strip_prefix("file://").filter(|path| path.starts_with('/')) {
         return Ok(Some(Server::Folder(path.into())));
     }
-    let web =
-        ["http://", "https://"].iter().any(|scheme| value.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
-    let plain = value.bytes().all(|byte| byte.is_ascii_graphic());
-    if web && plain {
+    if is_web(value) {
         return Ok(Some(Server::Web(value.into())));
     }
     Err(format!("server '{value}' is none of http://..., https://..., file:///folder, disabled"))
+}
+
+fn is_web(value: &str) -> bool {
+    let begins = |scheme: &&str| value.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty());
+    ["http://", "https://"].iter().any(begins) && value.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// `500K`, `2M` or bytes, a second.
@@ -261,9 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_server_has_a_place_and_a_group() {
+        let (config, faults) = read("REBOOT_STRATEGY=fleet-lock\nFLEET_LOCK_SERVER=http://lock:8080/\nNO_PROXY=lock\n");
+        assert_eq!(faults, Vec::<String>::new());
+        let (server, group) = (config.lock_server.as_deref(), config.lock_group.as_str());
+        assert_eq!((config.strategy, server, group), (Strategy::FleetLock, Some("http://lock:8080/"), "default"));
+        assert_eq!(config.no_proxy.as_deref(), Some("lock"));
+        assert_eq!(read("FLEET_LOCK_GROUP=workers").0.lock_group, "workers");
+        let (config, _) = read("OMAHA_APP=org.example.x\nPROTOCOL=omaha\nSERVER=http://nebraska/v1/update/\n");
+        let (url, app) = ("http://nebraska/v1/update/".to_string(), "org.example.x".to_string());
+        assert_eq!(config.server, Some(Server::Omaha { url, app }));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_line_and_never_restarts_a_machine() {
         for (line, told) in [
-            ("REBOOT_STRATEGY=rebooot", "update.conf:1: strategy 'rebooot' is none of reboot, etcd-lock"),
+            ("REBOOT_STRATEGY=rebooot", "update.conf:1: strategy 'rebooot' is none of reboot, fleet-lock"),
             ("SERVER=ftp://x", "update.conf:1: server 'ftp://x' is none of http://"),
             ("SERVER=http://", "update.conf:1: server 'http://' is none of"),
             ("SERVER=file://relative", "update.conf:1: server"),
@@ -272,6 +345,11 @@ mod tests {
             ("SETTLE=soon", "update.conf:1: 'soon' is no time span"),
             ("COLOUR=red", "update.conf:1: key COLOUR is not known"),
             ("hello", "update.conf:1: 'hello' is not KEY=VALUE"),
+            ("SERVER=http://x\nPROTOCOL=omaha", "needs OMAHA_APP"),
+            ("SERVER=http://x\nPROTOCOL=ftp", "protocol 'ftp' is none of static, omaha"),
+            ("REBOOT_STRATEGY=fleet-lock", "needs FLEET_LOCK_SERVER=http"),
+            ("FLEET_LOCK_SERVER=lock", "update.conf:1: lock server 'lock'"),
+            ("FLEET_LOCK_GROUP=a/b", "update.conf:1: lock group 'a/b'"),
             ("REBOOT_WINDOW_START=14:00", "REBOOT_WINDOW_LENGTH is missing"),
             ("REBOOT_WINDOW_START=25:00\nREBOOT_WINDOW_LENGTH=1h", "not restarting by itself"),
         ] {

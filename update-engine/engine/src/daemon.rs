@@ -16,7 +16,6 @@ use ferrite_notify::Notifier;
 
 use crate::engine::{Engine, Message};
 use crate::host::Host;
-use crate::lock::NoLock;
 use crate::places::Places;
 use crate::protocol::{LINE_BYTES_MAX, Reply, Request};
 use crate::worker::Worker;
@@ -33,6 +32,9 @@ pub struct Arguments {
     /// Folder that stands for the root of the machine
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// Note the progress of an install after so many bytes
+    #[arg(long, value_name = "BYTES", hide = true)]
+    note_bytes: Option<u64>,
 }
 
 /// Runs until the machine ends.
@@ -47,7 +49,7 @@ pub fn run(arguments: &Arguments, notifier: &Notifier) -> anyhow::Result<()> {
     let worker = Worker {
         places: places.clone(),
         machine_id,
-        lock: Box::new(NoLock),
+        note_bytes: arguments.note_bytes,
         cancel: cancel.clone(),
         engine: to_engine.clone(),
     };

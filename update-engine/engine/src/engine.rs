@@ -8,29 +8,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use ferrite_control::{Client, Request as InitRequest, ShutdownAction};
-use ferrite_layout::{Slot, SlotFlags};
-use ferrite_payload::KeySet;
+use ferrite_layout::Slot;
+use ferrite_payload::{Channel, KeySet};
 
-use crate::change::{self, Change};
+use crate::change::Change;
+use crate::check::News;
 use crate::choose::{Choice, Offer};
 use crate::config::{Config, Fault, Server};
 use crate::host::{self, Host, Off};
 use crate::lock::Taken;
+use crate::people;
 use crate::places::Places;
 use crate::protocol::{Reply, Request};
 use crate::schedule::{Circumstances, Effect, Event, Refusal, ReleaseName, State, Wish, Work, step};
-use crate::store::{Found, Seen, Staged, Store};
+use crate::store::{Seen, Staged, Store};
 use crate::view;
 use crate::worker::{Errand, Job, LookError, Looked};
 
 /// A client that waits for a change is answered after so long anyway.
 const WAIT_MAX: Duration = Duration::from_secs(20);
-/// The flags of a slot under test are looked at again.
-const TRIAL_LOOK: Duration = Duration::from_secs(10);
+/// The flags of a slot under test, and those who are logged in, are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Name of the memory.
 pub const STORE: &str = "state.json";
+
+/// Nobody is left to do anything.
+#[derive(Debug, thiserror::Error)]
+#[error("the worker of the engine has ended")]
+struct WorkerGone;
 
 /// What the engine hears.
 pub enum Message {
@@ -53,6 +59,8 @@ pub enum Message {
     Installed(anyhow::Result<Staged>),
     /// What came of asking for the lock.
     Lock(Taken),
+    /// What came of giving it back.
+    LockReleased(Result<(), String>),
 }
 
 /// All that the engine knows; `view` makes the status of it.
@@ -65,13 +73,17 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) state: State,
     pub(crate) view: view::Remembered,
-    offer: Option<(Box<Offer>, KeySet)>,
+    offer: Option<Box<Offer>>,
     worker: Sender<Job>,
     cancel: Arc<AtomicBool>,
     waiting: Vec<(u64, Sender<Reply>, Instant)>,
     started: Instant,
     chance: u64,
-    on_trial: bool,
+    pub(crate) on_trial: bool,
+    /// When to try again to give the lock back, in seconds since the start.
+    pub(crate) lock_due: Option<u64>,
+    /// What was written last for those who log in.
+    pub(crate) announced: String,
 }
 
 impl Engine {
@@ -105,6 +117,8 @@ impl Engine {
             started: Instant::now(),
             chance,
             on_trial: false,
+            lock_due: None,
+            announced: String::new(),
         };
         engine.settle()?;
         let staged = engine.staged_name();
@@ -115,22 +129,32 @@ impl Engine {
     /// Works until the senders of messages are gone.
     pub fn run(mut self, messages: &Receiver<Message>) -> anyhow::Result<()> {
         loop {
+            self.announce();
             self.answer_waiting();
-            match messages.recv_timeout(self.patience()) {
-                Ok(message) => self.hear(message)?,
-                Err(RecvTimeoutError::Timeout) => {}
+            let done = match messages.recv_timeout(self.patience()) {
+                Ok(message) => self.hear(message),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            if let Err(error) = done.and_then(|()| self.look_at_the_time()) {
+                if error.is::<WorkerGone>() {
+                    return Err(error);
+                }
+                // A state partition that is full, for example: whoever looks finds it in the status.
+                eprintln!("{error:#}, going on");
+                self.view.ended(Err(format!("{error:#}")));
+                self.view.revision += 1;
             }
-            self.look_at_the_time()?;
         }
     }
 
     /// Whoever asks often does not keep the engine from its work.
     fn look_at_the_time(&mut self) -> anyhow::Result<()> {
-        let circumstances = self.circumstances();
-        if self.on_trial && !circumstances.on_trial {
-            self.settle()?;
+        self.notice_proof()?;
+        if self.lock_due.is_some_and(|due| due <= self.now()) {
+            self.give_lock_back()?;
         }
+        let circumstances = self.circumstances();
         if self.state.wake_at(&circumstances) <= circumstances.now { self.event(&Event::Time) } else { Ok(()) }
     }
 
@@ -149,23 +173,33 @@ impl Engine {
                 println!("release {} (serial {}) is installed in slot {}", staged.version, staged.serial, staged.slot);
                 let release = ReleaseName { serial: staged.serial, version: staged.version.clone() };
                 self.view.ended(Ok(format!("{} was installed", release.version)));
+                let slot = staged.slot;
                 self.store.staged = Some(staged);
-                self.save()?;
-                self.event(&Event::Installed(release))?;
+                match self.save() {
+                    Ok(()) => self.event(&Event::Installed(release))?,
+                    Err(error) => self.not_remembered(slot, &error)?,
+                }
             }
             Message::Installed(Err(error)) => {
                 eprintln!("installing: {error:#}, keeping the running release");
                 self.view.ended(Err(format!("installing: {error:#}")));
-                self.still_staged()?;
+                if let Err(error) = self.still_staged() {
+                    eprintln!("{error:#}, going on");
+                }
                 let staged = self.staged_name();
                 self.event(&Event::Failed(staged))?;
             }
-            Message::Lock(Taken::Yes) => self.event(&Event::LockTaken)?,
+            Message::Lock(Taken::Yes) => {
+                self.view.held = None;
+                self.keep_lock()?;
+                self.event(&Event::LockTaken)?;
+            }
             Message::Lock(Taken::No(reason)) => {
                 eprintln!("the lock for the restart: {reason}, waiting");
-                self.view.held = Some(reason);
+                self.view.held = Some(format!("waiting for the lock: {reason}"));
                 self.event(&Event::LockRefused)?;
             }
+            Message::LockReleased(outcome) => self.lock_released(outcome)?,
         }
         self.view.revision += 1;
         Ok(())
@@ -185,22 +219,19 @@ impl Engine {
         };
         (self.view.last_success, self.view.stale) = (self.view.last_check, false);
         let Looked { news, choice } = looked;
-        if let Some(host) = self.host.as_ref().filter(|_| !news.new_sets.is_empty()) {
-            host.keep_keys(&news.new_sets)?;
-            println!("key set {} is trusted now", news.keys.number());
-            self.keys = Some(news.keys.clone());
-        }
-        let seen = Seen { number: news.channel.number, issued: news.channel.issued };
-        if self.store.seen(&news.channel.channel) != seen {
-            self.store.see(&news.channel.channel, seen);
-            self.save()?;
+        if let Some(Err(error)) = news.map(|news| self.learn(news)) {
+            eprintln!("looking for updates: {error:#}");
+            self.view.ended(Err(format!("looking for updates: {error:#}")));
+            let staged = self.staged_name();
+            return self.event(&Event::Failed(staged));
         }
         let event = match choice {
             Choice::Take(offer) => {
                 let release = ReleaseName { serial: offer.serial, version: offer.version.clone() };
-                self.view.ended(Ok(format!("{} is there", release.version)));
-                self.view.release = Some((release.clone(), offer.full.size_bytes));
-                self.offer = Some((offer, news.keys));
+                self.view.ended(Ok(format!("{} is there (serial {})", release.version, release.serial)));
+                let size_bytes = offer.delta.as_ref().unwrap_or(&offer.full).size_bytes;
+                self.view.release = Some((release.clone(), size_bytes));
+                self.offer = Some(offer);
                 Event::Offered(release)
             }
             choice => {
@@ -209,11 +240,30 @@ impl Engine {
                 Event::NothingNew
             }
         };
-        self.event(&event)
+        self.event(&event)?;
+        // A block may be over by now.
+        self.give_lock_back()
+    }
+
+    /// Remembers what a published directory said.
+    fn learn(&mut self, news: News) -> anyhow::Result<()> {
+        if let Some(host) = self.host.as_ref().filter(|_| !news.new_sets.is_empty()) {
+            host.keep_keys(&news.new_sets)?;
+            println!("key set {} is trusted now", news.keys.number());
+            self.keys = Some(news.keys);
+        }
+        let Channel { number, issued, expires, ref channel, .. } = news.channel;
+        let seen = Seen { number, issued, expires };
+        if self.store.seen(channel) != seen {
+            self.store.see(channel, seen);
+            self.save()?;
+        }
+        Ok(())
     }
 
     fn asked(&mut self, request: &Request, reply: Sender<Reply>) -> anyhow::Result<()> {
         self.read_configuration();
+        self.notice_proof()?;
         let event = match request {
             Request::Status { after } => {
                 // No revision is that high: the answer comes at once.
@@ -222,13 +272,15 @@ impl Engine {
             }
             Request::SlotsChanged => {
                 self.settle()?;
-                Event::Time
+                self.answer(&reply, Reply::Done(view::done_text(request).to_string()));
+                return Ok(());
             }
             Request::Unblock { serial } => {
-                let count = self.store.unblock(*serial);
+                let done = view::unblocked_text(self.store.unblock(*serial), *serial);
                 self.save()?;
                 self.view.revision += 1;
-                self.answer(&reply, Reply::Done(format!("{count} releases are not blocked any more")));
+                self.give_lock_back()?;
+                self.answer(&reply, Reply::Done(done));
                 return Ok(());
             }
             Request::Check => Event::Asked(Wish::Look),
@@ -278,7 +330,7 @@ impl Engine {
     }
 
     /// Something happened that nobody asked for: it cannot be refused.
-    fn event(&mut self, event: &Event) -> anyhow::Result<()> {
+    pub(crate) fn event(&mut self, event: &Event) -> anyhow::Result<()> {
         match self.wanted(event)? {
             Ok(()) => Ok(()),
             Err(refusal) => anyhow::bail!("the schedule refuses {event:?}: {refusal}"),
@@ -310,14 +362,12 @@ impl Engine {
         match effect {
             Effect::Check => self.send(Job::Check)?,
             Effect::Install => {
-                if let Some((offer, keys)) = self.offer.take() {
-                    self.give_way()?;
-                    self.send(|errand| Job::Install(Errand { keys, ..errand }, offer))?;
+                if let Some(offer) = self.offer.take() {
+                    self.install(|errand| Job::Install(errand, offer))?;
                 }
             }
             Effect::InstallFile(path) => {
-                self.give_way()?;
-                self.send(|errand| Job::InstallFile(errand, path))?;
+                self.install(|errand| Job::InstallFile(errand, path))?;
             }
             Effect::Cancel => self.cancel.store(true, Ordering::Relaxed),
             Effect::Unstage => {
@@ -327,11 +377,24 @@ impl Engine {
                 }
             }
             Effect::RollBack => self.roll_back()?,
-            Effect::TakeLock => self.job(Job::TakeLock)?,
-            Effect::ReleaseLock => self.job(Job::ReleaseLock)?,
+            Effect::TakeLock => self.take_lock()?,
+            Effect::ReleaseLock => self.release_lock()?,
+            Effect::TellPeople(seconds) => self.tell_people(seconds),
             Effect::Reboot => self.reboot()?,
         }
         Ok(())
+    }
+
+    fn install(&mut self, job: impl FnOnce(Errand) -> Job) -> anyhow::Result<()> {
+        match self.give_way() {
+            Ok(()) => self.send(job),
+            Err(error) => {
+                eprintln!("{error:#}, installing nothing");
+                self.view.ended(Err(format!("{error:#}")));
+                let staged = self.staged_name();
+                self.event(&Event::Failed(staged))
+            }
+        }
     }
 
     fn send(&mut self, job: impl FnOnce(Errand) -> Job) -> anyhow::Result<()> {
@@ -348,8 +411,8 @@ impl Engine {
         self.job(job(errand))
     }
 
-    fn job(&self, job: Job) -> anyhow::Result<()> {
-        self.worker.send(job).ok().context("the worker of the engine has ended")
+    pub(crate) fn job(&self, job: Job) -> anyhow::Result<()> {
+        self.worker.send(job).map_err(|_| WorkerGone.into())
     }
 
     fn reboot(&mut self) -> anyhow::Result<()> {
@@ -364,92 +427,11 @@ impl Engine {
         Ok(())
     }
 
-    fn roll_back(&mut self) -> anyhow::Result<()> {
-        let Some(host) = &self.host else { return Ok(()) };
-        let running = Staged {
-            serial: host.serial,
-            version: host.facts.version.clone(),
-            slot: host.running,
-            floor: 0,
-            size_bytes: 0,
-            gives_way: false,
-        };
-        let (other, now) = (host.running.other(), host.now(&self.store));
-        // First, or the machine would install it again from the other slot.
-        self.store.block(&running, "rolled back by an administrator", now);
-        self.store.staged = None;
-        self.save()?;
-        self.change_slots(&Change::Prefer(other))
-    }
-
-    fn change_slots(&self, change: &Change) -> anyhow::Result<()> {
-        match change::apply(&self.places.boot(), change)? {
-            change::Outcome::Changed(text) | change::Outcome::Unchanged(text) => println!("{text}"),
-        }
-        Ok(())
-    }
-
-    /// What waits for the restart is about to be overwritten.
-    fn give_way(&mut self) -> anyhow::Result<()> {
-        match &mut self.store.staged {
-            Some(staged) => {
-                staged.gives_way = true;
-                self.save()
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// After an install that failed: what was there before may be there still.
-    fn still_staged(&mut self) -> anyhow::Result<()> {
-        let flags = host::snapshot(&self.places).flags;
-        let Some(staged) = &mut self.store.staged else { return Ok(()) };
-        match flags.map(|flags| flags.flags(staged.slot)) {
-            Some(SlotFlags::Trying(_)) => staged.gives_way = false,
-            Some(SlotFlags::Good | SlotFlags::Unusable) | None => self.store.staged = None,
-        }
-        self.save()
-    }
-
-    fn staged_name(&self) -> Option<ReleaseName> {
-        let staged = self.store.staged.as_ref().filter(|staged| Some(staged.slot) != self.running())?;
-        Some(ReleaseName { serial: staged.serial, version: staged.version.clone() })
-    }
-
     pub(crate) fn running(&self) -> Option<Slot> {
         self.host.as_ref().map(|host| host.running)
     }
 
-    /// Brings the memory in line with the slots. A slot that was marked good gives the lock back.
-    fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(host) = &self.host else { return Ok(()) };
-        let snapshot = host::snapshot(&self.places);
-        let Some(flags) = snapshot.flags else { return Ok(()) };
-        let fallback = snapshot.record.as_ref().and_then(|record| record.fallback.as_ref());
-        let found = Found {
-            serial: host.serial,
-            running: host.running,
-            flags,
-            fallback: fallback.map(|fallback| (fallback.from, fallback.reason.as_str())),
-            now: host.now(&self.store),
-        };
-        let before = self.store.clone();
-        self.store.settle(&found);
-        self.on_trial = !flags.flags(host.running).good();
-        if self.store != before {
-            for blocked in self.store.blocked.iter().filter(|blocked| !before.blocked.contains(blocked)) {
-                eprintln!("release {} failed and is blocked: {}", blocked.version, blocked.reason);
-            }
-            self.save()?;
-        }
-        if !self.on_trial {
-            self.job(Job::ReleaseLock)?;
-        }
-        self.view.revision += 1;
-        Ok(())
-    }
-
-    fn save(&self) -> anyhow::Result<()> {
+    pub(crate) fn save(&self) -> anyhow::Result<()> {
         self.store.save(&self.places.state(STORE))
     }
 
@@ -469,7 +451,7 @@ impl Engine {
             (None, _) => Some(Off::NoKeys),
             (Some(_), None) => Some(Off::NoServer),
             (Some(_), Some(Server::Disabled)) => Some(Off::Disabled),
-            (Some(_), Some(Server::Web(_) | Server::Folder(_))) => None,
+            (Some(_), Some(Server::Web(_) | Server::Folder(_) | Server::Omaha { .. })) => None,
         }
     }
 
@@ -490,6 +472,7 @@ impl Engine {
             way_back: self.running().is_some_and(|running| good(running.other())),
             strategy: self.config.strategy,
             window_wait: window.unwrap_or(0),
+            people: self.state.staged.is_some() && !people::terminals(&self.places).is_empty(),
         }
     }
 
@@ -503,8 +486,11 @@ impl Engine {
         self.next_chance();
         let wake = self.state.wake_at(&self.circumstances()).saturating_sub(self.now());
         let mut patience = Duration::from_secs(wake.clamp(1, 24 * 3600));
-        if self.on_trial && self.state.work == Work::Waiting {
-            patience = patience.min(TRIAL_LOOK);
+        if (self.on_trial || self.state.people_until.is_some()) && self.state.work == Work::Waiting {
+            patience = patience.min(LOOK_AGAIN);
+        }
+        if let Some(due) = self.lock_due {
+            patience = patience.min(Duration::from_secs(due.saturating_sub(self.now()).max(1)));
         }
         let now = Instant::now();
         let until = self.waiting.iter().map(|(_, _, until)| until.saturating_duration_since(now)).min();

@@ -112,6 +112,7 @@ impl Host {
 
     /// The machine as decisions see it.
     pub fn machine(&self, product: &str, store: &Store) -> Machine {
+        let blocked = store.blocked_serials(self.now(store));
         Machine {
             product: product.to_string(),
             board: self.facts.board.clone(),
@@ -120,7 +121,7 @@ impl Host {
             serial: self.serial,
             root: self.root,
             floor: store.floor,
-            blocked: store.blocked_serials(),
+            blocked,
         }
     }
 

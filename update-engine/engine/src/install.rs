@@ -19,7 +19,7 @@ use ferrite_payload::{Hash, Manifest, Op, Part, PartRole, Role, Verified};
 use sha2::{Digest, Sha256};
 
 use crate::disk::Disk;
-use crate::machine::Machine;
+use crate::machine::{Machine, Unfit};
 use crate::plan::{self, Decision, InstallPlan, Refusal, Room, Situation};
 use crate::progress::{Notes, Progress, Step};
 use crate::source::{Retry, Source, SourceError, Stream};
@@ -93,9 +93,18 @@ impl InstallError {
     /// Whether the full payload is worth a try after this failure of a delta.
     pub fn wants_full(&self) -> bool {
         match self {
-            InstallError::Decode(error) => error.is_of_base(),
-            InstallError::Refused(Refusal::Unfit(crate::machine::Unfit::Base { .. })) => true,
-            _ => false,
+            InstallError::Decode(_) | InstallError::Open(_) | InstallError::Endless(_) | InstallError::Verity(_) => {
+                true
+            }
+            InstallError::Refused(Refusal::Unfit(Unfit::Base { .. })) => true,
+            InstallError::Source(error) => error.is_of_file(),
+            // A full payload would meet the same.
+            InstallError::Refused(_)
+            | InstallError::Disk { .. }
+            | InstallError::Flush { .. }
+            | InstallError::ReadBack { .. }
+            | InstallError::Flags(_)
+            | InstallError::Notes(_) => false,
         }
     }
 }
@@ -170,8 +179,7 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
         let mut stream = Stream::new(source, self.manner.retry, self.cancel);
         let payload = read_head(&mut stream, self.release)?;
         if let Some(expected) = expected.filter(|expected| *expected != payload.id()) {
-            let source = io::Error::other(format!("its name is {}, {expected} was announced", payload.id()));
-            return Err(SourceError::Read { name: stream.name(), source }.into());
+            return Err(SourceError::Other { name: stream.name(), found: payload.id(), expected }.into());
         }
         if let Some(found) = stream.total().filter(|total| *total != payload.total_bytes()) {
             return Err(SourceError::Length { name: stream.name(), found, wanted: payload.total_bytes() }.into());
@@ -247,7 +255,8 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
         for (index, op) in manifest.ops.iter().enumerate().skip(plan.first_op) {
             blob.resize(op.blob_length as usize, 0);
             let received = stream.fill(&mut blob, payload.total_bytes());
-            if matches!(received, Err(SourceError::Cancelled)) {
+            if received.is_err() {
+                // What is there is not fetched again.
                 self.flush(plan.target)?;
                 self.note(plan, writing(index, &held))?;
             }

@@ -24,6 +24,7 @@ pub mod gate;
 
 pub mod check;
 pub mod http;
+pub mod omaha;
 pub mod source;
 
 pub mod devices;
@@ -33,10 +34,15 @@ pub mod progress;
 
 pub mod daemon;
 pub mod engine;
+pub mod settle;
+
+pub mod fleet_lock;
 pub mod host;
 pub mod lock;
+pub mod people;
 pub mod places;
 pub mod protocol;
+pub mod steered;
 pub mod store;
 pub mod view;
 pub mod worker;

@@ -3,6 +3,17 @@
 //! The engine asks for it last and looks at the reboot window again when it has it. It gives it back once the new
 //! release is marked good, so that a bad one stops with the machines that hold the lock.
 
+use serde::{Deserialize, Serialize};
+
+/// Where a lock is, and whose turn it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockPlace {
+    /// Address of the server.
+    pub server: String,
+    /// Machines of one group wait for each other.
+    pub group: String,
+}
+
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
@@ -13,7 +24,7 @@ pub enum Taken {
 }
 
 /// A lock. Its calls may take their time.
-pub trait RebootLock: Send {
+pub trait RebootLock {
     /// Takes it for the machine, or finds that the machine has it.
     fn take(&mut self, machine_id: &str) -> Taken;
     /// Gives it back; a machine that has none changes nothing.

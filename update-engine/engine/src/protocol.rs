@@ -189,6 +189,8 @@ pub struct Status {
     pub reboot_at: Option<u64>,
     /// Why it does not restart.
     pub reboot_held: Option<String>,
+    /// The lock of the cluster, if this machine holds it.
+    pub lock: Option<String>,
     /// Nothing below this serial is installed.
     pub floor: u64,
     /// Releases that failed here.

@@ -24,6 +24,8 @@ const ON_TRIAL_S: u64 = 30;
 const REBOOT_RETRY_S: u64 = 60;
 /// Who is logged in may put a restart off for so long, once for a release.
 pub const DEFER_MAX_S: u64 = 600;
+/// A restart waits so long for those who are logged in, once for a release.
+pub const PEOPLE_S: u64 = 600;
 
 /// A release, as far as the schedule knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct State {
     pub reboot_at: u64,
     /// Somebody has put the restart off already.
     pub deferred: bool,
+    /// Those who are logged in were told of the restart, which comes then if they have not gone before.
+    pub people_until: Option<u64>,
 }
 
 /// What the engine knows when it decides. Times are seconds since the machine started.
@@ -92,6 +96,8 @@ pub struct Circumstances {
     pub strategy: Strategy,
     /// Seconds until the reboot window opens.
     pub window_wait: u64,
+    /// Somebody is logged in.
+    pub people: bool,
 }
 
 /// Something happened.
@@ -146,6 +152,8 @@ pub enum Effect {
     TakeLock,
     /// Give it back.
     ReleaseLock,
+    /// Tell those who are logged in that the machine restarts in so many seconds.
+    TellPeople(u64),
     /// Restart the machine.
     Reboot,
 }
@@ -177,12 +185,16 @@ impl State {
     /// At the start of the engine.
     pub fn new(staged: Option<ReleaseName>, now: u64, chance: u32) -> State {
         let check_at = now + FIRST_CHECK_S + u64::from(chance) % FIRST_CHECK_FUZZ_S;
-        State { work: Work::Waiting, staged, check_at, failures: 0, reboot_at: 0, deferred: false }
+        State { work: Work::Waiting, staged, check_at, failures: 0, reboot_at: 0, deferred: false, people_until: None }
     }
 
     /// When `Event::Time` may do something next.
     pub fn wake_at(&self, circumstances: &Circumstances) -> u64 {
-        let reboot = self.reboot_wait(circumstances).map_or(u64::MAX, |wait| circumstances.now + wait);
+        let now = circumstances.now;
+        let reboot = match self.reboot_wait(circumstances) {
+            Some(_) if self.nobody_was_told(circumstances) => now,
+            wait => wait.map_or(u64::MAX, |wait| now + wait),
+        };
         match self.work {
             Work::Waiting => self.check_at.min(reboot),
             Work::Checking(_) | Work::Installing(_) | Work::Locking | Work::Rebooting => u64::MAX,
@@ -191,14 +203,29 @@ impl State {
 
     /// Seconds until the machine restarts by itself; `None`: it does not.
     pub fn reboot_wait(&self, circumstances: &Circumstances) -> Option<u64> {
+        let people = match (circumstances.people, self.people_until) {
+            (false, _) => 0,
+            (true, None) => PEOPLE_S,
+            (true, Some(until)) => until.saturating_sub(circumstances.now),
+        };
+        Some(self.wait_without_people(circumstances)?.max(people))
+    }
+
+    fn wait_without_people(&self, circumstances: &Circumstances) -> Option<u64> {
         self.staged.as_ref()?;
         match circumstances.strategy {
             // The lock is no part of this release: machines that want it are restarted by hand.
             Strategy::Off | Strategy::EtcdLock => None,
-            Strategy::Reboot | Strategy::BestEffort => {
+            Strategy::Reboot | Strategy::BestEffort | Strategy::FleetLock => {
                 Some(circumstances.window_wait.max(self.reboot_at.saturating_sub(circumstances.now)))
             }
         }
+    }
+
+    /// The restart could be, but for those who are logged in and do not know of it.
+    fn nobody_was_told(&self, circumstances: &Circumstances) -> bool {
+        let due = self.wait_without_people(circumstances) == Some(0);
+        due && circumstances.people && self.people_until.is_none()
     }
 
     fn after_success(mut self, now: u64, chance: u32) -> State {
@@ -308,7 +335,8 @@ fn happened(state: &State, event: &Event, circumstances: &Circumstances) -> Opti
             Some((state.after_failure(now, chance), vec![]))
         }
         (Work::Installing(_), Event::Installed(release)) => {
-            let state = State { staged: Some(release.clone()), deferred: false, reboot_at: 0, ..state.clone() };
+            let staged = Some(release.clone());
+            let state = State { staged, deferred: false, reboot_at: 0, people_until: None, ..state.clone() };
             let state = state.after_success(now, chance);
             time_passed(&state, circumstances).or(Some((state, vec![])))
         }
@@ -337,6 +365,10 @@ fn may_install(circumstances: &Circumstances) -> Result<(), Refusal> {
 /// The restart comes before the next check: a newer release finds the machine after it.
 fn time_passed(state: &State, circumstances: &Circumstances) -> Option<(State, Vec<Effect>)> {
     let now = circumstances.now;
+    if state.nobody_was_told(circumstances) {
+        let state = State { people_until: Some(now + PEOPLE_S), ..state.clone() };
+        return Some((state, vec![Effect::TellPeople(PEOPLE_S)]));
+    }
     if state.reboot_wait(circumstances) == Some(0) {
         return Some((State { work: Work::Locking, ..state.clone() }, vec![Effect::TakeLock]));
     }

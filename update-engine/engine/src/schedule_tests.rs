@@ -13,6 +13,7 @@ fn quiet() -> Circumstances {
         way_back: true,
         strategy: Strategy::Reboot,
         window_wait: 0,
+        people: false,
     }
 }
 
@@ -71,6 +72,7 @@ fn strategies_windows_and_deferrals_say_when_the_machine_restarts() {
     };
     assert_eq!(wait(Strategy::Reboot, 0, Some(2), 0), Some(0));
     assert_eq!(wait(Strategy::BestEffort, 60, Some(2), 0), Some(60));
+    assert_eq!(wait(Strategy::FleetLock, 60, Some(2), 0), Some(60));
     assert_eq!(wait(Strategy::Reboot, 60, Some(2), 1100), Some(100));
     assert_eq!(wait(Strategy::Reboot, 0, None, 0), None);
     assert_eq!(wait(Strategy::Off, 0, Some(2), 0), None);
@@ -87,6 +89,32 @@ fn who_is_logged_in_may_put_it_off_once() {
     assert_eq!(step(&state, &Event::AskedDefer(60), &quiet()), Err(Refusal::DeferredBefore));
     let (_, effects) = play(state, &[(1000 + DEFER_MAX_S, Event::Time)], quiet());
     assert_eq!(effects, [Effect::TakeLock]);
+}
+
+#[test]
+fn a_restart_waits_ten_minutes_for_those_who_are_logged_in_and_tells_them() {
+    let people = Circumstances { people: true, ..quiet() };
+    assert_eq!(waiting(Some(2)).wake_at(&people), 1000, "to tell them");
+    assert_eq!(waiting(Some(2)).reboot_wait(&people), Some(PEOPLE_S));
+    let (told, effects) = play(waiting(Some(2)), &[(1000, Event::Time), (1001, Event::Time)], people);
+    assert_eq!((effects, told.work.clone()), (vec![Effect::TellPeople(PEOPLE_S)], Work::Waiting));
+    assert_eq!(told.wake_at(&people), 1000 + PEOPLE_S);
+    assert_eq!(play(told.clone(), &[(1010, Event::Time)], quiet()).1, [Effect::TakeLock], "they have gone");
+    assert_eq!(play(told.clone(), &[(1000 + PEOPLE_S, Event::Time)], people).1, [Effect::TakeLock], "they stay");
+    // Who is told may put it off still, and who comes late finds a restart that was told before.
+    let (later, _) = play(told.clone(), &[(1590, Event::AskedDefer(600))], people);
+    assert_eq!(play(later.clone(), &[(1600, Event::Time)], people).1, []);
+    assert_eq!(play(later, &[(2190, Event::Time)], people).1, [Effect::TakeLock]);
+    // By hand it is at once; outside of the window and without a restart nobody is told.
+    assert_eq!(play(waiting(Some(2)), &[(1000, Event::AskedReboot)], people).1, [Effect::Reboot]);
+    for circumstances in
+        [Circumstances { window_wait: 60, ..people }, Circumstances { strategy: Strategy::Off, ..people }]
+    {
+        assert_eq!(play(waiting(Some(2)), &[(1000, Event::Time)], circumstances).1, []);
+    }
+    // The lock took its time, and somebody came: it is given back.
+    let locking = State { work: Work::Locking, ..waiting(Some(2)) };
+    assert_eq!(play(locking, &[(1000, Event::LockTaken)], people).1, [Effect::ReleaseLock]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ferrite_payload::Hash;
 use ferrite_payload::channel::check_path;
 
 /// Bytes that are read at once, between looks at whether to stop.
@@ -18,6 +19,14 @@ pub enum SourceError {
     #[error("reading '{name}'")]
     Read {
         /// File or address.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of this machine cannot be opened; asking again would not help.
+    #[error("opening '{name}'")]
+    Open {
+        /// The file.
         name: String,
         /// Why.
         source: io::Error,
@@ -51,6 +60,27 @@ pub enum SourceError {
         /// The signed length.
         wanted: u64,
     },
+    /// Another payload than the one that was asked for.
+    #[error("'{name}' is payload {found}, {expected} was announced")]
+    Other {
+        /// File or address.
+        name: String,
+        /// What it is.
+        found: Hash,
+        /// What it should be.
+        expected: Hash,
+    },
+    /// Other bytes than those of the file.
+    #[error("server sends '{name}' compressed ({encoding}), which nobody asked for: switch that off for payloads")]
+    Encoded {
+        /// Address.
+        name: String,
+        /// What it did.
+        encoding: String,
+    },
+    /// Hardly anything comes.
+    #[error("'{0}' gives less than 256 bytes a second, for minutes: giving up for now")]
+    Slow(String),
     /// It ended, again and again.
     #[error("'{name}' ends at byte {at}, its manifest says {wanted}")]
     Short {
@@ -110,7 +140,10 @@ impl Source for FileSource {
             file.seek(SeekFrom::Start(offset))?;
             Ok(Opened { reader: Box::new(file), total: Some(total) })
         };
-        open().map_err(|source| SourceError::Read { name: self.name(), source })
+        open().map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => SourceError::Missing(self.name()),
+            _ => SourceError::Open { name: self.name(), source },
+        })
     }
 }
 
@@ -167,6 +200,23 @@ pub struct Stream<'a> {
     total: Option<u64>,
     retry: Retry,
     cancel: &'a AtomicBool,
+}
+
+impl SourceError {
+    /// Whether it is this file that is wrong, and another one may be right; not the way to it.
+    pub fn is_of_file(&self) -> bool {
+        match self {
+            SourceError::Missing(_)
+            | SourceError::Open { .. }
+            | SourceError::TooLong { .. }
+            | SourceError::Length { .. }
+            | SourceError::Short { .. }
+            | SourceError::Other { .. }
+            | SourceError::Encoded { .. } => true,
+            SourceError::Status { status, .. } => (400..500).contains(status) && *status != 429,
+            SourceError::Read { .. } | SourceError::Slow(_) | SourceError::Cancelled => false,
+        }
+    }
 }
 
 impl<'a> Stream<'a> {
@@ -265,8 +315,13 @@ fn is_passing(error: &SourceError) -> bool {
     match error {
         SourceError::Read { .. } | SourceError::Short { .. } => true,
         SourceError::Status { status, .. } => *status >= 500 || *status == 429,
-        SourceError::Missing(_) | SourceError::TooLong { .. } | SourceError::Length { .. } | SourceError::Cancelled => {
-            false
-        }
+        SourceError::Missing(_)
+        | SourceError::Open { .. }
+        | SourceError::TooLong { .. }
+        | SourceError::Length { .. }
+        | SourceError::Other { .. }
+        | SourceError::Encoded { .. }
+        | SourceError::Slow(_)
+        | SourceError::Cancelled => false,
     }
 }

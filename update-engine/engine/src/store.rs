@@ -11,6 +11,8 @@ use ferrite_layout::durable::replace_file;
 use ferrite_layout::{Slot, SlotState};
 use serde::{Deserialize, Serialize};
 
+use crate::lock::LockPlace;
+
 /// Bytes of the file that are read.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// A release that failed is tried again after so long.
@@ -30,6 +32,18 @@ pub struct Store {
     pub blocked: Vec<Blocked>,
     /// The release that was installed last, until it has proved itself or failed.
     pub staged: Option<Staged>,
+    /// The lock that this machine took for a restart and has not given back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<HeldLock>,
+}
+
+/// A lock of the cluster that is ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLock {
+    /// The release that the machine restarted into with it.
+    pub serial: u64,
+    /// Where it was taken; the configuration may say something else by now.
+    pub place: LockPlace,
 }
 
 /// The last document of a channel.
@@ -39,6 +53,9 @@ pub struct Seen {
     pub number: u64,
     /// When it was signed.
     pub issued: u64,
+    /// Until when it holds; 0 in a memory of an older engine.
+    #[serde(default)]
+    pub expires: u64,
 }
 
 /// A release that failed.
@@ -52,6 +69,20 @@ pub struct Blocked {
     pub reason: String,
     /// Since when.
     pub since: u64,
+    /// How often it was tried.
+    #[serde(default = "once")]
+    pub count: u32,
+}
+
+impl Blocked {
+    /// Whether it is kept from being installed now. A clock that went back does not hold a release for ever.
+    pub fn holds(&self, now: u64) -> bool {
+        now.saturating_sub(self.since) < BLOCK_SECONDS && self.since <= now.saturating_add(86_400)
+    }
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// A release in the other slot.
@@ -68,6 +99,9 @@ pub struct Staged {
     pub floor: u64,
     /// Bytes of its payload.
     pub size_bytes: u64,
+    /// Serial of the release that it was installed from, which is in the slot that it leaves.
+    #[serde(default)]
+    pub from: Option<u64>,
     /// Another one is being written over it: that it does not start is no failure of its own.
     #[serde(default)]
     pub gives_way: bool,
@@ -89,14 +123,19 @@ pub struct Found<'a> {
 }
 
 impl Store {
+    /// The slot that was left for a release which proved itself, if that release says that nothing as old as what is in
+    /// it may start again.
+    pub fn retired(&self, found: &Found) -> Option<Slot> {
+        let staged = self.staged.as_ref().filter(|staged| staged.slot == found.running)?;
+        let proved = staged.serial == found.serial && found.flags.flags(found.running).good();
+        let outdated = staged.from.is_some_and(|from| from < staged.floor.min(staged.serial));
+        (proved && outdated && !staged.gives_way).then(|| found.running.other())
+    }
+
     /// Brings the memory in line with what runs. Blocks a release that was left again, raises the floor for one that
-    /// proved itself, forgets blocks that are over.
+    /// proved itself, forgets failures of releases that are not newer than what runs.
     pub fn settle(&mut self, found: &Found) {
-        self.blocked.retain(|blocked| {
-            // A clock that went back does not hold a release for ever.
-            let age = found.now.saturating_sub(blocked.since);
-            blocked.serial > found.serial && age < BLOCK_SECONDS && blocked.since <= found.now.saturating_add(86_400)
-        });
+        self.blocked.retain(|blocked| blocked.serial > found.serial);
         let Some(staged) = self.staged.clone() else { return };
         let flags = found.flags.flags(staged.slot);
         if staged.slot == found.running {
@@ -123,8 +162,10 @@ impl Store {
     /// Remembers a failure.
     pub fn block(&mut self, staged: &Staged, reason: &str, now: u64) {
         let (serial, version) = (staged.serial, staged.version.clone());
+        let before = self.blocked.iter().find(|blocked| blocked.serial == serial).map_or(0, |blocked| blocked.count);
         self.blocked.retain(|blocked| blocked.serial != serial);
-        self.blocked.push(Blocked { serial, version, reason: reason.to_string(), since: now });
+        let count = before.saturating_add(1);
+        self.blocked.push(Blocked { serial, version, reason: reason.to_string(), since: now, count });
         let surplus = self.blocked.len().saturating_sub(ENTRIES_MAX);
         self.blocked.drain(..surplus);
     }
@@ -137,8 +178,16 @@ impl Store {
     }
 
     /// Serials that are not installed now.
-    pub fn blocked_serials(&self) -> BTreeSet<u64> {
-        self.blocked.iter().map(|blocked| blocked.serial).collect()
+    pub fn blocked_serials(&self, now: u64) -> BTreeSet<u64> {
+        self.blocked.iter().filter(|blocked| blocked.holds(now)).map(|blocked| blocked.serial).collect()
+    }
+
+    /// Whether the lock can be given back: the release that it was taken for runs and proved itself, or nobody is
+    /// afraid of it any more. A bad release stops with the machines that hold the lock.
+    pub fn lock_is_done(&self, serial: u64, now: u64) -> bool {
+        self.lock
+            .as_ref()
+            .is_some_and(|lock| lock.serial <= serial || !self.blocked_serials(now).contains(&lock.serial))
     }
 
     /// What was believed of a channel.
@@ -199,7 +248,8 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn staged() -> Staged {
-        Staged { serial: 3, version: "1.3".into(), slot: Slot::B, floor: 2, size_bytes: 9, gives_way: false }
+        let (slot, from) = (Slot::B, Some(2));
+        Staged { serial: 3, version: "1.3".into(), slot, floor: 2, size_bytes: 9, from, gives_way: false }
     }
 
     fn store() -> Store {
@@ -274,10 +324,54 @@ mod tests {
         ] {
             let mut store = blocked(serial);
             store.settle(&Found { now, ..found(2, Slot::A, SlotFlags::Good) });
-            assert_eq!(store.blocked.len(), remains, "serial {serial} at {now}");
+            assert_eq!(store.blocked_serials(now).len(), remains, "serial {serial} at {now}");
         }
         let mut store = blocked(3);
         assert_eq!((store.unblock(Some(4)), store.unblock(Some(3)), store.unblock(None)), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_release_that_fails_again_is_counted() {
+        let mut store = Store::default();
+        let late = NOW + BLOCK_SECONDS;
+        for (now, count) in [(NOW, 1), (late, 2)] {
+            assert!(store.blocked_serials(now).is_empty());
+            store.block(&staged(), "x", now);
+            store.settle(&Found { now, ..found(2, Slot::A, SlotFlags::Unusable) });
+            assert_eq!((store.blocked[0].count, store.blocked_serials(now).len()), (count, 1));
+        }
+    }
+
+    #[test]
+    fn the_slot_that_was_left_is_retired_only_for_a_floor_above_it_and_only_when_the_new_one_is_good() {
+        let with = |floor, from| Store { staged: Some(Staged { floor, from, ..staged() }), ..Store::default() };
+        let good = found(3, Slot::B, SlotFlags::Good);
+        for (what, store, found, retired) in [
+            ("a floor above it", with(3, Some(2)), good.clone(), Some(Slot::A)),
+            ("a floor at it", with(2, Some(2)), good.clone(), None),
+            ("a floor above all", with(9, Some(2)), good.clone(), Some(Slot::A)),
+            ("it is not known what is there", with(3, None), good.clone(), None),
+            ("on trial", with(3, Some(2)), found(3, Slot::B, SlotFlags::Trying(1)), None),
+            ("left again", with(3, Some(2)), found(2, Slot::A, SlotFlags::Good), None),
+            ("another release runs", with(3, Some(2)), found(4, Slot::B, SlotFlags::Good), None),
+            ("no release waits", Store::default(), good, None),
+        ] {
+            assert_eq!(store.retired(&found), retired, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_lock_is_kept_while_its_release_is_blocked() {
+        let place = LockPlace { server: "http://lock/".into(), group: "default".into() };
+        let mut store = Store { lock: Some(HeldLock { serial: 3, place }), ..Store::default() };
+        assert!(store.lock_is_done(3, NOW), "its release runs");
+        assert!(store.lock_is_done(2, NOW), "it was given up");
+        store.block(&staged(), "x", NOW);
+        assert!(!store.lock_is_done(2, NOW));
+        assert!(store.lock_is_done(2, NOW + BLOCK_SECONDS));
+        store.unblock(Some(3));
+        assert!(store.lock_is_done(2, NOW));
+        assert!(!Store::default().lock_is_done(3, NOW), "there is none");
     }
 
     #[test]
@@ -288,7 +382,10 @@ mod tests {
         let mut store = store();
         for serial in 0..100 {
             store.block(&Staged { serial, ..staged() }, &"x".repeat(110), NOW);
-            store.see(&format!("channel-{serial}"), Seen { number: serial, issued: NOW + serial });
+            store.see(
+                &format!("channel-{serial}"),
+                Seen { number: serial, issued: NOW + serial, expires: NOW + serial + 9 },
+            );
         }
         assert_eq!((store.blocked.len(), store.channels.len(), store.latest_issue()), (16, 16, NOW + 99));
         store.save(&path).expect("it is written");

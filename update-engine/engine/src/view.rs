@@ -1,11 +1,13 @@
 //! What the engine shows of itself. Pure but for reading the slots' flags.
 
 use ferrite_layout::Slot;
+use ferrite_unit::civil::Civil;
 
 use crate::choose::Choice;
 use crate::config::{Server, Strategy};
 use crate::engine::Engine;
 use crate::host;
+use crate::lock::LockPlace;
 use crate::protocol::{Operation, Request, SlotStatus, Status};
 use crate::schedule::{ReleaseName, Work};
 use crate::status;
@@ -51,6 +53,7 @@ pub fn choice_text(choice: &Choice) -> String {
             format!("serial {serial} is there and failed here before: it is blocked (ferrite-update unblock)")
         }
         Choice::NotYet(serial) => format!("serial {serial} is there, this machine's turn comes later"),
+        Choice::Held(word) => format!("the server says {word}: later"),
         Choice::OutOfReach { serial, minimum } => {
             format!("serial {serial} needs serial {minimum} first, which the channel does not offer")
         }
@@ -102,7 +105,7 @@ pub fn status(engine: &Engine) -> Status {
         next_check: (off.is_none() && state.work == Work::Waiting).then(|| clock(state.check_at)),
         outcome: view.outcome.clone(),
         error: view.error.clone(),
-        stale: view.stale,
+        stale: view.stale || expired(engine),
         new_version: new.map(|release| release.version.clone()),
         new_serial: new.map(|release| release.serial),
         new_size: size.or(view.release.as_ref().map(|(_, size)| *size)).unwrap_or(0),
@@ -111,8 +114,9 @@ pub fn status(engine: &Engine) -> Status {
         reboot_pending: state.staged.is_some(),
         reboot_at: reboot_wait.map(|wait| host::clock() + wait),
         reboot_held: state.staged.as_ref().and_then(|_| held(engine)),
+        lock: lock(engine),
         floor: engine.store.floor,
-        blocked: engine.store.blocked.clone(),
+        blocked: engine.store.blocked.iter().filter(|blocked| blocked.holds(now(engine))).cloned().collect(),
         fallback: fallback.map(|fallback| {
             let version = fallback.version.as_ref().map(|version| format!(" ({version})")).unwrap_or_default();
             format!("from slot {}{version}: {}", fallback.from, fallback.reason)
@@ -128,7 +132,67 @@ fn held(engine: &Engine) -> Option<String> {
             "REBOOT_STRATEGY=etcd-lock: this release has no cluster lock, restart it yourself (ferrite-update reboot)"
                 .into(),
         ),
-        Strategy::Reboot | Strategy::BestEffort => engine.view.held.clone(),
+        Strategy::Reboot | Strategy::BestEffort | Strategy::FleetLock => engine.view.held.clone(),
+    }
+}
+
+fn now(engine: &Engine) -> u64 {
+    engine.host.as_ref().map_or_else(host::clock, |host| host.now(&engine.store))
+}
+
+/// What was believed last has expired by now, also when no server can be asked for something newer.
+fn expired(engine: &Engine) -> bool {
+    let expires = engine.store.seen(&engine.config.group).expires;
+    engine.why_off().is_none() && expires > 0 && now(engine) >= expires
+}
+
+fn lock(engine: &Engine) -> Option<String> {
+    let lock = engine.store.lock.as_ref()?;
+    let blocked =
+        engine.store.blocked.iter().find(|blocked| blocked.serial == lock.serial && blocked.holds(now(engine)));
+    let LockPlace { server, group } = &lock.place;
+    let held = format!("group {group} of {server} is held by this machine");
+    Some(match blocked {
+        Some(blocked) => {
+            format!("{held}: {} failed, and others are kept from it (ferrite-update unblock)", blocked.version)
+        }
+        None => held,
+    })
+}
+
+/// `key=value` lines for the login banner; empty when nothing waits for a restart.
+pub fn pending_text(engine: &Engine) -> String {
+    let Some(staged) = &engine.state.staged else { return String::new() };
+    let wait = engine.state.reboot_wait(&engine.circumstances());
+    let when = match (held(engine), wait) {
+        (Some(held), _) => held,
+        // To the minute, so that it stays the same while time passes.
+        (None, Some(wait)) => format!("at {}", minute(host::clock() + wait + 30)),
+        (None, None) => "not by itself".to_string(),
+    };
+    format!("version={}\nserial={}\nrestart={when}\n", staged.version, staged.serial)
+}
+
+/// A moment in UTC, as the journal's short form of it.
+pub fn moment(seconds: u64) -> String {
+    let civil = Civil::from_seconds(i64::try_from(seconds).unwrap_or(0));
+    let Civil { year, month, day, hour, minute, second } = civil;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+fn minute(seconds: u64) -> String {
+    let civil = Civil::from_seconds(i64::try_from(seconds).unwrap_or(0));
+    let Civil { year, month, day, hour, minute, .. } = civil;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+/// How many blocks were forgotten, in words.
+pub fn unblocked_text(count: usize, serial: Option<u64>) -> String {
+    match (count, serial) {
+        (0, Some(serial)) => format!("serial {serial} was not blocked"),
+        (0, None) => "no release was blocked".to_string(),
+        (1, _) => "1 release is not blocked any more".to_string(),
+        (count, _) => format!("{count} releases are not blocked any more"),
     }
 }
 
@@ -166,6 +230,7 @@ fn slots(engine: &Engine) -> Vec<SlotStatus> {
 fn server_text(server: &Server) -> String {
     match server {
         Server::Web(base) => base.clone(),
+        Server::Omaha { url, app } => format!("{url} (omaha, {app})"),
         Server::Folder(path) => format!("file://{path}"),
         Server::Disabled => "disabled".into(),
     }

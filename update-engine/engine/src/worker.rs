@@ -19,10 +19,12 @@ use crate::config::{Config, Server as Where};
 use crate::devices::Devices;
 use crate::disk::FileDisk;
 use crate::engine::Message;
-use crate::http::{Access, Server};
+use crate::fleet_lock::FleetLock;
+use crate::http::{Access, Server, Slowness};
 use crate::install::{InstallError, Installer, Manner, Outcome};
-use crate::lock::{RebootLock, Taken};
+use crate::lock::{LockPlace, NoLock, RebootLock, Taken};
 use crate::machine::Machine;
+use crate::omaha::Told;
 use crate::places::Places;
 use crate::plan::Decision;
 use crate::progress::NotesFile;
@@ -40,10 +42,12 @@ pub enum Job {
     Install(Errand, Box<Offer>),
     /// Install a file.
     InstallFile(Errand, PathBuf),
-    /// Ask for the lock.
-    TakeLock,
+    /// Tell the server that steers what happened.
+    Report(Config, Told),
+    /// Ask for the lock, if there is one.
+    TakeLock(Config, Option<LockPlace>),
     /// Give it back.
-    ReleaseLock,
+    ReleaseLock(Config, LockPlace),
 }
 
 /// What a job depends on.
@@ -63,8 +67,8 @@ pub struct Errand {
 
 /// What a look found.
 pub struct Looked {
-    /// Keys and document.
-    pub news: News,
+    /// Keys and document, of a published directory.
+    pub news: Option<News>,
     /// What there is.
     pub choice: Choice,
 }
@@ -83,8 +87,8 @@ pub struct Worker {
     pub places: Places,
     /// The machine's name for the lock.
     pub machine_id: String,
-    /// The lock.
-    pub lock: Box<dyn RebootLock>,
+    /// Progress is noted after so many bytes, if not after the usual number.
+    pub note_bytes: Option<u64>,
     /// Set to stop an install.
     pub cancel: Arc<AtomicBool>,
     /// To the engine.
@@ -93,17 +97,24 @@ pub struct Worker {
 
 impl Worker {
     /// Works until the engine is gone.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
+    pub fn run(self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             let message = match job {
                 Job::Check(errand) => Message::Looked(self.look(&errand).map(Box::new)),
                 Job::Install(errand, offer) => Message::Installed(self.install_offer(&errand, &offer)),
                 Job::InstallFile(errand, path) => Message::Installed(self.install_file(&errand, path)),
-                Job::TakeLock => Message::Lock(self.lock.take(&self.machine_id)),
-                Job::ReleaseLock => match self.lock.release(&self.machine_id) {
-                    Ok(()) => continue,
-                    Err(text) => Message::Lock(Taken::No(text)),
-                },
+                Job::Report(config, told) => {
+                    self.report(&config, told);
+                    continue;
+                }
+                Job::TakeLock(config, place) => Message::Lock(match self.lock(&config, place.as_ref()) {
+                    Ok(mut lock) => lock.take(&self.machine_id),
+                    Err(error) => Taken::No(format!("{error:#}")),
+                }),
+                Job::ReleaseLock(config, place) => {
+                    let lock = self.lock(&config, Some(&place)).map_err(|error| format!("{error:#}"));
+                    Message::LockReleased(lock.and_then(|mut lock| lock.release(&self.machine_id)))
+                }
             };
             if self.engine.send(message).is_err() {
                 return;
@@ -111,30 +122,43 @@ impl Worker {
         }
     }
 
+    pub(crate) fn access(&self, config: &Config) -> Access {
+        // Only https needs them; that they are missing is told there.
+        let authorities = std::fs::read(self.places.authorities()).unwrap_or_default();
+        let Config { proxy, no_proxy, rate_limit, .. } = config.clone();
+        Access { proxy, no_proxy, authorities, rate_limit, slowness: Slowness::default() }
+    }
+
+    fn lock(&self, config: &Config, place: Option<&LockPlace>) -> anyhow::Result<Box<dyn RebootLock>> {
+        Ok(match place {
+            Some(place) => Box::new(FleetLock::new(place, &self.access(config))?),
+            None => Box::new(NoLock),
+        })
+    }
+
     fn repository(&self, config: &Config) -> anyhow::Result<Box<dyn Repository>> {
         match &config.server {
-            Some(Where::Web(base)) => {
-                // Only https needs them; that they are missing is told there.
-                let authorities = std::fs::read(self.places.authorities()).unwrap_or_default();
-                let access = Access { proxy: config.proxy.clone(), authorities, rate_limit: config.rate_limit };
-                Ok(Box::new(Server::with(base, &access)?))
-            }
+            Some(Where::Web(base)) => Ok(Box::new(Server::with(base, &self.access(config))?)),
             Some(Where::Folder(path)) => {
                 let path = self.places.path(path);
                 anyhow::ensure!(path.is_dir(), "'{}' is no directory: is the medium mounted?", path.display());
                 Ok(Box::new(Directory(path)))
             }
-            Some(Where::Disabled) | None => anyhow::bail!("update.conf names no SERVER"),
+            Some(Where::Omaha { .. } | Where::Disabled) | None => anyhow::bail!("update.conf names no SERVER"),
         }
     }
 
     fn look(&self, errand: &Errand) -> Result<Looked, LookError> {
         let Errand { config, machine, keys, seen, now } = errand;
         let fresh = |error| LookError { error, stale: false };
+        if let Some(Where::Omaha { url, app }) = &config.server {
+            let choice = self.look_where_told(errand, url, app).map_err(fresh)?;
+            return Ok(Looked { news: None, choice });
+        }
         let mut repository = self.repository(config).map_err(fresh)?;
         let expected = Expected { product: keys.product(), channel: &config.group, seen: seen.number, now: *now };
         match look(repository.as_mut(), keys, &expected, machine) {
-            Ok((news, choice)) => Ok(Looked { news, choice }),
+            Ok((news, choice)) => Ok(Looked { news: Some(news), choice }),
             Err(error) => {
                 let stale = matches!(error, CheckError::Channel(ChannelError::Expired(_)));
                 Err(LookError { error: error.into(), stale })
@@ -143,7 +167,22 @@ impl Worker {
     }
 
     fn install_offer(&self, errand: &Errand, offer: &Offer) -> anyhow::Result<Staged> {
-        let mut repository = self.repository(&errand.config)?;
+        self.report(&errand.config, Told::DownloadStarted);
+        let outcome = self.take_offer(errand, offer);
+        if outcome.is_ok() {
+            self.report(&errand.config, Told::DownloadFinished);
+            self.report(&errand.config, Told::Installed);
+        } else {
+            self.report(&errand.config, Told::Failed);
+        }
+        outcome
+    }
+
+    fn take_offer(&self, errand: &Errand, offer: &Offer) -> anyhow::Result<Staged> {
+        let mut repository: Box<dyn Repository> = match &offer.base {
+            Some(base) => Box::new(Server::with(base, &self.access(&errand.config))?),
+            None => self.repository(&errand.config)?,
+        };
         let mut install = |payload: &Payload| {
             let mut source = repository.payload(&payload.path);
             self.install(errand, source.as_mut(), Some(payload.id))
@@ -172,6 +211,7 @@ impl Worker {
         let path = |slot, role| devices.path(slot, role).unwrap_or_default();
         let mut disk = FileDisk::open(target, path).context("opening the slots")?;
         let mut flags = Bootctl::open(Path::new(&facts.bootctl_device), Open::Write)?;
+        let usual = Manner::default();
         let mut told = Instant::now();
         let mut watch = |done: u64, all: u64| {
             if told.elapsed() >= TELL || done == all {
@@ -186,7 +226,7 @@ impl Worker {
             disk: &mut disk,
             flags: &mut flags,
             notes: &mut NotesFile(self.places.state("progress")),
-            manner: Manner::default(),
+            manner: Manner { note_bytes: self.note_bytes.unwrap_or(usual.note_bytes), ..usual },
             cancel: &self.cancel,
             watch: &mut watch,
         };
@@ -209,6 +249,7 @@ impl Worker {
         };
         let contents = installer.flags.read()?;
         change::refresh(&self.places.boot(), &facts, &contents)?;
-        Ok(Staged { serial, version, slot, floor, size_bytes, gives_way: false })
+        let from = Some(machine.serial);
+        Ok(Staged { serial, version, slot, floor, size_bytes, from, gives_way: false })
     }
 }

@@ -1,7 +1,9 @@
 //! Power cuts at every write of real installs: the boot loader's decision on what is left, by the same code that the
 //! slots' flags are defined by, and the install that follows the cut.
 
+use ferrite_layout::slots::Choice;
 use ferrite_layout::{Slot, SlotState};
+use ferrite_update_engine::change::{self, Change};
 use ferrite_update_engine::install::Outcome;
 use ferrite_update_engine::machine::Machine;
 
@@ -161,6 +163,34 @@ fn after_every_cut_the_boot_loader_picks_a_whole_release_and_the_install_goes_on
     }
     let wanted = if everything() { 20_000 } else { 1_000 };
     assert!(total >= wanted, "{total} distinct states, {wanted} wanted");
+}
+
+/// A release that proved itself says that what it took the place of must not start again.
+#[test]
+fn a_cut_while_the_old_slot_is_retired_never_costs_the_running_one() {
+    let [old, new] = [1, 2].map(Release::new);
+    let before = Medium::new(&both_good(Slot::B), &old, Some(&new));
+    let disk = ModelDisk::new(&before, Faults::default());
+    let mut bootctl = disk.bootctl();
+    let contents = bootctl.read().expect("it is read");
+    let plan = change::plan(&contents, Slot::B, "1.2", &Change::Retire(Slot::A));
+    bootctl.write_flags(&plan.flags.expect("they change")).expect("they are written");
+    let log = disk.log.take();
+    let allowed = [&old];
+    let promise = Promise { running: Slot::B, old: &new, allowed: &allowed };
+    let mut cuts = Cuts::new(promise, 1, 1);
+    cuts.enumerate(&before, &log, 4, &mut |left| {
+        // Whatever was left: doing it again ends it.
+        let disk = ModelDisk::new(left, Faults::default());
+        let mut bootctl = disk.bootctl();
+        let contents = bootctl.read().map_err(|error| error.to_string())?;
+        let plan = change::plan(&contents, Slot::B, "1.2", &Change::Retire(Slot::A));
+        plan.flags.map_or(Ok(()), |flags| bootctl.write_flags(&flags)).map_err(|error| error.to_string())?;
+        let flags = disk.medium().flags().ok_or("no flags are left")?;
+        let retired = !flags.flags(Slot::A).usable() && flags.choose() == Choice::Good(Slot::B);
+        if retired { Ok(()) } else { Err(format!("it is not retired: {flags}")) }
+    });
+    assert!(cuts.faults.is_empty() && cuts.count >= 6, "{} states: {:?}", cuts.count, cuts.faults);
 }
 
 /// Mistakes of order that an installer could make. Each must be found, or the model is blind for it.

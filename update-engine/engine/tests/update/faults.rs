@@ -37,6 +37,23 @@ fn a_link_that_drops_all_the_time_brings_every_byte_once() {
     assert!(requests >= 4, "the link broke {requests} times");
 }
 
+/// A link that is throttled and drops: no byte that came is asked for again, whatever it was.
+#[test]
+fn a_throttled_link_that_drops_brings_every_byte_once() {
+    let (machine, web, size, _site) = prepare("RATE_LIMIT=60K\n");
+    web.set(Fault::BreaksAfter(size as usize / 9 + 1));
+    let (good, text) = machine.update(&["update"]);
+    assert!(good && text.contains("1.2 was installed"), "{text}");
+    let asked: Vec<_> = web.take_asked().into_iter().filter(|asked| asked.path.ends_with(".fup")).collect();
+    let ends = asked.iter().scan(0, |end, asked| {
+        let from = std::mem::replace(end, asked.from + asked.sent);
+        Some((asked.from, from))
+    });
+    let torn: Vec<_> = ends.filter(|(from, end)| from != end).collect();
+    assert!(torn.is_empty() && asked.len() >= 9, "{asked:?}");
+    assert_eq!(asked.iter().map(|asked| asked.sent).sum::<u64>(), size);
+}
+
 #[test]
 fn what_is_short_endless_or_changed_is_refused_and_the_running_slot_stays() {
     let (machine, web, size, _site) = prepare("");

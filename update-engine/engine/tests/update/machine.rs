@@ -31,6 +31,8 @@ const PARTITION_BYTES: u64 = 1 << 20;
 pub struct Machine {
     folder: tempfile::TempDir,
     engine: Option<Child>,
+    /// More words for the engine.
+    pub words: Vec<String>,
     pid1: Mutex<Receiver<String>>,
 }
 
@@ -60,7 +62,7 @@ impl Machine {
         write("dev/vda3", &bootctl);
         fs::create_dir_all(folder.path().join("run/ferrite")).expect("a folder");
         let pid1 = play_pid1(&folder.path().join("run/ferrite/init.sock"));
-        let machine = Machine { folder, engine: None, pid1: Mutex::new(pid1) };
+        let machine = Machine { folder, engine: None, words: Vec::new(), pid1: Mutex::new(pid1) };
         machine.fill(Slot::A, running);
         machine.boot(Slot::A, running);
         machine
@@ -122,15 +124,32 @@ impl Machine {
     }
 
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts the engine with more in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         self.stop();
         let mut command = Command::new(env!("CARGO_BIN_EXE_update-engine"));
-        command.arg("--root").arg(self.folder.path()).stdout(Stdio::null());
-        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.arg("--root").arg(self.folder.path()).args(&self.words).stdout(Stdio::null());
+        for name in
+            ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"]
+        {
             command.env_remove(name);
         }
+        command.envs(environment.iter().copied());
         let _ = fs::remove_file(self.path("run/ferrite/update-engine.sock"));
         self.engine = Some(command.spawn().expect("the engine starts"));
         self.wait_for("the engine to listen", || self.path("run/ferrite/update-engine.sock").exists().then_some(()));
+    }
+
+    /// Changes what the engine remembers while it does not run.
+    pub fn change_memory(&mut self, change: impl Fn(&mut Value)) {
+        self.stop();
+        let path = self.path("var/lib/update-engine/state.json");
+        let mut memory = serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("JSON");
+        change(&mut memory);
+        fs::write(&path, memory.to_string()).expect("it can be written");
     }
 
     pub fn stop(&mut self) {
@@ -233,7 +252,7 @@ pub struct Site {
     pub folder: tempfile::TempDir,
     number: u64,
     pub channel_seed: u8,
-    releases: Vec<Listed>,
+    pub releases: Vec<Listed>,
 }
 
 impl Site {

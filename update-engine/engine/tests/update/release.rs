@@ -18,6 +18,8 @@ pub struct Release {
     pub serial: u64,
     pub root: Vec<u8>,
     pub boot: Vec<u8>,
+    /// What it makes the floor.
+    pub floor: u64,
     data_blocks: u64,
     hash: Hash,
 }
@@ -28,7 +30,7 @@ fn sealed(serial: u64, data: Vec<u8>, boot: Vec<u8>) -> Release {
     let mut root = data;
     tree.write_to(&mut root).expect("memory can be written");
     let hash = Hash::from_bytes(*tree.root.as_bytes());
-    Release { serial, root, boot, data_blocks, hash }
+    Release { serial, root, boot, floor: 1, data_blocks, hash }
 }
 
 impl Release {
@@ -59,7 +61,7 @@ impl Release {
             board: "qemu".into(),
             version: format!("1.{}", self.serial),
             serial: self.serial,
-            floor: 1,
+            floor: self.floor,
             created: 1_700_000_000,
             base: base.map(|base| Base { serial: base.serial, root: base.hash }),
         }

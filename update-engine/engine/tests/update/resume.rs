@@ -58,6 +58,27 @@ fn a_connection_that_breaks_all_the_time_is_taken_up_where_it_broke() {
     assert!(error.to_string().starts_with("reading 'memory'"), "{error}");
 }
 
+/// Each outage is longer than the patience of one install.
+#[test]
+fn an_outage_costs_what_was_received_of_one_operation() {
+    let (old, new) = (Release::new(1), Release::new(2));
+    let payload = new.payload(None);
+    let disk = disk(&old);
+    let opened = verified(&payload);
+    let longest = opened.manifest().ops.iter().map(|op| u64::from(op.blob_length)).max().expect("there are some");
+    let mut source = Memory::new(&payload);
+    let steps = 9;
+    for step in 1..=steps {
+        source.dead_from = Some(opened.head_bytes() + (opened.total_bytes() - opened.head_bytes()) * step / 10);
+        let error = install(&disk, &old.machine(Slot::A), &mut source, None).expect_err("nothing comes any more");
+        assert!(matches!(error, InstallError::Source(SourceError::Read { .. })), "{error}");
+    }
+    source.dead_from = None;
+    assert_eq!(install(&disk, &old.machine(Slot::A), &mut source, None).expect("it is installed"), DONE);
+    let most = opened.total_bytes() + steps * (opened.head_bytes() + longest);
+    assert!(source.read.get() <= most, "{} bytes were read, {most} at most", source.read.get());
+}
+
 #[test]
 fn installing_again_changes_nothing_and_a_newer_release_takes_the_place() {
     let (old, new, newer) = (Release::new(1), Release::new(2), Release::new(3));

@@ -18,12 +18,14 @@ pub struct Memory {
     pub read: std::rc::Rc<std::cell::Cell<u64>>,
     /// The connection breaks after so many bytes, each time.
     pub breaks_after: Option<u64>,
+    /// Nothing is given from this byte on.
+    pub dead_from: Option<u64>,
 }
 
 impl Memory {
     pub fn new(bytes: &[u8]) -> Memory {
         let told_length = Some(bytes.len() as u64);
-        Memory { bytes: bytes.to_vec(), told_length, read: std::rc::Rc::default(), breaks_after: None }
+        Memory { bytes: bytes.to_vec(), told_length, read: std::rc::Rc::default(), breaks_after: None, dead_from: None }
     }
 }
 
@@ -54,7 +56,8 @@ impl Source for Memory {
     fn open_at(&mut self, offset: u64) -> Result<Opened, SourceError> {
         let mut inner = Cursor::new(self.bytes.clone());
         inner.set_position(offset);
-        let left = self.breaks_after.unwrap_or(u64::MAX);
+        let alive = self.dead_from.map_or(u64::MAX, |dead| dead.saturating_sub(offset));
+        let left = self.breaks_after.unwrap_or(u64::MAX).min(alive);
         let reader = Box::new(Counted { inner, read: self.read.clone(), left });
         Ok(Opened { reader, total: self.told_length })
     }

@@ -71,7 +71,7 @@ fn a_release_that_failed_is_blocked_until_told_or_a_newer_one_is_there() {
     assert_eq!(machine.status()["blocked"][0]["serial"], 2);
     site.publish(&Release::new(3));
     assert!(machine.update(&["check"]).1.contains("1.3 is there"));
-    assert!(machine.update(&["unblock", "2"]).1.contains("1 releases are not blocked"));
+    assert!(machine.update(&["unblock", "2"]).1.contains("1 release is not blocked"));
     assert!(machine.update(&["update"]).1.contains("1.3 was installed"));
     // And given up again.
     assert!(machine.update(&["reset"]).0);
@@ -161,6 +161,8 @@ fn a_file_is_installed_without_a_network_and_a_stick_is_a_server() {
     machine.configure("SERVER=file:///stick\nREBOOT_STRATEGY=off\n");
     let (good, text) = machine.update(&["update"]);
     assert!(good && text.contains("1.2 was installed"), "{text}");
+    let (good, text) = machine.update(&["install", "/absent.fup"]);
+    assert!(!good && text.contains("absent.fup' is not there"), "{text}");
     machine.configure("SERVER=file:///absent\n");
     let (good, text) = machine.update(&["check"]);
     assert!(!good && text.contains("is the medium mounted?"), "{text}");

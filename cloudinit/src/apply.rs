@@ -40,16 +40,16 @@ fn once_for_instance(instance: &str, device: &str) -> anyhow::Result<bool> {
 fn act(step: &Step, root: &Root, instance: &str) -> anyhow::Result<()> {
     match step {
         Step::Folder { path, mode, owner } => {
-            folders_above(path, root)?;
+            folders_above(path, None, root)?;
             root.make_folder(path, &Attributes { mode: *mode, owner: Some(*owner) })?;
         }
-        Step::MissingFolder { path } => folders_above(&format!("{path}/x"), root)?,
+        Step::MissingFolder { path } => folders_above(&format!("{path}/x"), None, root)?,
         Step::File { path, content, mode, owner, .. } => {
-            folders_above(path, root)?;
+            folders_above(path, Some(*owner), root)?;
             root.replace(path, content, &Attributes { mode: *mode, owner: Some(*owner) })?;
         }
         Step::Link { path, target } => {
-            folders_above(path, root)?;
+            folders_above(path, None, root)?;
             root.replace_link(path, target)?;
         }
         Step::Unlink { path } => root.remove_link(path)?,
@@ -76,8 +76,8 @@ fn act(step: &Step, root: &Root, instance: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the folders above a path that are missing, as root's and open to all.
-fn folders_above(path: &str, root: &Root) -> anyhow::Result<()> {
+/// Makes the folders above a path that are missing, open to all; they belong to the owner of what is made in them.
+fn folders_above(path: &str, owner: Option<(u32, u32)>, root: &Root) -> anyhow::Result<()> {
     let mut folder = String::new();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     for part in parts.get(..parts.len().saturating_sub(1)).unwrap_or_default() {
@@ -86,7 +86,7 @@ fn folders_above(path: &str, root: &Root) -> anyhow::Result<()> {
         match root.target(&folder)? {
             Some(entry) if entry.kind == EntryKind::Folder => {}
             Some(_) => bail!("'{folder}' is not a folder"),
-            None => root.make_folder(&folder, &Attributes { mode: 0o755, owner: None })?,
+            None => root.make_folder(&folder, &Attributes { mode: 0o755, owner })?,
         }
     }
     Ok(())

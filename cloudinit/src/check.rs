@@ -49,6 +49,11 @@ pub(crate) fn check(name: &str, node: &Node, kind: &Kind, faults: &mut Faults) -
                 wrong(name, node, kind, faults)
             }
         },
+        Kind::Count(item, least, most) => {
+            let kept = check(name, node, &Kind::List(item), faults)?;
+            count(name, node, (*least, *most), faults);
+            Some(kept)
+        }
         Kind::Map(keys, together) => match &node.value {
             Value::Map(_) => {
                 let kept = check_map(node, keys, Whole::No, faults)?;
@@ -89,7 +94,8 @@ fn check_item(name: &str, item: &Node, kind: &Kind, faults: &mut Faults) -> Opti
             together.is_none_or(|together| together(&kept, faults)).then_some(kept)
         }
         (_, Value::Null) if !fits(item, kind) => {
-            faults.push(Severity::Warning, item.place, format!("an empty item in '{name}', ignored"));
+            let message = format!("an empty item in '{name}', ignored; quote a '~' or 'null' that is meant as text");
+            faults.push(Severity::Warning, item.place, message);
             None
         }
         _ => check(name, item, kind, faults),
@@ -131,6 +137,13 @@ fn check_map(node: &Node, keys: &'static [Key], whole: Whole, faults: &mut Fault
             faults.push(Severity::Warning, key.place, format!("'{name}' has no value, ignored"));
             continue;
         }
+        // With '-' and with '_' it is one key, which the reader of YAML cannot know.
+        let again = kept.iter().position(|(before, _): &(Node, Node)| before.text() == Some(known.name));
+        if let Some(before) = again.map(|index| kept.remove(index)) {
+            let line = before.0.place.0;
+            let message = format!("'{name}' was given before, on line {line}, with '-' or '_'; the last counts");
+            faults.push(Severity::Desk, key.place, message);
+        }
         match check(name, value, &known.kind, faults) {
             Some(value) => {
                 let key = Node { value: Value::Text(known.name.into()), place: key.place };
@@ -140,6 +153,14 @@ fn check_map(node: &Node, keys: &'static [Key], whole: Whole, faults: &mut Fault
         }
     }
     let map = Node { value: Value::Map(kept), place: node.place };
+    // A key that is refused says enough about the map it is in.
+    let refused = |(key, _): &(Node, Node)| {
+        let name = key.text().unwrap_or_default();
+        keys.iter().any(|known| same_key(known.name, name) && matches!(known.verdict, Verdict::Refused(_)))
+    };
+    if node.pairs().iter().any(refused) && keys.iter().any(|key| key.required && node.get(key.name).is_none()) {
+        return None;
+    }
     let missing = keys.iter().filter(|key| key.required && node.get(key.name).is_none());
     for key in missing.clone() {
         faults.push(Severity::Error, node.place, format!("'{}' is missing; it must be given here", key.name));
@@ -169,11 +190,23 @@ fn boolean(name: &str, node: &Node, faults: &mut Faults) -> Option<Node> {
         (Value::Other(_), Some(_)) => Some(node.clone()),
         (Value::Text(text), Some(_)) => {
             let message = format!("'{name}' is a truth value in quotes; write {text} without them");
-            faults.push(Severity::Warning, node.place, message);
+            faults.push(Severity::Desk, node.place, message);
             Some(Node { value: Value::Other(text.clone()), place: node.place })
         }
         _ => wrong(name, node, &Kind::Bool, faults),
     }
+}
+
+/// What works on the machine with any number of items, and is a mistake with some.
+fn count(name: &str, node: &Node, (least, most): (usize, usize), faults: &mut Faults) {
+    let found = node.items().len();
+    let message = match () {
+        () if found == 0 && least > 0 => format!("'{name}' is an empty list; leave it out or give it items"),
+        () if found < least => format!("'{name}' must have {least} items, not {found}"),
+        () if found > most => format!("'{name}' has at most {most} items, not {found}; the others are ignored"),
+        () => return,
+    };
+    faults.push(Severity::Desk, node.place, message);
 }
 
 /// Permissions count as they are written; YAML itself would read `0644` as octal and `644` as decimal.
@@ -229,9 +262,9 @@ fn wrong(name: &str, node: &Node, kind: &Kind, faults: &mut Faults) -> Option<No
     {
         message = format!("{message}; quote it: \"{text}\"");
     }
-    if let (Value::Map(pairs), Kind::Text(_) | Kind::Scalar(_)) = (&node.value, kind)
+    if let (Value::Map(pairs), true) = (&node.value, takes_text(kind))
         && !is_secret(name)
-        && let Some((key, value)) = pairs.first()
+        && let [(key, value)] = pairs.as_slice()
         && let (Some(key), Some(value)) = (key.text(), value.text())
     {
         message = format!("{message}; quote it because it contains ': ': \"{}: {}\"", short(key), short(value));
@@ -240,10 +273,29 @@ fn wrong(name: &str, node: &Node, kind: &Kind, faults: &mut Faults) -> Option<No
     None
 }
 
+/// Whether a text without quotes that contains ': ' may have been meant.
+fn takes_text(kind: &Kind) -> bool {
+    match kind {
+        Kind::Text(_) | Kind::Scalar(_) => true,
+        Kind::OneOf(kinds, _) => kinds.iter().any(takes_text),
+        Kind::Bool
+        | Kind::Int
+        | Kind::Mode
+        | Kind::Bytes
+        | Kind::Words(_)
+        | Kind::List(_)
+        | Kind::Count(..)
+        | Kind::Map(..)
+        | Kind::Table(_)
+        | Kind::Null
+        | Kind::Any => false,
+    }
+}
+
 /// Whether a value has the outer shape of a kind; the checks inside come later and are more exact.
 fn fits(node: &Node, kind: &Kind) -> bool {
     match (kind, &node.value) {
-        (Kind::Any, _) | (Kind::Null, Value::Null) | (Kind::List(_), Value::List(_)) => true,
+        (Kind::Any, _) | (Kind::Null, Value::Null) | (Kind::List(_) | Kind::Count(..), Value::List(_)) => true,
         (Kind::Map(..) | Kind::Table(_), Value::Map(_)) => true,
         (Kind::Bool, _) => node.truth().is_some(),
         (Kind::Bytes, Value::Text(_) | Value::Binary(_)) => true,
@@ -263,10 +315,24 @@ fn fits(node: &Node, kind: &Kind) -> bool {
 
 /// Says that a key is not known, and what was meant.
 pub(crate) fn unknown(name: &str, keys: &'static [Key]) -> String {
+    if let Some(hidden) = invisible(name) {
+        let code = u32::from(hidden);
+        return format!("'{}' holds the invisible character U+{code:04X}; delete it and type a blank", short(name));
+    }
     match nearest(name, keys.iter().map(|key| key.name)) {
         Some(meant) => format!("'{}' is not a key here; did you mean '{meant}'?", short(name)),
         None => format!("'{}' is not a key here; 'ferrite-cloudinit explain' lists the keys", short(name)),
     }
+}
+
+/// A character that looks like a blank or like nothing, and is neither to YAML.
+pub(crate) fn invisible(text: &str) -> Option<char> {
+    text.chars().find(|character| {
+        matches!(
+            character,
+            '\u{a0}' | '\u{ad}' | '\u{2000}'..='\u{200f}' | '\u{202f}' | '\u{2060}' | '\u{3000}' | '\u{feff}'
+        )
+    })
 }
 
 fn is_secret(name: &str) -> bool {

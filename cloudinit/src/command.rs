@@ -284,7 +284,7 @@ fn note(name: &str, faults: &Faults, problems: &mut Vec<(State, String)>) {
         let state = match fault.severity {
             Severity::Broken if name == "user-data" => State::Failed,
             Severity::Broken | Severity::Error => State::Degraded,
-            Severity::Duplicate | Severity::Warning => State::Ok,
+            Severity::Desk | Severity::Warning => State::Ok,
         };
         problems.push((state, line));
     }
@@ -358,7 +358,7 @@ pub fn validate(
     let valid = match worst {
         None => true,
         Some(Severity::Warning) => strictness == Strictness::Usual,
-        Some(Severity::Broken | Severity::Error | Severity::Duplicate) => false,
+        Some(Severity::Broken | Severity::Error | Severity::Desk) => false,
     };
     match output {
         Output::Json => {

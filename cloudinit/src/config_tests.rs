@@ -43,7 +43,8 @@ fn all_faults_are_told_at_once_with_a_place_and_what_would_be_right() {
             "f:5:5: error: the part after ssh-rsa is not base64; the line was cut or broken",
             "f:9:18: warning: 'permissions' is read as the octal number 0644; other tools may not, quote it: '0644'",
             "f:10:5: error: 'contents' is not a key here; did you mean 'content'?",
-            "f:12:5: error: 'runcmd' must be a command as text, or a list of its words, not a map",
+            "f:12:5: error: 'runcmd' must be a command as text, or a list of its words, not a map; quote it because it \
+             contains ': ': \"echo: hi\"",
             "f:13:1: warning: 'packages' has no meaning on an image without a package manager, ignored",
             "f:16:13: error: '../x.service' must be a file name of a unit, without '/', '..' and blanks",
             "f:18:16: error: 'command' must be 'start', 'stop', 'restart', 'reload', 'try-restart', \
@@ -170,4 +171,56 @@ fn addresses_are_filled_in() {
             assert_eq!(found, Some(expected), "{text}");
         }
     }
+}
+
+#[test]
+fn mistakes_are_told_with_their_line_and_what_would_be_right() {
+    for (document, expected) in [
+        ("runcmd: []\n", "f:2:9: error: 'runcmd' is an empty list; leave it out or give it items"),
+        ("chpasswd: {expire: 'no'}\n", "f:2:20: error: 'expire' is a truth value in quotes; write no without them"),
+        ("mount_default_fields: [a]\n", "f:2:23: error: 'mount_default_fields' must have 6 items, not 1"),
+        ("ca_certs: {}\n", "f:2:11: error: 'ca_certs' is empty; give it 'trusted' or 'remove_defaults'"),
+        (
+            "timezone: Europa/Berlin\n",
+            "f:2:11: error: 'Europa/Berlin' is not a time zone; did you mean 'Europe/Berlin'?",
+        ),
+        ("disk_setup: {/dev/vdb: {layout: [60, 60]}}\n", "f:2:33: error: the shares make 120 percent of the disk"),
+        ("fs_setup: [{filesystem: ext4}]\n", "f:2:12: error: 'device' is missing; it must be given here"),
+        (
+            "ssh_authorized_keys: [\"SAMPLE\"]\nssh-authorized-keys: [\"SAMPLE\"]\n",
+            "f:3:1: error: 'ssh-authorized-keys' was given before, on line 2, with '-' or '_'; the last counts",
+        ),
+        (
+            "chpasswd: {users: [{name: a, type: RANDOM, password: b}]}\n",
+            "f:2:54: error: 'type: RANDOM' makes a password, and this one is not used; leave out one of the two",
+        ),
+        (
+            "coreos: {units: [{name: web.servce}]}\n",
+            "f:2:25: error: 'web.servce' has no suffix of a unit; did you mean 'web.service'?",
+        ),
+        (
+            "write_files: [{path: /usr/bin/x, content: y}]\n",
+            "f:2:22: error: nothing can be written below /usr of the image; use /etc or /var",
+        ),
+        (
+            "users: [{name: a, ssh_redirect_user: true, ssh_authorized_keys: [\"SAMPLE\"]}]\n",
+            "f:2:38: error: who logs in is sent to the default user, so that keys have no use here; leave \
+             out one of the two",
+        ),
+        (
+            "hostname:\u{a0}web\n",
+            "f:2:1: error: the document is text, not a map of keys; write 'key: value' lines, with plain \
+             blanks instead of the invisible character U+00A0",
+        ),
+    ] {
+        let document = format!("#cloud-config\n{}", document.replace("SAMPLE", SAMPLE));
+        assert_eq!(lines(&document), [expected], "{document}");
+    }
+    let header = lines("# cloud-config\nhostname: a\n");
+    assert_eq!(header, ["f:1:1: error: '# cloud-config' must be written '#cloud-config', without a blank"]);
+    let marked = lines("\u{feff}#cloud-config\nhostname: a\n");
+    assert!(marked.len() == 1 && marked[0].starts_with("f:1:1: error: an invisible byte order mark"), "{marked:?}");
+    let (config, faults) = read_all("\u{feff}#cloud-config\nhostname: a\nruncmd: []\n".as_bytes(), b"", "");
+    assert_eq!(config.root.get("hostname").and_then(Node::text), Some("a"), "what works on a machine is used there");
+    assert!(faults.0.iter().all(|fault| fault.severity == Severity::Desk), "{faults}");
 }

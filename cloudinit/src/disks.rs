@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::plan_disks::{Disk, FileSystem, Partition, script};
+use crate::plan_disks::{DEVICE, Disk, FileSystem, Partition, script};
 
 /// Where tables, superblocks and labels of all kinds are: so much at both ends of a device.
 const ENDS: u64 = 1 << 20;
@@ -43,11 +43,16 @@ pub(crate) fn divide(disk: &Disk, may_overwrite: MayOverwrite) -> anyhow::Result
 pub(crate) fn format(system: &FileSystem, may_overwrite: MayOverwrite) -> anyhow::Result<bool> {
     let device = part(system)?;
     let name = device.display().to_string();
-    if !is_ours(&name, system.overwrite, may_overwrite)? {
+    let may_go = match &system.replaced {
+        Some(kind) => holds(&device, kind)?,
+        None => false,
+    };
+    if !may_go && !is_ours(&name, system.overwrite, may_overwrite)? {
         return Ok(false);
     }
-    let (program, options) = system.command.split_first().context("there is no program")?;
-    let status = Command::new(program).args(options).arg(&device).stdout(Stdio::null()).status();
+    let words: Vec<String> = system.command.iter().map(|word| word.replace(DEVICE, &name)).collect();
+    let (program, options) = words.split_first().context("there is no program")?;
+    let status = Command::new(program).args(options).stdout(Stdio::null()).status();
     let status = status.with_context(|| format!("starting '{program}'; does the image have it?"))?;
     if !status.success() {
         bail!("'{program}' on {name}: {status}");
@@ -74,6 +79,20 @@ fn part(system: &FileSystem) -> anyhow::Result<PathBuf> {
             Ok(path)
         }
     }
+}
+
+/// Whether a device holds a file system of this kind.
+fn holds(device: &Path, kind: &str) -> anyhow::Result<bool> {
+    let file = File::open(device).with_context(|| format!("opening '{}'", device.display()))?;
+    let mut prefix = Vec::new();
+    let reading = || format!("reading '{}'", device.display());
+    file.take(ferrite_probe::PREFIX_BYTES as u64).read_to_end(&mut prefix).with_context(reading)?;
+    let found = ferrite_probe::probe(&prefix).map(|found| found.kind);
+    Ok(found.is_some_and(|found| match found {
+        ferrite_probe::Kind::Ext => matches!(kind, "ext2" | "ext3" | "ext4"),
+        ferrite_probe::Kind::Ntfs => matches!(kind, "ntfs" | "ntfs3"),
+        other => other.mount_type() == kind,
+    }))
 }
 
 fn is_ours(device: &str, overwrite: bool, may_overwrite: MayOverwrite) -> anyhow::Result<bool> {
@@ -158,8 +177,9 @@ mod tests {
         let system = |program: &str| FileSystem {
             device: path.to_str().unwrap().to_string(),
             partition: Partition::Whole,
-            command: [program, "-F", "-q", "-L", "data"].map(str::to_string).to_vec(),
+            command: [program, "-F", "-q", "-L", "data", DEVICE].map(str::to_string).to_vec(),
             overwrite: false,
+            replaced: None,
         };
         let missing = format(&system("mkfs.nothing"), &never).unwrap_err();
         assert!(format!("{missing:#}").contains("'mkfs.nothing'"), "{missing:#}");
@@ -168,5 +188,11 @@ mod tests {
         assert_eq!(&bytes[1080..1082], [0x53, 0xef]);
         assert!(!format(&system("mkfs.ext4"), &never).unwrap());
         assert!(std::fs::read(&path).unwrap() == bytes);
+        let replacing = |kind: &str| FileSystem { replaced: Some(kind.into()), ..system("mkfs.ext4") };
+        assert!(!format(&replacing("ntfs"), &never).unwrap() && format(&replacing("ext3"), &never).unwrap());
+        let line = "mke2fs -q -F -L own %(device)s".to_string();
+        let own = FileSystem { command: vec!["sh".into(), "-c".into(), line], ..replacing("ext4") };
+        assert!(format(&own, &never).unwrap());
+        assert_eq!(&std::fs::read(&path).unwrap()[0x478..0x47b], b"own");
     }
 }

@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
+use crate::examples;
 use crate::explain::children;
 use crate::keys_cloud::CONFIG;
 use crate::keys_coreos::variable;
 use crate::language::{Key, Kind, Verdict};
-use crate::plan_coreos::LOST;
+use crate::plan_etcd::{LOST, OLD, Today};
 use crate::schema;
 
 const HEAD: &str = include_str!("cloud-config.head.md");
 
 fn markdown() -> String {
     let mut text = String::from(HEAD);
-    text.push_str("\n## Keys\n\n| key | value | what it does |\n|---|---|---|\n");
+    text.push_str("\n## Keys\n\n| key | value | verdict | what it does | example |\n|---|---|---|---|---|\n");
     rows(CONFIG, "", &mut text);
     for verdict in [Verdict::Recorded, Verdict::NoMeaning, Verdict::Silent] {
         let names: Vec<String> =
@@ -34,6 +35,23 @@ fn markdown() -> String {
     for (name, instead) in LOST {
         text.push_str(&format!("| `{}` | `{}` | {instead} |\n", name.replace('_', "-"), variable("etcd2", name)));
     }
+    text.push_str("\n## etcd 0.4 on etcd 3.5\n\n");
+    text.push_str(
+        "The options of `coreos.etcd` are written for `etcd.service` as they are, and besides as etcd 3.5 reads ",
+    );
+    text.push_str(
+        "them. `https` is for those with a `cert-file`; an address that nobody binds is listened on, too.\n\n",
+    );
+    text.push_str("| option | on etcd 3.5 |\n|---|---|\n");
+    for (name, today) in OLD {
+        let what = match today {
+            Today::Urls(names) => format!("`{}=http://...`", names.join("`, `")),
+            Today::Same(variable) => format!("`{variable}`"),
+            Today::Debug => "`ETCD_LOG_LEVEL=debug`".into(),
+            Today::Lost(instead) => format!("a warning: {instead}"),
+        };
+        text.push_str(&format!("| `{}` | {what} |\n", name.replace('_', "-")));
+    }
     text
 }
 
@@ -43,21 +61,28 @@ fn rows(keys: &'static [Key], above: &str, text: &mut String) {
             continue;
         }
         let path = if above.is_empty() { key.name.to_string() } else { format!("{above}.{}", key.name) };
-        let note = match key.verdict {
-            Verdict::Done => key.doc.to_string(),
-            Verdict::Refused(instead) => format!("refused: {instead}"),
-            verdict => format!("{} ({})", key.doc, verdict.word()).trim_start().to_string(),
+        let (verdict, note) = match key.verdict {
+            Verdict::Refused(instead) => ("refused", instead),
+            verdict => (verdict.word(), key.doc),
         };
-        let example = if key.example.is_empty() { String::new() } else { format!("; `{}: {}`", key.name, key.example) };
+        let example = match (examples::of(&path, key), key.verdict) {
+            (_, Verdict::Refused(_)) | (None, _) => String::new(),
+            (Some(example), _) => format!("`{}: {example}`", key.name),
+        };
         let required = if key.required { ", must be given" } else { "" };
         let what = key.kind.what();
-        text.push_str(&format!("| `{path}` | {what}{required} | {note}{example} |\n").replace("\\|", "|"));
+        text.push_str(&format!(
+            "| `{path}` | {what}{required} | {verdict} | {note} | {} |\n",
+            example.replace('|', "\\|")
+        ));
         let is_options =
             above == "coreos" && matches!(key.kind, Kind::Map(..)) && !["units", "update"].contains(&key.name);
         if is_options {
             let names: Vec<String> =
                 children(&key.kind).iter().map(|key| format!("`{}`", key.name.replace('_', "-"))).collect();
-            text.push_str(&format!("| | | its options: {} |\n", names.join(", ")));
+            text.push_str(&format!("| | | done | its options: {} | |\n", names.join(", ")));
+        } else if path == "user" {
+            text.push_str("| | | | its keys are those of `users` | |\n");
         } else {
             rows(children(&key.kind), &path, text);
         }

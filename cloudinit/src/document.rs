@@ -187,6 +187,8 @@ fn syntax(error: &ScanError, text: &str) -> Refusal {
         "; indent with spaces, not with tabs"
     } else if said.contains("mapping values") {
         "; quote a text that contains ': ', and put nested keys on lines of their own"
+    } else if said.contains("placement of ':'") {
+        "; a '[', '{' or quote above it may not be closed"
     } else if source.contains(": @") || source.contains(": %") || source.contains(": `") {
         "; quote a text that begins with '@', '%' or '`'"
     } else {
@@ -333,7 +335,7 @@ fn finish(pairs: Vec<(Node, Node)>, faults: &mut Faults) -> Vec<(Node, Node)> {
                     let (line, again) = (first.0.place.0, key.place);
                     let message =
                         format!("'{name}' was given before, on line {line}; keep one of them, the last counts");
-                    faults.push(Severity::Duplicate, again, message);
+                    faults.push(Severity::Desk, again, message);
                     *first = (key, value);
                 }
             }

@@ -54,7 +54,7 @@ fn a_duplicate_key_names_both_lines_and_the_last_counts() {
     let node = parse("a: 1\nb: 2\na: 3\n", &mut faults).unwrap();
     assert_eq!(node.get("a").unwrap().text(), Some("3"));
     assert_eq!(faults.0.len(), 1);
-    assert_eq!((faults.0[0].line, faults.0[0].severity), (3, Severity::Duplicate));
+    assert_eq!((faults.0[0].line, faults.0[0].severity), (3, Severity::Desk));
     assert!(faults.0[0].message.contains("line 1"), "{faults}");
 }
 

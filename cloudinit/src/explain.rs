@@ -1,5 +1,6 @@
 //! `explain KEY`: what a key does, from the tables that check it. Pure.
 
+use crate::examples;
 use crate::keys_cloud::CONFIG;
 use crate::language::{Key, Kind, Verdict, nearest};
 
@@ -27,7 +28,7 @@ pub(crate) fn explain(path: Option<&str>) -> Result<String, String> {
 pub(crate) fn children(kind: &Kind) -> &'static [Key] {
     match kind {
         Kind::Map(keys, _) => keys,
-        Kind::List(item) | Kind::Table(item) => children(item),
+        Kind::List(item) | Kind::Count(item, ..) | Kind::Table(item) => children(item),
         Kind::OneOf(kinds, _) => kinds.iter().map(children).find(|keys| !keys.is_empty()).unwrap_or_default(),
         Kind::Bool
         | Kind::Int
@@ -54,8 +55,8 @@ fn about(path: &str, key: &Key) -> String {
         Verdict::Refused(instead) => text.push_str(&format!("    refused: {instead}\n")),
         verdict => text.push_str(&format!("    {}\n", verdict.word())),
     }
-    if !key.example.is_empty() {
-        text.push_str(&format!("    example: {}: {}\n", key.name, key.example));
+    if let (Some(example), false) = (examples::of(path, key), matches!(key.verdict, Verdict::Refused(_))) {
+        text.push_str(&format!("    example: {}: {example}\n", key.name));
     }
     let below = children(&key.kind);
     if !below.is_empty() {

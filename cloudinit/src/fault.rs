@@ -9,8 +9,9 @@ pub(crate) enum Severity {
     Broken,
     /// This part is left out, the rest applies.
     Error,
-    /// A key that was given twice: an error at the desk, a warning on the machine, where the last one counts.
-    Duplicate,
+    /// An error at the desk and a warning on the machine, where it works all the same: a key that was given twice, a
+    /// truth value in quotes, an empty list.
+    Desk,
     /// It works, but perhaps not as it was meant.
     Warning,
 }
@@ -34,7 +35,7 @@ impl Fault {
     /// The severity as it is printed.
     pub(crate) fn word(&self) -> &'static str {
         match self.severity {
-            Severity::Broken | Severity::Error | Severity::Duplicate => "error",
+            Severity::Broken | Severity::Error | Severity::Desk => "error",
             Severity::Warning => "warning",
         }
     }

@@ -144,7 +144,15 @@ impl<'a> Reader<'a> {
             };
         }
         let text = match std::str::from_utf8(piece.bytes) {
-            Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+            Ok(text) => match text.strip_prefix('\u{feff}') {
+                Some(rest) => {
+                    let message = "an invisible byte order mark stands first, which other tools do not take; save the \
+                                   file as UTF-8 without it";
+                    self.fault(piece, Severity::Desk, 1, message.into());
+                    rest
+                }
+                None => text,
+            },
             Err(_) if piece.bytes.starts_with(b"#!") => return self.script(piece, When::Instance),
             Err(error) => {
                 let before = piece.bytes.get(..error.valid_up_to()).unwrap_or_default();
@@ -152,7 +160,9 @@ impl<'a> Reader<'a> {
                 let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
                 let byte = piece.bytes.get(error.valid_up_to()).copied().unwrap_or_default();
                 let message = format!("byte {column} of the line is {byte:#04x}, not UTF-8; save the file as UTF-8");
-                return self.fault(piece, Severity::Broken, line, message);
+                let mut faults = Faults::default();
+                faults.push(Severity::Broken, (line, column as u64), message);
+                return self.take(piece, faults, &String::from_utf8_lossy(piece.bytes));
             }
         };
         if text.trim().is_empty() {
@@ -199,6 +209,8 @@ impl<'a> Reader<'a> {
             "'#cloud-config' must be the first line, with nothing above it".to_string()
         } else if first.starts_with("network:") || text.lines().any(|line| line == "ethernets:") {
             "this looks like a network configuration; check it with --network-config FILE".to_string()
+        } else if first.starts_with('#') && plain(first) == "cloudconfig" {
+            format!("'{}' must be written '#cloud-config', without a blank", check::short(first))
         } else if first.starts_with("#cloud") {
             format!("'{}' is not a form of user-data; did you mean '#cloud-config'?", check::short(first))
         } else {
@@ -242,7 +254,12 @@ impl<'a> Reader<'a> {
             }
             Value::Null => faults.push(Severity::Warning, (1, 1), "the document is empty"),
             ref other => {
-                let message = format!("the document is {}, not a map of keys; write 'key: value' lines", other.kind());
+                let mut message =
+                    format!("the document is {}, not a map of keys; write 'key: value' lines", other.kind());
+                if let Some(hidden) = root.text().and_then(check::invisible) {
+                    let code = u32::from(hidden);
+                    message = format!("{message}, with plain blanks instead of the invisible character U+{code:04X}");
+                }
                 faults.push(Severity::Broken, root.place, message);
             }
         }
@@ -405,7 +422,14 @@ impl<'a> Reader<'a> {
                 self.fault(piece, Severity::Error, 1, format!("parts of the type '{kind}' are not supported, ignored"));
             }
             "text/x-not-multipart" => {}
-            _ => self.piece(piece),
+            _ if kind.starts_with("text/") || decode::is_gzip(piece.bytes) || is_known(piece.bytes) => {
+                self.piece(piece)
+            }
+            "application/octet-stream" => self.piece(piece),
+            _ => {
+                let message = format!("parts of the type '{}' are not known, ignored", check::short(kind));
+                self.fault(piece, Severity::Warning, 1, message);
+            }
         }
     }
 
@@ -451,6 +475,11 @@ fn placed(mut node: Node, place: Place<'_>) -> Node {
         shift(&mut node, lines);
     }
     node
+}
+
+/// The letters of a line.
+fn plain(line: &str) -> String {
+    line.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 /// Whether these bytes begin like user-data.

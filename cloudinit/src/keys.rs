@@ -68,6 +68,13 @@ impl PublicKey {
         &self.line
     }
 
+    /// The key behind these options, and without those it had.
+    pub(crate) fn behind(&self, options: &str) -> Self {
+        let start = self.line.find(&format!("{} AAAA", self.kind)).unwrap_or_default();
+        let bare = self.line.get(start..).unwrap_or_default();
+        Self { line: format!("{options} {bare}"), ..self.clone() }
+    }
+
     /// Type and comment, for people.
     pub(crate) fn summary(&self) -> String {
         let comment = if self.comment.is_empty() { "without a comment" } else { &self.comment };
@@ -133,6 +140,15 @@ mod tests {
             assert!(PublicKey::parse(line).is_ok(), "{line}");
         }
         assert_eq!(PublicKey::parse(SAMPLE).unwrap().summary(), "ssh-ed25519 alice@laptop");
+    }
+
+    #[test]
+    fn options_can_be_put_in_front_and_replace_others() {
+        for line in [SAMPLE.to_string(), format!("from=\"10.0.0.0/8\" {SAMPLE}")] {
+            let key = PublicKey::parse(&line).unwrap().behind("no-pty,command=\"echo \\\"a b\\\"\"");
+            assert_eq!(key.line(), format!("no-pty,command=\"echo \\\"a b\\\"\" {SAMPLE}"));
+            assert_eq!(PublicKey::parse(key.line()).as_ref(), Ok(&key));
+        }
     }
 
     #[test]

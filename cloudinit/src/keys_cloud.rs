@@ -18,10 +18,14 @@ const PACKAGES: Kind = Kind::List(&Kind::OneOf(
 ));
 const MAP: Kind = Kind::Table(&Kind::Any);
 const LIST: Kind = Kind::List(&TEXT);
-const COMMANDS: Kind = Kind::List(&Kind::OneOf(
-    &[Kind::Text(rules::any), Kind::List(&Kind::Scalar(rules::any))],
-    "a command as text, or a list of its words",
-));
+const COMMANDS: Kind = Kind::Count(
+    &Kind::OneOf(
+        &[Kind::Text(rules::any), Kind::List(&Kind::Scalar(rules::any))],
+        "a command as text, or a list of its words",
+    ),
+    1,
+    usize::MAX,
+);
 
 /// All of them.
 pub(crate) static CONFIG: &[Key] = &[
@@ -42,7 +46,7 @@ pub(crate) static CONFIG: &[Key] = &[
     .example("localhost"),
     Key::new(
         "ssh_authorized_keys",
-        Kind::List(&Kind::Text(rules::public_key)),
+        Kind::Count(&Kind::Text(rules::public_key), 1, usize::MAX),
         "public keys that may log in as the default user",
     )
     .example("[ssh-ed25519 AAAA... you@laptop]"),
@@ -60,7 +64,7 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new("ssh_deletekeys", Kind::Bool, "make new SSH host keys for a new instance; true without it"),
     Key::new(
         "ssh_genkeytypes",
-        Kind::List(&Kind::Words(&["rsa", "dsa", "ecdsa", "ed25519"])),
+        Kind::Count(&Kind::Words(&["rsa", "dsa", "ecdsa", "ed25519"]), 1, usize::MAX),
         "kinds of host keys to make",
     )
     .verdict(Verdict::Recorded),
@@ -83,7 +87,7 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new("mounts", MOUNTS, "file systems for /etc/fstab").example("[[/dev/vdb, /data, ext4, 'defaults,nofail']]"),
     Key::new(
         "mount_default_fields",
-        Kind::List(&Kind::OneOf(&[Kind::Scalar(rules::line), Kind::Null], "text or nothing")),
+        Kind::Count(&Kind::OneOf(&[Kind::Scalar(rules::line), Kind::Null], "text or nothing"), 6, 6),
         "what a short entry of 'mounts' is filled with",
     ),
     Key::new("swap", Kind::Map(SWAP, None), "a file to swap to").example("{filename: /var/swapfile, size: 64M}"),
@@ -99,7 +103,8 @@ pub(crate) static CONFIG: &[Key] = &[
         "the image grows its own file system",
     )
     .verdict(Verdict::Silent),
-    Key::new("ca_certs", Kind::Map(CA_CERTS, None), "certificate authorities to trust").example("{trusted: [...]}"),
+    Key::new("ca_certs", Kind::Map(CA_CERTS, Some(authorities)), "certificate authorities to trust")
+        .example("{trusted: [...]}"),
     Key::new("ntp", Kind::OneOf(&[Kind::Map(NTP, None), Kind::Null], "a map of 'key: value' lines"), "time servers")
         .example("{servers: [ntp.example.com]}"),
     Key::new("timezone", Kind::Text(rules::timezone), "the time zone").example("Europe/Berlin"),
@@ -128,7 +133,7 @@ pub(crate) static CONFIG: &[Key] = &[
         "what follows when not all can be applied; without it the \
         machine goes on and says that it is degraded",
     ),
-    Key::new("ssh", Kind::Any, "").verdict(Verdict::Silent),
+    Key::new("ssh", Kind::Map(CONSOLE_KEYS, None), "").verdict(Verdict::Silent),
     Key::new("no_ssh_fingerprints", Kind::Bool, "").verdict(Verdict::Silent),
     Key::new("authkey_hash", TEXT, "").verdict(Verdict::Silent),
     Key::new("ssh_key_console_blacklist", LIST, "").verdict(Verdict::Silent),
@@ -141,11 +146,13 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::silent("cloud_config_modules"),
     Key::silent("cloud_final_modules"),
     Key::silent("system_info"),
-    Key::silent("launch_index"),
+    Key::new("launch_index", Kind::Int, "").verdict(Verdict::Silent),
     Key::silent("version"),
     Key::silent("datasource"),
     Key::silent("datasource_list"),
-    Key::silent("network"),
+    Key::new("network", Kind::Any, "").verdict(Verdict::Refused(
+        "a description of the network is a document of its own, 'network-config'; see docs/cloud-config.md",
+    )),
     Key::silent("create_hostname"),
     Key::no_meaning("packages", PACKAGES),
     Key::no_meaning("package_update", Kind::Bool),
@@ -198,7 +205,10 @@ static CHPASSWD: &[Key] = &[
     Key::new("users", Kind::List(&Kind::Map(PASSWORDS, Some(password))), "users and their passwords"),
     Key::new(
         "list",
-        Kind::OneOf(&[Kind::Text(passwords), Kind::List(&Kind::Text(passwords))], "lines of 'NAME:PASSWORD'"),
+        Kind::OneOf(
+            &[Kind::Text(passwords), Kind::Count(&Kind::Text(passwords), 1, usize::MAX)],
+            "lines of 'NAME:PASSWORD'",
+        ),
         "lines of NAME:PASSWORD",
     ),
 ];
@@ -211,8 +221,16 @@ static PASSWORDS: &[Key] = &[
 
 static CA_CERTS: &[Key] = &[
     Key::new("remove_defaults", Kind::Bool, "trust none of the image's authorities"),
-    Key::new("trusted", Kind::List(&Kind::Text(rules::certificate)), "certificates in PEM"),
+    Key::new("trusted", Kind::Count(&Kind::Text(rules::certificate), 1, usize::MAX), "certificates in PEM"),
 ];
+
+/// A map without keys does nothing.
+fn authorities(spec: &Node, faults: &mut Faults) -> bool {
+    if spec.pairs().is_empty() {
+        faults.push(Severity::Desk, spec.place, "'ca_certs' is empty; give it 'trusted' or 'remove_defaults'");
+    }
+    true
+}
 
 static NTP: &[Key] = &[
     Key::new("enabled", Kind::Bool, "whether the clock is set from the network"),
@@ -264,8 +282,8 @@ static RESOLV_CONF: &[Key] = &[
 static POWER: &[Key] = &[
     Key::new("mode", Kind::Words(&["poweroff", "reboot", "halt"]), "what to do").required(),
     Key::new("delay", Kind::Scalar(delay), "'now' or minutes, '+5'"),
-    Key::new("message", TEXT, "what users are told"),
-    Key::new("timeout", Kind::Int, "seconds to wait for the end of the commands"),
+    Key::new("message", Kind::Text(rules::any), "what the console is told before"),
+    Key::new("timeout", Kind::Int, "(it comes after the commands, however long they take)").verdict(Verdict::Silent),
     Key::new(
         "condition",
         Kind::OneOf(&[Kind::Bool, Kind::Text(rules::any), Kind::List(&LINE)], "true, false or a command"),
@@ -291,7 +309,7 @@ static OUTPUT: &[Key] =
 const REPORTER: Kind = Kind::Map(
     &[
         Key::new("type", Kind::Words(&["log", "print", "webhook", "hyperv"]), "").required(),
-        Key::new("level", LINE, ""),
+        Key::new("level", Kind::Words(&["DEBUG", "INFO", "WARN", "ERROR", "FATAL"]), ""),
         Key::new("endpoint", LINE, ""),
         Key::new("timeout", LINE, ""),
         Key::new("retries", LINE, ""),
@@ -307,15 +325,25 @@ const REPORTER: Kind = Kind::Map(
 
 static RSYSLOG: &[Key] = &[
     Key::new("remotes", Kind::Table(&LINE), "names and addresses; the first gets the journal"),
-    Key::new("configs", Kind::List(&Kind::OneOf(&[Kind::Text(rules::any), MAP], "text or a map")), "")
-        .verdict(Verdict::Silent),
+    Key::new(
+        "configs",
+        Kind::List(&Kind::OneOf(&[Kind::Text(rules::any), Kind::Map(RSYSLOG_CONFIG, None)], "text or a map")),
+        "",
+    )
+    .verdict(Verdict::Silent),
     Key::new("config_dir", TEXT, "").verdict(Verdict::Silent),
     Key::new("config_filename", TEXT, "").verdict(Verdict::Silent),
-    Key::new("service_reload_command", Kind::OneOf(&[TEXT, LIST], "'auto' or a list"), "").verdict(Verdict::Silent),
+    Key::new("service_reload_command", Kind::OneOf(&[Kind::Words(&["auto"]), LIST], "'auto' or a list"), "")
+        .verdict(Verdict::Silent),
     Key::new("check_exe", TEXT, "").verdict(Verdict::Silent),
     Key::new("install_rsyslog", Kind::Bool, "").verdict(Verdict::Silent),
     Key::new("packages", LIST, "").verdict(Verdict::Silent),
 ];
+
+static RSYSLOG_CONFIG: &[Key] =
+    &[Key::new("content", Kind::Text(rules::any), "").required(), Key::new("filename", TEXT, "")];
+
+static CONSOLE_KEYS: &[Key] = &[Key::new("emit_keys_to_console", Kind::Bool, "").required()];
 
 static UPDATES: &[Key] = &[Key::new("network", Kind::Map(UPDATES_WHEN, None), "")];
 
@@ -339,6 +367,10 @@ fn seed(spec: &Node, faults: &mut Faults) -> bool {
 
 fn password(spec: &Node, faults: &mut Faults) -> bool {
     let is_random = spec.get("type").and_then(Node::text) == Some("RANDOM");
+    if let (true, Some(password)) = (is_random, spec.get("password")) {
+        let message = "'type: RANDOM' makes a password, and this one is not used; leave out one of the two";
+        faults.push(Severity::Desk, password.place, message);
+    }
     if !is_random && spec.get("password").is_none() {
         faults.push(Severity::Error, spec.place, "'password' is missing; give it, or 'type: RANDOM'");
         return false;
@@ -347,7 +379,7 @@ fn password(spec: &Node, faults: &mut Faults) -> bool {
 }
 
 static WIREGUARD: &[Key] = &[
-    Key::new("interfaces", Kind::List(&Kind::Map(TUNNEL, Some(tunnel))), "the tunnels").required(),
+    Key::new("interfaces", Kind::Count(&Kind::Map(TUNNEL, Some(tunnel)), 1, usize::MAX), "the tunnels").required(),
     Key::new("readinessprobe", LIST, "").verdict(Verdict::Recorded),
 ];
 

@@ -13,6 +13,10 @@ const fn flag(name: &'static str) -> Key {
     Key::new(name, Kind::Bool, "")
 }
 
+const fn decimal(name: &'static str) -> Key {
+    Key::new(name, Kind::Scalar(rules::decimal), "")
+}
+
 const fn number(name: &'static str) -> Key {
     Key::new(name, Kind::Int, "")
 }
@@ -122,35 +126,52 @@ pub(crate) static ETCD2: &[Key] = &[
     text("wal_dir"),
 ];
 
-/// Options of etcd 0.4.
+/// Options of etcd 0.4, and those of etcd 2 that the old tool took here too.
 static ETCD: &[Key] = &[
     text("addr"),
+    text("advertise_client_urls"),
     text("bind_addr"),
     text("ca_file"),
     text("cert_file"),
     number("cluster_active_size"),
-    number("cluster_remove_delay"),
-    number("cluster_sync_interval"),
+    decimal("cluster_remove_delay"),
+    decimal("cluster_sync_interval"),
     text("cors"),
     text("cpu_profile_file"),
     text("data_dir"),
     text("discovery"),
-    number("http_read_timeout"),
-    number("http_write_timeout"),
+    text("discovery_fallback"),
+    text("discovery_proxy"),
+    text("discovery_srv"),
+    number("election_timeout"),
+    flag("force_new_cluster"),
+    text("graphite_host"),
+    number("heartbeat_interval"),
+    decimal("http_read_timeout"),
+    decimal("http_write_timeout"),
+    text("initial_advertise_peer_urls"),
+    text("initial_cluster"),
+    Key::new("initial_cluster_state", Kind::Words(&["new", "existing"]), ""),
+    text("initial_cluster_token"),
     text("key_file"),
+    text("listen_client_urls"),
+    text("listen_peer_urls"),
     number("max_result_buffer"),
     number("max_retry_attempts"),
+    number("max_snapshots"),
+    number("max_wals"),
     text("name"),
-    text("peers"),
-    text("peers_file"),
     text("peer_addr"),
     text("peer_bind_addr"),
     text("peer_ca_file"),
     text("peer_cert_file"),
-    text("peer_election_timeout"),
-    text("peer_heartbeat_interval"),
+    number("peer_election_timeout"),
+    number("peer_heartbeat_interval"),
     text("peer_key_file"),
-    number("retry_interval"),
+    text("peers"),
+    text("peers_file"),
+    Key::new("proxy", Kind::Words(&["on", "off", "readonly"]), ""),
+    decimal("retry_interval"),
     flag("snapshot"),
     number("snapshot_count"),
     text("trace"),
@@ -164,12 +185,12 @@ static FLEET: &[Key] = &[
     text("authorized_keys_file"),
     flag("disable_engine"),
     flag("disable_watches"),
-    text("engine_reconcile_interval"),
+    decimal("engine_reconcile_interval"),
     text("etcd_cafile"),
     text("etcd_certfile"),
     text("etcd_keyfile"),
     text("etcd_key_prefix"),
-    text("etcd_request_timeout"),
+    decimal("etcd_request_timeout"),
     text("etcd_servers"),
     text("etcd_username"),
     text("etcd_password"),
@@ -217,6 +238,7 @@ pub(crate) fn variable(section: &str, option: &str) -> String {
     match (section, option) {
         ("flannel", "interface") => "FLANNELD_IFACE".into(),
         ("locksmith", "window_start") => "REBOOT_WINDOW_START".into(),
+        ("etcd", "snapshot_count") => "ETCD_SNAPSHOTCOUNT".into(),
         ("locksmith", "window_length") => "REBOOT_WINDOW_LENGTH".into(),
         _ => format!("{prefix}{}", option.to_ascii_uppercase()),
     }

@@ -3,19 +3,20 @@
 use crate::decode::{self, Encoding};
 use crate::document::{Node, Value};
 use crate::fault::{Faults, Severity};
-use crate::language::{Key, Kind, Verdict};
+use crate::language::{Key, Kind};
 use crate::rules;
 
 const LINE: Kind = Kind::Scalar(rules::line);
 
 /// `write_files`.
-pub(crate) const FILES: Kind = Kind::List(&Kind::Map(FILE, Some(file_together)));
+pub(crate) const FILES: Kind = Kind::Count(&Kind::Map(FILE, Some(file_together)), 1, usize::MAX);
 /// `mounts`.
-pub(crate) const MOUNTS: Kind = Kind::List(&Kind::List(&Kind::OneOf(&[LINE, Kind::Null], "text or nothing")));
+pub(crate) const MOUNTS: Kind =
+    Kind::Count(&Kind::Count(&Kind::OneOf(&[LINE, Kind::Null], "text or nothing"), 1, 6), 1, usize::MAX);
 /// `disk_setup`.
-pub(crate) const DISK_SETUP: Kind = Kind::Table(&Kind::Map(DISK, None));
+pub(crate) const DISK_SETUP: Kind = Kind::Table(&Kind::Map(DISK, Some(disk_together)));
 /// `fs_setup`.
-pub(crate) const FS_SETUP: Kind = Kind::List(&Kind::Map(FILE_SYSTEM, None));
+pub(crate) const FS_SETUP: Kind = Kind::List(&Kind::Map(FILE_SYSTEM, Some(file_system_together)));
 
 static FILE: &[Key] = &[
     Key::new("path", Kind::Text(rules::path), "where the file is; missing folders are made").required(),
@@ -64,8 +65,11 @@ static FILE_SYSTEM: &[Key] = &[
         Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&LINE)], "text or a list"),
         "options of mkfs",
     ),
-    Key::new("cmd", Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&LINE)], "a command"), "instead of mkfs")
-        .verdict(Verdict::Recorded),
+    Key::new(
+        "cmd",
+        Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&LINE)], "a command"),
+        "instead of mkfs; %(device)s, %(filesystem)s and %(label)s are replaced",
+    ),
 ];
 
 fn partition(text: &str) -> Result<(), String> {
@@ -75,11 +79,37 @@ fn partition(text: &str) -> Result<(), String> {
     Err(format!("'{}' must be 'auto', 'any', 'none' or a number", crate::check::short(text)))
 }
 
+/// The shares must fit on the disk.
+fn disk_together(disk: &Node, faults: &mut Faults) -> bool {
+    match crate::plan_disks::disk(String::new(), disk) {
+        Ok(_) => true,
+        Err(message) => {
+            faults.push(Severity::Error, disk.get("layout").map_or(disk.place, |layout| layout.place), message);
+            false
+        }
+    }
+}
+
+/// Without a device there is nothing to make it on.
+fn file_system_together(system: &Node, faults: &mut Faults) -> bool {
+    let missing = ["device", "filesystem"].into_iter().find(|key| system.get(key).is_none());
+    let missing = missing.filter(|key| *key == "device" || system.get("cmd").is_none());
+    if let Some(missing) = missing {
+        faults.push(Severity::Error, system.place, format!("'{missing}' is missing; it must be given here"));
+    }
+    missing.is_none()
+}
+
 /// The content must be what the encoding says, and the place one that can be written to.
 fn file_together(file: &Node, faults: &mut Faults) -> bool {
-    if let Some(path) = file.get("path").filter(|path| path.text().is_some_and(|path| path.starts_with("/usr/"))) {
+    if let Some(path) = file.get("path")
+        && path.text().is_some_and(|path| path.starts_with("/usr/"))
+    {
+        // Documents of other systems put their programs below /usr/local, which is a warning; the rest belongs to
+        // the image, as it did on CoreOS.
+        let is_local = path.text().is_some_and(|path| path.starts_with("/usr/local/"));
         let message = "nothing can be written below /usr of the image; use /etc or /var";
-        faults.push(Severity::Warning, path.place, message);
+        faults.push(if is_local { Severity::Warning } else { Severity::Desk }, path.place, message);
     }
     let Some(content) = file.get("content") else {
         return true;

@@ -5,7 +5,7 @@ use crate::fault::{Faults, Severity};
 use crate::language::{Key, Kind, Verdict};
 use crate::rules;
 
-const PUBLIC_KEYS: Kind = Kind::List(&Kind::Text(rules::public_key));
+const PUBLIC_KEYS: Kind = Kind::Count(&Kind::Text(rules::public_key), 1, usize::MAX);
 const IMPORT: &str = "keys are not fetched from the network; give them in 'ssh_authorized_keys'";
 
 /// `users`.
@@ -28,15 +28,21 @@ pub(crate) const SINGLE: Kind =
 /// `groups`.
 pub(crate) const GROUPS: Kind = Kind::OneOf(
     &[
-        Kind::List(&Kind::OneOf(&[Kind::Text(rules::account), Kind::Table(&MEMBERS)], "a name, or 'name: [members]'")),
+        Kind::Count(
+            &Kind::OneOf(&[Kind::Text(rules::account), Kind::Table(&MEMBERS)], "a name, or 'name: [members]'"),
+            1,
+            usize::MAX,
+        ),
         Kind::Text(rules::line),
         Kind::Table(&MEMBERS),
     ],
     "a list of groups",
 );
 
-const MEMBERS: Kind =
-    Kind::OneOf(&[Kind::Text(rules::line), Kind::List(&Kind::Text(rules::account)), Kind::Null], "a list of members");
+const MEMBERS: Kind = Kind::OneOf(
+    &[Kind::Text(rules::line), Kind::Count(&Kind::Text(rules::account), 1, usize::MAX), Kind::Null],
+    "a list of members",
+);
 
 static USER: &[Key] = &[
     Key::new("name", Kind::Text(rules::account), "the login name").required(),
@@ -46,7 +52,11 @@ static USER: &[Key] = &[
     Key::new(
         "groups",
         Kind::OneOf(
-            &[Kind::Text(rules::line), Kind::List(&Kind::Text(rules::account)), Kind::Table(&Kind::Any)],
+            &[
+                Kind::Text(rules::line),
+                Kind::Count(&Kind::Text(rules::account), 1, usize::MAX),
+                Kind::Table(&Kind::Any),
+            ],
             "a list of groups or names with commas between",
         ),
         "further groups; those that are missing are made",
@@ -103,6 +113,13 @@ fn user_together(user: &Node, faults: &mut Faults) -> bool {
     {
         let message = format!("a user with '{reason}: true' has no home folder for keys; leave out one of the two");
         faults.push(Severity::Error, keys.place, message);
+    }
+    let asks = user.get("ssh_redirect_user").filter(|node| node.truth() != Some(false));
+    if let (Some(redirect), Some(_)) = (asks, user.get("ssh_authorized_keys").or_else(|| user.get("ssh_import_id"))) {
+        let message =
+            "who logs in is sent to the default user, so that keys have no use here; leave out one of the two";
+        faults.push(Severity::Error, redirect.place, message);
+        return false;
     }
     true
 }

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Words(&'static [&'static str]),
     /// A list.
     List(&'static Kind),
+    /// A list of at least and at most so many items; other numbers are a fault at the desk only.
+    Count(&'static Kind, usize, usize),
     /// A map with these keys.
     Map(&'static [Key], Option<Together>),
     /// A map whose keys the author chooses.
@@ -126,7 +128,7 @@ impl Kind {
             Self::Text(_) | Self::Scalar(_) | Self::Bytes => "text".into(),
             Self::Mode => "permissions in octal, such as '0644'".into(),
             Self::Words(words) => one_of(words),
-            Self::List(item) => match item {
+            Self::List(item) | Self::Count(item, ..) => match item {
                 Self::Map(..) => "a list of maps, each beginning with '- '".into(),
                 Self::Text(_) | Self::Scalar(_) => "a list of texts, each beginning with '- '".into(),
                 _ => "a list, each item beginning with '- '".into(),

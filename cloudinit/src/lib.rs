@@ -18,6 +18,7 @@ mod disks;
 #[cfg(test)]
 mod docs;
 mod document;
+mod examples;
 mod explain;
 mod facts;
 mod failure;
@@ -44,6 +45,7 @@ mod plan;
 mod plan_commands;
 mod plan_coreos;
 mod plan_disks;
+mod plan_etcd;
 mod plan_files;
 mod plan_late;
 mod plan_network;

@@ -25,7 +25,7 @@ pub(crate) struct Strategy {
     append_text: bool,
 }
 
-/// Which values are joined and not replaced.
+/// Which values are joined and not replaced. Maps in maps are joined in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Recursion {
     maps: bool,
@@ -40,6 +40,16 @@ impl Recursion {
             maps: has(&["recurse_dict"]),
             lists: has(&["recurse_array", "recurse_list"]),
             texts: has(&["recurse_str"]),
+        }
+    }
+
+    /// Whether a value is joined to the one that was there.
+    fn takes(self, new: &Value) -> bool {
+        match new {
+            Value::Map(_) => self.maps,
+            Value::List(_) => self.lists,
+            Value::Text(_) => self.texts,
+            Value::Null | Value::Other(_) | Value::Binary(_) => false,
         }
     }
 }
@@ -133,7 +143,8 @@ pub(crate) fn merge(base: Node, with: Node, strategy: &Strategy) -> Node {
         (Value::Map(old), _) => Value::Map(old),
         (Value::List(_), new) if strategy.list == ListRule::Replace => new,
         (Value::List(old), _) => Value::List(old),
-        (_, new) => new,
+        (Value::Text(_), new) => new,
+        (old @ (Value::Null | Value::Other(_) | Value::Binary(_)), _) => old,
     };
     Node { value, place }
 }
@@ -150,26 +161,17 @@ fn maps(mut old: Vec<(Node, Node)>, new: Vec<(Node, Node)>, strategy: &Strategy)
             Some(index) => {
                 if let Some((_, slot)) = old.get_mut(index) {
                     let before = std::mem::replace(slot, Node::empty());
-                    *slot = same(before, value, strategy, strategy.map_recursion, strategy.replace_values);
+                    let joins = matches!(value.value, Value::Map(_)) || strategy.map_recursion.takes(&value.value);
+                    *slot = match (strategy.replace_values, joins) {
+                        (true, _) => value,
+                        (false, true) => merge(before, value, strategy),
+                        (false, false) => before,
+                    };
                 }
             }
         }
     }
     old
-}
-
-fn same(old: Node, new: Node, strategy: &Strategy, recursion: Recursion, replace: bool) -> Node {
-    let recurses = match new.value {
-        Value::Map(_) => recursion.maps,
-        Value::List(_) => recursion.lists,
-        Value::Text(_) => recursion.texts,
-        Value::Null | Value::Other(_) | Value::Binary(_) => false,
-    };
-    match (replace, recurses) {
-        (true, _) => new,
-        (false, true) => merge(old, new, strategy),
-        (false, false) => old,
-    }
 }
 
 fn lists(mut old: Vec<Node>, mut new: Vec<Node>, strategy: &Strategy) -> Vec<Node> {
@@ -182,13 +184,13 @@ fn lists(mut old: Vec<Node>, mut new: Vec<Node>, strategy: &Strategy) -> Vec<Nod
             new.append(&mut old);
             new
         }
-        ListRule::Replace | ListRule::Keep => {
-            let replace = strategy.list == ListRule::Replace;
+        ListRule::Keep => old,
+        // What stands at the same place is replaced; the others of the earlier document stay, those of the later go.
+        ListRule::Replace => {
             for (slot, value) in old.iter_mut().zip(new) {
                 let before = std::mem::replace(slot, Node::empty());
-                let recursion = strategy.list_recursion;
-                let recurses = recursion != Recursion::default();
-                *slot = same(before, value, strategy, recursion, replace && !recurses);
+                let joins = strategy.list_recursion.takes(&value.value);
+                *slot = if joins { merge(before, value, strategy) } else { value };
             }
             old
         }
@@ -215,12 +217,14 @@ mod tests {
         let (one, other) = ("a: [1, 2]\nm: {x: 1}\n", "a: [3]\nm: {y: 2}\nz: t\n");
         for (how, expected) in [
             ("", "a:\n  - 3\nm:\n  y: 2\nz: \"t\"\n"),
-            ("list(append)+dict(recurse_array)+str()", "a:\n  - 1\n  - 2\n  - 3\nm:\n  x: 1\nz: \"t\"\n"),
+            ("list(append)+dict(recurse_array)+str()", "a:\n  - 1\n  - 2\n  - 3\nm:\n  x: 1\n  y: 2\nz: \"t\"\n"),
             (
                 "dict(recurse_list,recurse_dict)+list(prepend)",
                 "a:\n  - 3\n  - 1\n  - 2\nm:\n  x: 1\n  y: 2\nz: \"t\"\n",
             ),
-            ("list()+dict()+str()", "a:\n  - 1\n  - 2\nm:\n  x: 1\nz: \"t\"\n"),
+            ("list()+dict()+str()", "a:\n  - 1\n  - 2\nm:\n  x: 1\n  y: 2\nz: \"t\"\n"),
+            ("list()+dict(recurse_list)", "a:\n  - 3\n  - 2\nm:\n  x: 1\n  y: 2\nz: \"t\"\n"),
+            ("list(no_replace)+dict(recurse_list)", "a:\n  - 1\n  - 2\nm:\n  x: 1\n  y: 2\nz: \"t\"\n"),
         ] {
             assert_eq!(joined(how, one, other), expected, "{how}");
         }

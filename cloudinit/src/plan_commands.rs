@@ -3,6 +3,7 @@
 use crate::document::{Node, Value};
 use crate::formats::When;
 use crate::plan::{Action, Command, Frequency, Planner, Stage};
+use crate::plan_system::quote;
 
 /// Where the scripts of the documents are kept.
 const SCRIPTS: &str = "/var/lib/ferrite/cloudinit/scripts";
@@ -76,15 +77,19 @@ fn power(planner: &mut Planner<'_>) {
     let minutes: u64 = text("delay").and_then(|delay| delay.trim_start_matches('+').parse().ok()).unwrap_or(0);
     let end =
         if minutes == 0 { format!("systemctl {mode}") } else { format!("sleep {} && systemctl {mode}", minutes * 60) };
+    let message =
+        text("message").map(|message| format!("{} final-message {}", crate::plan_late::PROGRAM, quote(message)));
+    let end = message.as_ref().map_or_else(|| end.clone(), |message| format!("{message}; {end}"));
     let line = match condition.map(|node| &node.value) {
         Some(Value::Text(test)) => format!("if {test}; then {end}; fi"),
         Some(Value::List(words)) => {
-            let words: Vec<String> = words.iter().filter_map(Node::text).map(crate::plan_system::quote).collect();
+            let words: Vec<String> = words.iter().filter_map(Node::text).map(quote).collect();
             format!("if {}; then {end}; fi", words.join(" "))
         }
         _ => end,
     };
-    let action = match (minutes, condition.is_none_or(|node| node.truth().is_some())) {
+    let plain = message.is_none() && condition.is_none_or(|node| node.truth().is_some());
+    let action = match (minutes, plain) {
         (0, true) => Action::Words(vec!["systemctl".into(), mode.into()]),
         _ => Action::Shell(line),
     };

@@ -4,25 +4,13 @@ use crate::config::{Config, says};
 use crate::document::Node;
 use crate::keys_coreos::{options, variable};
 use crate::plan::{Planner, Step};
+use crate::plan_etcd;
 use crate::rules::NETWORK_SUFFIXES;
 
 const ENVIRONMENT: &str = "/etc/environment";
+const DROP_IN: &str = "20-cloudinit.conf";
 const UPDATE: &str = "/etc/coreos/update.conf";
 const UPDATE_OF_IMAGE: &str = "/usr/share/coreos/update.conf";
-/// Options of etcd 2 that etcd 3.5 does not have, with what to know about it.
-pub(crate) const LOST: [(&str, &str); 11] = [
-    ("ca_file", "use 'trusted-ca-file' and 'client-cert-auth'"),
-    ("peer_ca_file", "use 'peer-trusted-ca-file' and 'peer-client-cert-auth'"),
-    ("log_package_levels", "use 'debug: true' for more lines"),
-    ("discovery_fallback", "there are no proxies to fall back to"),
-    ("discovery_proxy", "the discovery service is asked directly"),
-    ("proxy", "run 'etcd grpc-proxy' as a unit of your own"),
-    ("proxy_dial_timeout", "there are no proxies"),
-    ("proxy_failure_wait", "there are no proxies"),
-    ("proxy_read_timeout", "there are no proxies"),
-    ("proxy_refresh_interval", "there are no proxies"),
-    ("proxy_write_timeout", "there are no proxies"),
-];
 
 /// Plans everything below `coreos`, and the addresses.
 pub(crate) fn coreos(planner: &mut Planner<'_>) {
@@ -42,9 +30,7 @@ pub(crate) fn coreos(planner: &mut Planner<'_>) {
     ] {
         changed |= drop_in(planner, spec, section, unit);
     }
-    if spec.get("etcd2").is_some() && spec.get("etcd").is_none() {
-        changed |= etcd3(planner, spec);
-    }
+    changed |= etcd3(planner, spec);
     units(planner, spec, changed);
     update(planner, spec);
 }
@@ -111,14 +97,14 @@ fn flannel(planner: &mut Planner<'_>, spec: &Node) {
 fn drop_in(planner: &mut Planner<'_>, spec: &Node, section: &str, unit: &str) -> bool {
     let options = variables(spec, section);
     let lines = options.iter().map(|(name, value)| setting(&variable(section, name), value));
-    write_drop_in(planner, unit, &lines.collect::<String>(), &format!("coreos.{section}"))
+    write_drop_in(planner, &format!("{unit}.d/{DROP_IN}"), &lines.collect::<String>(), &format!("coreos.{section}"))
 }
 
-fn write_drop_in(planner: &mut Planner<'_>, unit: &str, lines: &str, note: &str) -> bool {
+fn write_drop_in(planner: &mut Planner<'_>, file: &str, lines: &str, note: &str) -> bool {
     if lines.is_empty() {
         return false;
     }
-    let path = format!("/run/systemd/system/{unit}.d/20-cloudinit.conf");
+    let path = format!("/run/systemd/system/{file}");
     planner.file(&path, format!("[Service]\n{lines}"), 0o644, note);
     true
 }
@@ -128,23 +114,16 @@ fn setting(name: &str, value: &str) -> String {
     format!("Environment=\"{name}={}\"\n", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The same options for the etcd of the image, which is 3.5.
+/// What the etcd of the image, which is 3.5, reads: the options of etcd 2 beside those of etcd2.service, and those of
+/// etcd 0.4 that have other names today.
 fn etcd3(planner: &mut Planner<'_>, spec: &Node) -> bool {
-    let mut lines = String::new();
-    for (name, value) in variables(spec, "etcd2") {
-        if let Some((_, instead)) = LOST.iter().find(|(lost, _)| *lost == name) {
-            let is_off = matches!(value.as_str(), "off" | "false");
-            if !is_off {
-                let key = name.replace('_', "-");
-                planner.plan.warnings.push(format!("coreos.etcd2.{key} has no effect on etcd 3.5: {instead}"));
-            }
-        } else if name == "debug" {
-            lines.push_str(&setting("ETCD_LOG_LEVEL", if value == "true" { "debug" } else { "info" }));
-        } else {
-            lines.push_str(&setting(&variable("etcd2", name), &value));
-        }
-    }
-    write_drop_in(planner, "etcd.service", &lines, "coreos.etcd2 for etcd 3.5")
+    let (file, note, (lines, warnings)) = match spec.get("etcd") {
+        Some(_) => ("30-etcd3.conf", "coreos.etcd for etcd 3.5", plan_etcd::of_etcd(&variables(spec, "etcd"))),
+        None => (DROP_IN, "coreos.etcd2 for etcd 3.5", plan_etcd::of_etcd2(&variables(spec, "etcd2"))),
+    };
+    planner.plan.warnings.extend(warnings);
+    let lines: String = lines.iter().map(|(name, value)| setting(name, value)).collect();
+    write_drop_in(planner, &format!("etcd.service.d/{file}"), &lines, note)
 }
 
 /// The folder of a unit or of a network file.

@@ -7,6 +7,9 @@ use crate::config::words;
 use crate::document::Node;
 use crate::plan::{Planner, Step};
 
+/// What stands for the device in the command of a file system.
+pub(crate) const DEVICE: &str = "%(device)s";
+
 /// A share of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Share {
@@ -36,10 +39,12 @@ pub(crate) struct FileSystem {
     pub device: String,
     /// Which of its partitions.
     pub partition: Partition,
-    /// The program and its options, without the device.
+    /// The program and its options, with [`DEVICE`] for the device.
     pub command: Vec<String>,
     /// Whether data on it may be lost.
     pub overwrite: bool,
+    /// The kind of file system that may be replaced, too.
+    pub replaced: Option<String>,
 }
 
 /// Which part of a disk is meant.
@@ -79,7 +84,7 @@ fn device(root: &Node, name: &str) -> String {
     if name.starts_with('/') { name.to_string() } else { format!("/dev/{name}") }
 }
 
-fn disk(device: String, spec: &Node) -> Result<Option<Disk>, String> {
+pub(crate) fn disk(device: String, spec: &Node) -> Result<Option<Disk>, String> {
     let table = if spec.get("table_type").and_then(Node::text) == Some("gpt") { "gpt" } else { "dos" };
     let overwrite = crate::config::says(spec, "overwrite") == Some(true);
     let whole = || vec![Share { percent: 100, kind: "L".into() }];
@@ -129,6 +134,19 @@ fn file_system(root: &Node, spec: &Node) -> Result<FileSystem, String> {
         (None, Some("auto" | "any")) => Partition::First,
         (None, Some(number)) => number.parse().map_or(Partition::First, Partition::Number),
     };
+    let overwrite = crate::config::says(spec, "overwrite") == Some(true);
+    let replaced = text("replace_fs").map(str::to_string);
+    if let Some(cmd) = spec.get("cmd") {
+        let fill = |word: &str| {
+            let filled = word.replace("%(filesystem)s", text("filesystem").unwrap_or_default());
+            filled.replace("%(label)s", text("label").unwrap_or_default())
+        };
+        let command = match cmd.text() {
+            Some(line) => ["sh", "-c"].into_iter().map(str::to_string).chain([fill(line)]).collect(),
+            None => words(Some(cmd)).iter().map(|word| fill(word)).collect(),
+        };
+        return Ok(FileSystem { device: device(root, base), partition, command, overwrite, replaced });
+    }
     let kind = text("filesystem").ok_or_else(|| format!("'{named}' has no 'filesystem'"))?;
     let plain = kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if !plain || kind.is_empty() {
@@ -146,8 +164,8 @@ fn file_system(root: &Node, spec: &Node) -> Result<FileSystem, String> {
     for options in words(spec.get("extra_opts")) {
         command.extend(options.split_whitespace().map(str::to_string));
     }
-    let overwrite = crate::config::says(spec, "overwrite") == Some(true);
-    Ok(FileSystem { device: device(root, base), partition, command, overwrite })
+    command.push(DEVICE.into());
+    Ok(FileSystem { device: device(root, base), partition, command, overwrite, replaced })
 }
 
 /// What `sfdisk` is told for a disk of this size. The last share of a full disk takes what is left.
@@ -194,9 +212,18 @@ mod tests {
         let made = |text: &str| file_system(&root, &tree(text)).unwrap();
         let one = made("{device: data, partition: 2, filesystem: ext4, label: d, extra_opts: [-m, '0']}");
         assert_eq!((one.device.as_str(), one.partition), ("/dev/vdc", Partition::Number(2)));
-        assert_eq!(one.command, ["mkfs.ext4", "-F", "-L", "d", "-m", "0"]);
+        assert_eq!(one.command, ["mkfs.ext4", "-F", "-L", "d", "-m", "0", DEVICE]);
+        let own =
+            made("{device: data, filesystem: ext4, label: d, replace_fs: ntfs, cmd: 'mke2fs -L %(label)s %(device)s'}");
+        assert_eq!(
+            (own.command.as_slice(), own.replaced.as_deref()),
+            (&["sh", "-c", "mke2fs -L d %(device)s"].map(String::from)[..], Some("ntfs"))
+        );
         let other = made("{device: data.1, filesystem: swap, label: s}");
-        assert_eq!((other.partition, other.command.join(" ").as_str()), (Partition::Number(1), "mkswap -L s"));
+        assert_eq!(
+            (other.partition, other.command.join(" ").as_str()),
+            (Partition::Number(1), "mkswap -L s %(device)s")
+        );
         assert!(file_system(&root, &tree("{device: data, filesystem: '../x'}")).is_err());
     }
 }

@@ -122,7 +122,8 @@ fn resolved(planner: &Planner<'_>, path: &str) -> String {
     path
 }
 
-/// `user:group` as numbers. A group that is missing is root's; a user that is missing is a problem, and root's.
+/// `user:group` as numbers. Without a group, or with one that is missing, it is root's; a user that is missing is a
+/// problem, and root's, too.
 fn owner(planner: &mut Planner<'_>, path: &str, text: &str) -> (u32, u32) {
     let (user, group) = text.split_once(':').unwrap_or((text, ""));
     let mut missing = None;
@@ -134,9 +135,7 @@ fn owner(planner: &mut Planner<'_>, path: &str, text: &str) -> (u32, u32) {
         }),
     };
     let gid = match group {
-        "" if user.is_empty() || user == "root" => 0,
-        "" => planner.accounts.owner(user).map_or(0, |(_, gid)| gid),
-        "root" => 0,
+        "" | "root" => 0,
         name => planner.accounts.gid(name).or_else(|| name.parse().ok()).unwrap_or(0),
     };
     if let Some(name) = missing {

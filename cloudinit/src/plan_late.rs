@@ -5,7 +5,7 @@ use crate::document::{Node, Value};
 use crate::plan::{Action, Command, Frequency, Planner, Stage};
 
 /// This program, for what is left to the late commands.
-const PROGRAM: &str = "/usr/lib/ferrite/ferrite-cloudinit";
+pub(crate) const PROGRAM: &str = "/usr/lib/ferrite/ferrite-cloudinit";
 const SHIP: &str = "/etc/ferrite/journal-ship.conf";
 const SHIP_UNIT: &str = "ferrite-journal-ship.service";
 /// The port of syslog.

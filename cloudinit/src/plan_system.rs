@@ -14,36 +14,48 @@ const INSTANCE: &str = "/var/lib/ferrite/cloudinit/instance";
 /// Names that mean that nobody chose one.
 const NO_NAMES: [&str; 4] = ["", "(none)", "localhost", "localhost.localdomain"];
 /// Keys that are only recorded.
-const RECORDED: [&str; 7] = [
-    "ssh_genkeytypes",
-    "ssh_import_id",
-    "reporting",
-    "disable_ec2_metadata",
-    "updates",
-    "disable_root_opts",
-    "remove_defaults",
-];
+const RECORDED: [&str; 5] = ["ssh_genkeytypes", "ssh_import_id", "reporting", "disable_ec2_metadata", "updates"];
 
-/// The short name and the one with the domain that the documents ask for.
-fn names(planner: &Planner<'_>) -> Option<(String, String)> {
+/// What the documents and the meta-data call the machine.
+struct Names {
+    /// Without a domain, unless somebody gave both and this one has dots.
+    short: String,
+    /// With the domain, as far as it is known.
+    long: String,
+    /// The one that it gets.
+    name: String,
+}
+
+/// The names that are asked for. A name with dots gives both; the domain is the user's, then the cloud's.
+fn names(planner: &Planner<'_>) -> Option<Names> {
     let root = &planner.config.root;
     let text = |key: &str| root.get(key).and_then(Node::text).map(|name| name.trim_end_matches('.').to_string());
-    let (hostname, fqdn) = (text("hostname"), text("fqdn"));
-    let long = fqdn.or_else(|| hostname.clone()).or_else(|| planner.meta.full_name.clone())?;
-    let short = hostname.unwrap_or_else(|| long.clone());
-    let short = short.split('.').next().unwrap_or_default().to_string();
-    let name = if says(root, "prefer_fqdn_over_hostname") == Some(true) { long.clone() } else { short };
-    Some((name, long))
+    let first = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+    let of_cloud = planner.meta.full_name.clone();
+    let (short, long, is_chosen) = match (text("hostname"), text("fqdn")) {
+        (hostname, Some(fqdn)) => (hostname.unwrap_or_else(|| first(&fqdn)), fqdn, true),
+        (Some(hostname), None) if hostname.contains('.') => (first(&hostname), hostname, true),
+        (Some(hostname), None) => (hostname.clone(), of_cloud.unwrap_or(hostname), false),
+        (None, None) => of_cloud.map(|name| (first(&name), name, true))?,
+    };
+    let prefers_long = is_chosen && says(root, "prefer_fqdn_over_hostname") == Some(true);
+    let name = if prefers_long { long.clone() } else { short.clone() };
+    Some(Names { short, long, name })
 }
 
 /// Plans the name of the machine.
 pub(crate) fn hostname(planner: &mut Planner<'_>) {
     let root = &planner.config.root;
-    let wanted = names(planner).filter(|_| says(root, "preserve_hostname") != Some(true));
     let of_file = planner.facts.text("/etc/hostname");
     let of_file = of_file.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    if let Some((name, _)) = wanted {
-        let may_make = says(root, "create_hostname_file") != Some(false) || planner.facts.at("/etc/hostname").is_some();
+    // The cloud's name comes first of all, so that there is one for these two keys to keep.
+    let of_cloud = planner.meta.full_name.as_ref().map(|name| name.split('.').next().unwrap_or_default().to_string());
+    let wanted = match says(root, "preserve_hostname") {
+        Some(true) => of_cloud.clone().filter(|_| of_file.is_none()),
+        _ => names(planner).map(|names| names.name),
+    };
+    if let Some(name) = wanted {
+        let may_make = says(root, "create_hostname_file") != Some(false) || of_file.is_some() || of_cloud.is_some();
         if may_make && of_file != Some(name.as_str()) {
             planner.file("/etc/hostname", format!("{name}\n"), 0o644, &name);
         }
@@ -87,7 +99,7 @@ fn hosts(planner: &mut Planner<'_>) {
         return;
     }
     let hostname = planner.plan.hostname.clone();
-    let long = names(planner).map_or_else(|| hostname.clone(), |(_, long)| long);
+    let (long, hostname) = names(planner).map_or((hostname.clone(), hostname), |names| (names.long, names.short));
     let text = if how.text() == Some("localhost") {
         let old = planner.facts.text(HOSTS);
         let mut lines: Vec<String> = old
@@ -144,7 +156,7 @@ fn locale(planner: &mut Planner<'_>) {
     let text = |key: &str, default: &str| keyboard.get(key).and_then(Node::text).unwrap_or(default).to_string();
     let lines = format!(
         "# Written by ferrite-cloudinit at every boot\nXKBLAYOUT=\"{}\"\nXKBMODEL=\"{}\"\n\
-         XKBVARIANT=\"{}\"\nXKBOPTIONS=\"{}\"\n",
+         XKBVARIANT=\"{}\"\nXKBOPTIONS=\"{}\"\nBACKSPACE=\"guess\"\n",
         text("layout", "us"),
         text("model", "pc105"),
         text("variant", ""),
@@ -261,6 +273,7 @@ fn fstab(planner: &mut Planner<'_>) {
         if !is_word(what) || to.is_empty() {
             continue;
         }
+        let what = &aliased(&root, what);
         let to = if to == "none" || to == "swap" || to.starts_with('/') { to.clone() } else { format!("/{to}") };
         let kind = if kind.is_empty() { "auto" } else { kind };
         let options = if options.is_empty() { "defaults,nofail" } else { options };
@@ -285,6 +298,22 @@ fn fstab(planner: &mut Planner<'_>) {
     planner.systemctl(&["daemon-reload"]);
     for unit in units {
         planner.systemctl(&["start", &unit]);
+    }
+}
+
+/// A device by its name in `device_aliases`; `data.1` is the first partition of `data`.
+fn aliased(root: &Node, what: &str) -> String {
+    let path = |name: &str| root.get("device_aliases").and_then(|aliases| aliases.get(name)).and_then(Node::text);
+    let (base, part) = match what.rsplit_once('.') {
+        Some((base, number)) if number.parse::<u32>().is_ok() && path(base).is_some() => (base, number),
+        _ => (what, ""),
+    };
+    match path(base) {
+        Some(disk) if !part.is_empty() && disk.ends_with(|last: char| last.is_ascii_digit()) => {
+            format!("{disk}p{part}")
+        }
+        Some(disk) => format!("{disk}{part}"),
+        None => what.to_string(),
     }
 }
 

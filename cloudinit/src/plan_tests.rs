@@ -224,3 +224,46 @@ fn disks_the_end_and_the_call_home_are_planned() {
     assert!(last[1].contains("\"hostname\"") && last[2].contains("last"), "{last:?}");
     assert_eq!(plan.warnings.len(), 2, "{:?}", plan.warnings);
 }
+
+#[test]
+fn what_documents_make_is_in_the_file_where_it_is_looked_for() {
+    let keys = format!("ssh_authorized_keys: [\"{SAMPLE}\"]\n");
+    let bob = SAMPLE.replace("alice", "bob");
+    let meta = format!("instance-id: i-1\nlocal-hostname: node1\npublic-keys: [\"{bob}\"]\n");
+    let says = "command=\"echo 'Please login as the user \\\"core\\\", not as";
+    let (hosts, root) = ("/etc/hosts", "/root/.ssh/authorized_keys");
+    let etcd3 = "/run/systemd/system/etcd.service.d/30-etcd3.conf";
+    for (document, path, part) in [
+        ("fqdn: a.example.org\n", "/etc/hostname", "a\n"),
+        ("fqdn: a.example.org\nprefer_fqdn_over_hostname: true\n", "/etc/hostname", "a.example.org\n"),
+        ("hostname: web\npreserve_hostname: true\n", "/etc/hostname", "node1\n"),
+        ("hostname: web\nmanage_etc_hosts: true\n", hosts, "127.0.1.1 node1 web\n127.0.0.1 localhost\n"),
+        ("hostname: w.example.org\nmanage_etc_hosts: localhost\n", hosts, "127.0.1.1\tw.example.org\tw\n"),
+        (&keys, root, &format!("{says} \\\"root\\\".';echo;sleep 10;exit 142\" {SAMPLE}\n")),
+        (&format!("{keys}disable_root: false\n"), root, &format!("{bob}\n{SAMPLE}\n")),
+        (&format!("{keys}disable_root_opts: no-pty\n"), root, &format!("no-pty {bob}\nno-pty {SAMPLE}\n")),
+        (&format!("users: [default, {{name: root, ssh_authorized_keys: ['{bob}']}}]\n"), root, &format!("{bob}\n")),
+        (
+            "users: [default, {name: r, ssh_redirect_user: true}]\n",
+            "/home/r/.ssh/authorized_keys",
+            &format!("{says} \\\"r\\\""),
+        ),
+        ("coreos: {etcd: {addr: '192.0.2.1:4001'}}\n", etcd3, "ETCD_LISTEN_CLIENT_URLS=http://192.0.2.1:4001\""),
+        (
+            "coreos: {etcd: {snapshot_count: 5}}\n",
+            "/run/systemd/system/etcd.service.d/20-cloudinit.conf",
+            "ETCD_SNAPSHOTCOUNT=5",
+        ),
+        ("device_aliases: {d: /dev/vdb}\nmounts: [[d.2, /d]]\n", "/etc/fstab", "/dev/vdb2\t/d\t"),
+    ] {
+        let plan = made(&format!("#cloud-config\n{document}"), &meta, &fresh());
+        let machine = after(&plan, &fresh());
+        assert!(machine.text(path).contains(part), "{document}{path}: {}\nnot {part}", machine.text(path));
+    }
+    let owned = made("#cloud-config\nwrite_files: [{path: /a/b, content: x, owner: core}]\n", "", &fresh());
+    let is_owned = |step: &Step| matches!(step, Step::File { path, owner: (1000, 0), .. } if path == "/a/b");
+    assert!(owned.steps.iter().any(is_owned), "{owned}");
+    let power = made("#cloud-config\npower_state: {mode: reboot, message: bye}\n", "", &fresh());
+    let last = format!("{:?}", power.commands.last().map(|command| &command.action));
+    assert!(last.contains("final-message 'bye'; systemctl reboot"), "{last}");
+}

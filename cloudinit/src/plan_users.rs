@@ -15,6 +15,9 @@ const DEFAULT_GECOS: &str = "Core User";
 const DEFAULT_GROUPS: [&str; 1] = ["sudo"];
 const DEFAULT_RULE: &str = "ALL=(ALL) NOPASSWD:ALL";
 const SHELL: &str = "/bin/bash";
+/// What root's keys are for when root may not log in: to say who may. `$USER` and `$DISABLE_USER` are replaced.
+const DISABLED: &str = "no-port-forwarding,no-agent-forwarding,no-X11-forwarding,command=\"echo 'Please login as the \
+    user \\\"$USER\\\", not as \\\"$DISABLE_USER\\\".';echo;sleep 10;exit 142\"";
 const KEY_HEADER: &str = "# Written by ferrite-cloudinit at every boot; add keys of your own to ../authorized_keys\n";
 const SUDOERS: &str = "/etc/sudoers.d/90-cloud-init-users";
 
@@ -56,9 +59,19 @@ pub(crate) fn users(planner: &mut Planner<'_>) {
         give_keys(planner, &default_name, &keys);
     }
     planner.plan.key_count = keys.len();
-    if says(root, "disable_root") == Some(false) && planner.accounts.has_user("root") {
-        give_keys(planner, "root", &keys);
+    let login = planner.accounts.has_user(&default_name).then_some(default_name.as_str());
+    if planner.accounts.has_user("root") {
+        let may_log_in = says(root, "disable_root") == Some(false);
+        // A key that the document gives to root itself may log in.
+        let roots = |entry: &Node| entry.get("name").and_then(Node::text) == Some("root");
+        let own: Vec<PublicKey> =
+            entries(root.get("users")).iter().filter(|entry| roots(entry)).flat_map(public_keys).collect();
+        let others: Vec<PublicKey> =
+            keys.iter().filter(|key| !own.iter().any(|own| own.line() == key.line())).cloned().collect();
+        let of_root = if may_log_in { keys.clone() } else { disabled(root, &others, login, "root") };
+        give_keys(planner, "root", &of_root);
     }
+    redirect(planner, login);
     passwords(planner, &default_name);
     let texts = planner.accounts.render();
     for (name, (text, (mode, group))) in ["passwd", "group", "shadow", "gshadow"]
@@ -66,6 +79,25 @@ pub(crate) fn users(planner: &mut Planner<'_>) {
         .zip(texts.into_iter().zip([(0o644, None), (0o644, None), (0o640, Some("shadow")), (0o640, Some("shadow"))]))
     {
         account_file(planner, name, text, mode, group);
+    }
+}
+
+/// Keys that only tell whom to log in as.
+fn disabled(root: &Node, keys: &[PublicKey], login: Option<&str>, user: &str) -> Vec<PublicKey> {
+    let options = root.get("disable_root_opts").and_then(Node::text).unwrap_or(DISABLED);
+    let options = options.replace("$USER", login.unwrap_or("NONE")).replace("$DISABLE_USER", user);
+    keys.iter().map(|key| key.behind(options.trim())).collect()
+}
+
+/// `ssh_redirect_user`: the cloud's keys tell whoever tries this user to log in as the default one.
+fn redirect(planner: &mut Planner<'_>, login: Option<&str>) {
+    let root = planner.config.root.clone();
+    for entry in entries(root.get("users")) {
+        let asked = entry.get("ssh_redirect_user").is_some_and(|node| node.truth() != Some(false));
+        if let Some(name) = entry.get("name").and_then(Node::text).filter(|name| asked && Some(*name) != login) {
+            let keys = disabled(&root, &planner.meta.public_keys.clone(), login, name);
+            give_keys(planner, name, &keys);
+        }
     }
 }
 

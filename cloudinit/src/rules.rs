@@ -8,6 +8,76 @@ const UNIT_SUFFIXES: [&str; 10] =
     ["service", "socket", "target", "mount", "automount", "swap", "timer", "path", "slice", "scope"];
 /// Files of the network, which `coreos.units` takes too.
 pub(crate) const NETWORK_SUFFIXES: [&str; 3] = ["network", "netdev", "link"];
+/// What the names of time zones begin with, and those that are one word.
+const REGIONS: [&str; 19] = [
+    "Africa",
+    "America",
+    "Antarctica",
+    "Arctic",
+    "Asia",
+    "Atlantic",
+    "Australia",
+    "Brazil",
+    "Canada",
+    "Chile",
+    "Etc",
+    "Europe",
+    "Indian",
+    "Mexico",
+    "Pacific",
+    "US",
+    "posix",
+    "right",
+    "SystemV",
+];
+const ZONES: [&str; 46] = [
+    "UTC",
+    "GMT",
+    "CET",
+    "EET",
+    "MET",
+    "WET",
+    "EST",
+    "MST",
+    "HST",
+    "EST5EDT",
+    "CST6CDT",
+    "MST7MDT",
+    "PST8PDT",
+    "Zulu",
+    "UCT",
+    "Universal",
+    "Greenwich",
+    "GB",
+    "GB-Eire",
+    "Eire",
+    "Cuba",
+    "Egypt",
+    "Hongkong",
+    "Iceland",
+    "Iran",
+    "Israel",
+    "Jamaica",
+    "Japan",
+    "Kwajalein",
+    "Libya",
+    "NZ",
+    "NZ-CHAT",
+    "Navajo",
+    "PRC",
+    "Poland",
+    "Portugal",
+    "ROC",
+    "ROK",
+    "Singapore",
+    "Turkey",
+    "W-SU",
+    "GMT0",
+    "GMT+0",
+    "GMT-0",
+    "Factory",
+    "localtime",
+];
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Any text.
@@ -133,7 +203,14 @@ pub(crate) fn certificate(text: &str) -> Result<(), String> {
 /// A time zone of the database.
 pub(crate) fn timezone(text: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'-' | b'/');
-    if text.is_empty() || !text.bytes().all(plain) || text.starts_with('/') || text.contains("//") {
+    let first = text.split('/').next().unwrap_or_default();
+    let fits = if text.contains('/') { REGIONS.contains(&first) } else { ZONES.contains(&first) };
+    if !fits || !text.bytes().all(plain) || text.contains("//") {
+        let meant = crate::language::nearest(first, REGIONS.into_iter().chain(ZONES));
+        if let (Some(meant), true) = (meant, !fits && !first.is_empty()) {
+            let meant = text.replacen(first, meant, 1);
+            return Err(format!("'{}' is not a time zone; did you mean '{meant}'?", crate::check::short(text)));
+        }
         return Err(format!("'{}' must be a time zone such as 'Europe/Berlin' or 'UTC'", crate::check::short(text)));
     }
     Ok(())
@@ -153,9 +230,16 @@ pub(crate) fn unit(text: &str) -> Result<(), String> {
         {
             Ok(())
         }
-        _ => Err(format!(
-            "'{shown}' has no suffix of a unit; write '{shown}.service', or .socket, .mount, .timer, .target"
-        )),
+        other => {
+            let known = UNIT_SUFFIXES.into_iter().chain(NETWORK_SUFFIXES);
+            let meant = other.and_then(|(stem, suffix)| Some((stem, crate::language::nearest(suffix, known)?)));
+            Err(match meant {
+                Some((stem, suffix)) => format!("'{shown}' has no suffix of a unit; did you mean '{stem}.{suffix}'?"),
+                None => format!(
+                    "'{shown}' has no suffix of a unit; write '{shown}.service', or .socket, .mount, .timer, .target"
+                ),
+            })
+        }
     }
 }
 
@@ -201,6 +285,15 @@ pub(crate) fn duration(text: &str) -> Result<(), String> {
         return Err(format!("'{}' must be a duration such as '1h' or '1h30m'", crate::check::short(text)));
     }
     Ok(())
+}
+
+/// A number with or without a point.
+pub(crate) fn decimal(text: &str) -> Result<(), String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite() && *number >= 0.0)
+        .map(|_| ())
+        .ok_or_else(|| format!("'{}' must be a number of seconds such as '2' or '0.5'", crate::check::short(text)))
 }
 
 /// A size such as `512M`.
@@ -253,7 +346,7 @@ mod tests {
     #[test]
     fn each_rule_takes_what_is_right_and_refuses_what_is_wrong() {
         type Case<'a> = (&'a str, Rule, &'a [&'a str], &'a [&'a str]);
-        let cases: [Case<'_>; 12] = [
+        let cases: [Case<'_>; 13] = [
             (
                 "hostname",
                 hostname,
@@ -264,7 +357,12 @@ mod tests {
             ("account", account, &["core", "_apt", "a.b-c", "m$"], &["", "-a", "a:b", "1000", "a b"]),
             ("owner", owner, &["root", "root:adm", "0:0", ":adm"], &["", "a b", "a:b:c"]),
             ("day", day, &["2030-12-31"], &["2030", "2030-13-01", "31.12.2030"]),
-            ("timezone", timezone, &["UTC", "Europe/Berlin", "Etc/GMT+1"], &["", "../x", "/etc", "a b"]),
+            (
+                "timezone",
+                timezone,
+                &["UTC", "Europe/Berlin", "Etc/GMT+1"],
+                &["", "../x", "/etc", "a b", "Mars/Olympus", "Europ/Berlin"],
+            ),
             (
                 "unit",
                 unit,
@@ -274,6 +372,7 @@ mod tests {
             ("drop_in", drop_in, &["10-a.conf"], &["a", "a/b.conf", "../x.conf"]),
             ("window", window_start, &["14:00", "Thu 23:00", "thursday 3:00"], &["25:99", "x", "Foo 14:00"]),
             ("duration", duration, &["1h", "1h30m", "500ms", "0"], &["forever", "", "1", "1x"]),
+            ("decimal", decimal, &["2", "0.5"], &["x", "-1", "inf"]),
             ("size", size, &["64M", "1.5G", "1024", "auto"], &["", "big", "-1M"]),
             ("url", url, &["http://a/b", "https://a"], &["not a url", "file:///x", "http://", "ftp://a"]),
         ];

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde_json::Value as Json;
@@ -98,7 +99,7 @@ fn aliases(value: Json, depth: usize) -> Json {
 
 /// Renders a template; the names are those that had no value. `Err`: the line and what is wrong.
 pub(crate) fn render(template: &str, variables: &Variables) -> Result<(String, Vec<String>), (u64, String)> {
-    let missing: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let missing: Arc<AtomicBool> = Arc::default();
     let mut environment = Environment::new();
     environment.set_keep_trailing_newline(true);
     environment.set_fuel(Some(MAX_STEPS));
@@ -110,10 +111,7 @@ pub(crate) fn render(template: &str, variables: &Variables) -> Result<(String, V
             let seen = Arc::clone(&missing);
             environment.set_formatter(move |out, state, value| {
                 if value.is_undefined() {
-                    // A poisoned lock only means that a thread panicked; there is one thread.
-                    if let Ok(mut seen) = seen.lock() {
-                        seen.insert("a variable of the template".into());
-                    }
+                    seen.store(true, Ordering::Relaxed);
                     return minijinja::escape_formatter(out, state, &Value::from("undefined"));
                 }
                 minijinja::escape_formatter(out, state, value)
@@ -132,8 +130,16 @@ pub(crate) fn render(template: &str, variables: &Variables) -> Result<(String, V
     let mut out = Limited(Vec::new());
     template.render_captured_to(&variables.root, &mut out).map_err(fail)?;
     let text = String::from_utf8_lossy(&out.0).into_owned();
-    let names = missing.lock().map(|seen| seen.iter().cloned().collect()).unwrap_or_default();
-    Ok((text, names))
+    if !missing.load(Ordering::Relaxed) {
+        return Ok((text, Vec::new()));
+    }
+    let has_value = |name: &str| {
+        let pointer = format!("/{}", name.replace('.', "/"));
+        variables.root.pointer(&pointer).is_some()
+    };
+    let names: BTreeSet<String> =
+        template.undeclared_variables(true).into_iter().filter(|name| !has_value(name)).collect();
+    Ok((text, names.into_iter().collect()))
 }
 
 /// Takes at most [`MAX_DECODED_BYTES`].
@@ -172,7 +178,7 @@ mod tests {
         let (line, message) = render("a\n{{ v1.nope }}\n", &variables(Missing::Fails)).unwrap_err();
         assert!(line == 2 && message.contains("undefined"), "{line} {message}");
         let (text, names) = render("{{ v1.nope.more }}", &variables(Missing::IsNamed)).unwrap();
-        assert_eq!((text.as_str(), names.len()), ("undefined", 1));
+        assert_eq!((text.as_str(), names), ("undefined", vec!["v1.nope.more".to_string()]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `update.conf`: where updates come from and when the machine restarts for them. Pure.
 //!
-//! The file of the image lies in /usr/share/coreos, the administrator's in /etc/coreos wins line by line. The keys are
-//! those that cloud-config writes and that users of CoreOS know.
+//! The file of the image lies in /usr/share/coreos, the administrator's in /etc/coreos wins line by line, and drop-ins
+//! win over both. The keys are those that cloud-config writes and that users of CoreOS know.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use crate::window::{Window, WindowError};
 
 /// Files, the later one wins.
 pub const FILES: [&str; 2] = ["/usr/share/coreos/update.conf", "/etc/coreos/update.conf"];
+/// After them the files of this folder that end in `.conf`, by their names.
+pub const FOLDER: &str = "/etc/coreos/update.conf.d";
 /// Most bytes of a file that are read.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 

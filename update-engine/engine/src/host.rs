@@ -148,7 +148,7 @@ pub fn configuration(places: &Places) -> (Config, Vec<Fault>) {
             Err(error) => unreadable.push(Fault { place: name.to_string(), text: format!("{error}, ignoring it") }),
         }
     }
-    let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let (config, mut faults) = config::parse(&files);
     faults.extend(unreadable);
     (config, faults)

@@ -1,5 +1,6 @@
 //! Where the engine finds its files: all of them below one root, which is another folder in tests.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config;
@@ -34,8 +35,15 @@ impl Places {
     }
 
     /// The files of the configuration, with their names for messages.
-    pub fn configuration(&self) -> Vec<(&'static str, PathBuf)> {
-        config::FILES.map(|name| (name, self.path(name))).to_vec()
+    pub fn configuration(&self) -> Vec<(String, PathBuf)> {
+        let mut names = config::FILES.map(str::to_string).to_vec();
+        // Most machines have no drop-ins.
+        let entries = fs::read_dir(self.path(config::FOLDER)).into_iter().flatten().flatten();
+        let found = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut found: Vec<String> = found.filter(|name| name.ends_with(".conf") && !name.starts_with('.')).collect();
+        found.sort();
+        names.extend(found.into_iter().map(|name| format!("{}/{name}", config::FOLDER)));
+        names.into_iter().map(|name| (name.clone(), self.path(&name))).collect()
     }
 
     /// What the image says of itself.

@@ -189,6 +189,25 @@ fn a_bad_delta_leads_to_the_full_payload() {
     }
 }
 
+#[test]
+fn drop_ins_win_by_their_names() {
+    let site = Site::new();
+    let (mut machine, _web) = on_web(&site);
+    let folder = machine.path("etc/coreos/update.conf.d");
+    fs::create_dir_all(&folder).expect("a folder");
+    for (name, text) in
+        [("20-b.conf", "GROUP=beta\nCOLOUR=red\n"), ("10-a.conf", "GROUP=alpha\n"), ("x.txt", "GROUP=x")]
+    {
+        fs::write(folder.join(name), text).expect("it can be written");
+    }
+    machine.start();
+    let status = machine.status();
+    assert_eq!(status["group"], "beta");
+    assert!(status["strategy"] == "off", "the other lines stay");
+    let fault = status["faults"][0].as_str().unwrap_or_default();
+    assert!(fault.starts_with("/etc/coreos/update.conf.d/20-b.conf:2: key COLOUR is not known"), "{fault}");
+}
+
 /// Every file below a folder, and what tells that it was written.
 fn traces(folder: &Path) -> BTreeMap<PathBuf, (u64, i64, i64, u64)> {
     let mut found = BTreeMap::new();

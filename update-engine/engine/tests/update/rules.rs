@@ -14,6 +14,8 @@ use crate::release::{Release, verified};
 use crate::web::Web;
 
 const DAY: u64 = 86_400;
+/// What a server that has moved may send.
+const PAGE: &[u8] = b"<html>a page of some other kind</html>";
 
 fn on_web(site: &Site) -> (Machine, Web) {
     let web = Web::new(site.folder.path());
@@ -167,7 +169,7 @@ fn a_bad_delta_leads_to_the_full_payload() {
     *damaged.last_mut().expect("it has bytes") ^= 1;
     let other = Release::new(3).payload(Some(&old));
     let shorter = delta[..delta.len() - 9].to_vec();
-    for bytes in [None, Some(damaged), Some(other), Some(shorter), Some(b"<html>".to_vec()), Some(delta.clone())] {
+    for bytes in [None, Some(damaged), Some(other), Some(shorter), Some(PAGE.to_vec()), Some(delta.clone())] {
         let whole = bytes.as_ref() == Some(&delta);
         let mut site = Site::new();
         site.publish(&new);

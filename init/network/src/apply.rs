@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use ferrite_netconf::Netdev;
 use ferrite_netconf::network::BridgePort;
 use ferrite_netconf::route::{RouteKind, RuleKind};
 use ferrite_netconf::value::Prefixed;
@@ -23,7 +24,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMe
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
-use crate::change::{Change, LinkChange};
+use crate::change::{Change, LinkChange, Reshaping};
 use crate::observed::{Address, OURS, Route, Rule};
 use crate::{make_link, wireguard};
 
@@ -41,6 +42,14 @@ pub enum ApplyError {
     Tunnel(#[from] wireguard::TunnelError),
 }
 
+impl ApplyError {
+    /// A file system that is mounted to be read only, or a container's.
+    pub(crate) fn is_lasting(&self) -> bool {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        matches!(self, Self::System(error) if matches!(error.kind(), ReadOnlyFilesystem | PermissionDenied))
+    }
+}
+
 /// The words of the system for an error of the kernel.
 fn reason(error: &rtnetlink::Error) -> String {
     match error {
@@ -56,6 +65,7 @@ pub(crate) async fn apply(handle: &Handle, change: &Change) -> Result<(), ApplyE
             let message = make_link::message(netdev, *lower, *mac);
             Ok(handle.link().add(message).execute().await?)
         }
+        Change::Reshape { index, name, netdev, how } => reshape(handle, *index, name, netdev, how).await,
         Change::WireGuard { name, netdev, replace } => Ok(wireguard::configure(name, netdev, *replace)?),
         Change::Link { index, set } => change_link(handle, *index, set).await,
         Change::Setting { path, value, .. } => {
@@ -78,6 +88,24 @@ pub(crate) async fn apply(handle: &Handle, change: &Change) -> Result<(), ApplyE
         }
         Change::RemoveRule(rule) => gone_is_fine(handle.rule().del(rule_message(rule)).execute().await),
     }
+}
+
+/// Changes a link that was made, or removes it where the kernel cannot change it while it is in use.
+async fn reshape(handle: &Handle, index: u32, name: &str, netdev: &Netdev, how: &Reshaping) -> Result<(), ApplyError> {
+    use nix::errno::Errno;
+    if let Reshaping::Change { options, mac } = how {
+        let message = make_link::change(index, netdev, options.as_ref(), *mac);
+        match handle.link().change(message).execute().await {
+            Ok(()) => {
+                eprintln!("{name}: changed as {} says", netdev.file);
+                return Ok(());
+            }
+            Err(error) if [Errno::EBUSY, Errno::ENOTEMPTY, Errno::EACCES].iter().any(|errno| is(&error, *errno)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    eprintln!("{name}: cannot become what {} says while it is there, making it anew", netdev.file);
+    Ok(handle.link().del(index).execute().await?)
 }
 
 async fn send(handle: &Handle, message: RouteNetlinkMessage, flags: u16) -> Result<(), rtnetlink::Error> {
@@ -221,6 +249,7 @@ fn route_message(route: &Route) -> RouteMessage {
     attributes.push(RouteAttribute::Priority(route.metric));
     let mut metrics = Vec::new();
     metrics.extend(route.mtu.map(RouteMetric::Mtu));
+    metrics.extend(route.advertised_mss.map(RouteMetric::Advmss));
     metrics.extend(route.initial_congestion_window.map(RouteMetric::InitCwnd));
     metrics.extend(route.initial_receive_window.map(RouteMetric::InitRwnd));
     if !metrics.is_empty() {

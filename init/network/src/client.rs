@@ -33,6 +33,8 @@ pub(crate) enum Heard {
     Dhcp4(Vec<u8>),
     /// A message of DHCPv6.
     Dhcp6(Vec<u8>),
+    /// ARP about the address that a link claims.
+    Arp(crate::link_local::Arp),
     /// A router advertisement.
     Router(Vec<u8>, std::net::Ipv6Addr),
 }
@@ -186,7 +188,7 @@ impl Drop for Client {
 /// `AsyncFd::new` asks of its argument to keep one descriptor open as long as it lives, and deprecates itself for types
 /// that may not; `PacketSocket` owns its descriptor and never changes it.
 #[allow(deprecated)]
-fn watch(socket: PacketSocket) -> std::io::Result<AsyncFd<PacketSocket>> {
+pub(crate) fn watch(socket: PacketSocket) -> std::io::Result<AsyncFd<PacketSocket>> {
     AsyncFd::new(socket)
 }
 

@@ -9,6 +9,7 @@ use ferrite_netconf::Config;
 use ferrite_netconf::network::{ClientIdentifier, Dhcp6Client, Network};
 use tokio::sync::mpsc;
 
+use crate::claim::Claim;
 use crate::client::{Arrived, Client, Heard, Introduction, Outcome, Target};
 use crate::client6::{self, Client6};
 use crate::dhcp::machine::{Event, Held, Moment, State, remaining};
@@ -17,13 +18,17 @@ use crate::lease::Lease;
 use crate::listener::Listener;
 use crate::observed::{Link, OURS, Observed};
 use crate::plan::{Dynamic, Granted, Granted6, Role, role};
-use crate::{hostname, lease_file, lease6_file, router};
+use crate::router::Learned;
+use crate::{hostname, lease_file, lease6_file, link_local, router};
 
 /// All clients by the index of their link.
 pub(crate) struct Clients {
     v4: BTreeMap<u32, Client>,
     v6: BTreeMap<u32, Client6>,
     listeners: BTreeMap<u32, Listener>,
+    claims: BTreeMap<u32, Claim>,
+    /// What an earlier daemon learned of routers, until their link is listened to.
+    remembered: BTreeMap<u32, Learned>,
     arrived: mpsc::Sender<Arrived>,
 }
 
@@ -35,8 +40,15 @@ pub(crate) struct Places<'a> {
 }
 
 impl Clients {
-    pub(crate) fn new(arrived: mpsc::Sender<Arrived>) -> Self {
-        Self { v4: BTreeMap::new(), v6: BTreeMap::new(), listeners: BTreeMap::new(), arrived }
+    pub(crate) fn new(remembered: BTreeMap<u32, Learned>, arrived: mpsc::Sender<Arrived>) -> Self {
+        Self {
+            v4: BTreeMap::new(),
+            v6: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            remembered,
+            arrived,
+        }
     }
 
     /// Forgets the clients of a link, so that they begin anew.
@@ -44,6 +56,7 @@ impl Clients {
         self.v4.remove(&index);
         self.v6.remove(&index);
         self.listeners.remove(&index);
+        self.claims.remove(&index);
     }
 
     /// Starts and stops clients as the files say, and tells them about cables.
@@ -74,6 +87,11 @@ impl Clients {
             let is_wanted = wanted.get(index).is_some_and(|(link, _)| link.mac() == Some(client.link.mac));
             is_wanted && observed.addresses_of(*index).any(|address| address.address.address == own)
         });
+        self.claims.retain(|index, claim| {
+            wanted.get(index).is_some_and(|(link, network)| {
+                network.link_local.is_some_and(|families| families.ipv4) && link.mac() == Some(claim.link.mac)
+            })
+        });
         for (link, network) in wanted.values() {
             self.listen(link, network);
             if let Some(mac) = link.mac() {
@@ -82,6 +100,7 @@ impl Clients {
                     self.meet4(&target, link, network, observed, places);
                 }
                 self.meet6(&target, link, network, observed, places);
+                self.claim(target, link, network, observed);
             }
         }
     }
@@ -91,7 +110,9 @@ impl Clients {
             return;
         }
         if !self.listeners.contains_key(&link.index) {
-            match Listener::open(link.index, self.arrived.clone()) {
+            let mut learned = self.remembered.remove(&link.index).unwrap_or_default();
+            learned.expire(now());
+            match Listener::open(link.index, learned, self.arrived.clone()) {
                 Ok(listener) => {
                     self.listeners.insert(link.index, listener);
                 }
@@ -125,6 +146,27 @@ impl Clients {
         }
         let event = if link.carrier { Event::CarrierUp } else { Event::CarrierDown };
         self.feed4(link.index, &event, network, places);
+    }
+
+    /// Where servers are asked, a link-local address is for the time in which none answers.
+    fn claim(&mut self, target: Target, link: &Link, network: &Network, observed: &Observed) {
+        if !network.link_local.is_some_and(|families| families.ipv4) {
+            return;
+        }
+        let claim = self.claims.entry(link.index).or_insert_with(|| {
+            let held = observed.addresses_of(link.index).find_map(|known| match known.address.address {
+                IpAddr::V4(own) if own.is_link_local() && known.protocol == OURS => Some(own),
+                _ => None,
+            });
+            Claim::open(target.clone(), held, self.arrived.clone())
+        });
+        claim.link = target;
+        let client = self.v4.get(&link.index).filter(|_| network.dhcp.ipv4);
+        let is_alone = !network.dhcp.ipv4
+            || client
+                .is_some_and(|client| client.held().is_none() && (client.is_unanswered() || claim.held().is_some()));
+        let event = if link.carrier && is_alone { link_local::Event::Start } else { link_local::Event::Stop };
+        claim.feed(&event, moment());
     }
 
     fn meet6(&mut self, target: &Target, link: &Link, network: &Network, observed: &Observed, places: Places<'_>) {
@@ -189,14 +231,30 @@ impl Clients {
                 let event = self.v6.get(&index).and_then(|client| client.reply(bytes));
                 event.is_some_and(|event| self.feed6(index, &event, network, places))
             }
+            Heard::Arp(arp) => {
+                let event = link_local::Event::Heard(*arp);
+                self.claims.get_mut(&index).is_some_and(|claim| claim.feed(&event, moment()))
+            }
             Heard::Router(packet, router) => {
                 let heard = router::read(packet, *router);
                 let (Some(heard), Some(listener)) = (heard, self.listeners.get_mut(&index)) else { return false };
                 listener.answered();
-                listener.learned.hear(&heard, now());
-                true
+                listener.learned.hear(&heard, now())
             }
         }
+    }
+
+    /// What routers said, for a daemon that comes after this one.
+    pub(crate) fn learned(&self) -> BTreeMap<u32, Learned> {
+        self.listeners.iter().map(|(index, listener)| (*index, listener.learned.clone())).collect()
+    }
+
+    /// Asks servers for more time now; whether there was a client to ask.
+    pub(crate) fn renew(&mut self, index: u32, network: &Network, places: Places<'_>) -> bool {
+        let asks = self.v4.contains_key(&index) || self.v6.contains_key(&index);
+        self.feed4(index, &Event::Renew, network, places);
+        self.feed6(index, &machine6::Event::Renew, network, places);
+        asks
     }
 
     /// Links whose time has come.
@@ -206,6 +264,7 @@ impl Clients {
         let mut due: Vec<u32> = Vec::new();
         due.extend(self.v4.iter().filter(|(_, client)| is_due(client.deadline)).map(|(index, _)| *index));
         due.extend(self.v6.iter().filter(|(_, client)| is_due(client.deadline)).map(|(index, _)| *index));
+        due.extend(self.claims.iter().filter(|(_, claim)| is_due(claim.deadline)).map(|(index, _)| *index));
         due.extend(self.listeners.iter().filter(|(_, client)| is_due(client.deadline())).map(|(index, _)| *index));
         due
     }
@@ -222,6 +281,9 @@ impl Clients {
         if self.v6.get(&index).is_some_and(|client| is_due(client.deadline)) {
             changed |= self.feed6(index, &machine6::Event::TimedOut, network, places);
         }
+        if let Some(claim) = self.claims.get_mut(&index).filter(|claim| is_due(claim.deadline)) {
+            changed |= claim.feed(&link_local::Event::TimedOut, moment());
+        }
         if let Some(listener) = self.listeners.get_mut(&index) {
             changed |= listener.woken(now);
         }
@@ -232,7 +294,8 @@ impl Clients {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let v4 = self.v4.values().filter_map(|client| client.deadline);
         let v6 = self.v6.values().filter_map(|client| client.deadline);
-        v4.chain(v6).chain(self.listeners.values().filter_map(Listener::deadline)).min()
+        let claims = self.claims.values().filter_map(|claim| claim.deadline);
+        v4.chain(v6).chain(claims).chain(self.listeners.values().filter_map(Listener::deadline)).min()
     }
 
     fn feed4(&mut self, index: u32, event: &Event, network: &Network, places: Places<'_>) -> bool {
@@ -305,6 +368,9 @@ impl Clients {
             });
             known.entry(*index).or_default().addresses6 = left.collect();
         }
+        for (index, claim) in &self.claims {
+            known.entry(*index).or_default().link_local4 = claim.held();
+        }
         for (index, listener) in &self.listeners {
             known.entry(*index).or_default().router = listener.learned.router.map(|(router, _)| router);
         }
@@ -326,6 +392,16 @@ impl Clients {
         servers.extend(held6.into_iter().flat_map(|held| &held.lease.dns).map(|server: &Ipv6Addr| IpAddr::V6(*server)));
         let learned = self.listeners.get(&index).filter(|_| network.advertisements.use_dns);
         servers.extend(learned.into_iter().flat_map(|listener| listener.learned.servers()));
+        servers
+    }
+
+    /// Time servers of a link: of its file, of DHCP.
+    pub(crate) fn time_servers(&self, index: u32, network: &Network) -> Vec<String> {
+        let mut servers = network.ntp.clone();
+        let lease = self.lease(index).filter(|_| network.dhcp4.use_ntp);
+        servers.extend(lease.into_iter().flat_map(|lease| lease.ntp.iter().map(ToString::to_string)));
+        let held6 = self.v6.get(&index).and_then(Client6::held).filter(|_| network.dhcp6.use_ntp);
+        servers.extend(held6.into_iter().flat_map(|held| held.lease.ntp.iter().cloned()));
         servers
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Order {
     Up(Vec<String>),
     /// Switch off.
     Down(Vec<String>),
+    /// Remove links that were made.
+    Delete(Vec<String>),
 }
 
 impl Order {
@@ -40,6 +42,7 @@ impl Order {
             ("renew", false) => Some(Self::Renew(links)),
             ("up", false) => Some(Self::Up(links)),
             ("down", false) => Some(Self::Down(links)),
+            ("delete", false) => Some(Self::Delete(links)),
             _ => None,
         }
     }
@@ -115,7 +118,7 @@ mod tests {
     fn only_whole_orders_are_orders() {
         assert_eq!(Order::parse("reload"), Some(Order::Reload));
         assert_eq!(Order::parse("up a b"), Some(Order::Up(vec!["a".into(), "b".into()])));
-        for line in ["", "reload eth0", "up", "delete eth0"] {
+        for line in ["", "reload eth0", "up", "delete", "rename eth0"] {
             assert_eq!(Order::parse(line), None, "{line}");
         }
     }

@@ -46,6 +46,8 @@ pub struct Lease {
     pub routes: Vec<Route>,
     /// Name servers, best first.
     pub dns: Vec<Ipv4Addr>,
+    /// Time servers.
+    pub ntp: Vec<Ipv4Addr>,
     /// Search domains.
     pub search: Vec<String>,
     /// The name the server gave us.

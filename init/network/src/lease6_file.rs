@@ -42,6 +42,9 @@ fn render(lease: &Lease6) -> String {
     for server in &lease.dns {
         text.push_str(&format!("dns={server}\n"));
     }
+    for server in &lease.ntp {
+        text.push_str(&format!("ntp={server}\n"));
+    }
     for domain in &lease.search {
         text.push_str(&format!("search={domain}\n"));
     }
@@ -63,6 +66,7 @@ fn parse(text: &str) -> Option<Lease6> {
                 lease.addresses.push(LeasedAddress { address, preferred, valid });
             }
             ("dns", [server]) => lease.dns.push(server.parse().ok()?),
+            ("ntp", [server]) => lease.ntp.push((*server).to_owned()),
             ("search", [domain]) => lease.search.push(Some(*domain).filter(|name| is_domain_name(name))?.to_owned()),
             // A newer version wrote it.
             _ => {}
@@ -92,6 +96,7 @@ mod tests {
                 valid: seconds(90),
             }],
             dns: vec!["2001:db8::53".parse().unwrap()],
+            ntp: vec!["2001:db8::123".to_owned(), "time.example".to_owned()],
             search: vec!["example.org".to_owned()],
             renew: seconds(30),
             rebind: seconds(48),

@@ -42,6 +42,9 @@ fn render(lease: &Lease) -> String {
     for server in &lease.dns {
         text.push_str(&format!("dns={server}\n"));
     }
+    for server in &lease.ntp {
+        text.push_str(&format!("ntp={server}\n"));
+    }
     for domain in &lease.search {
         text.push_str(&format!("search={domain}\n"));
     }
@@ -65,6 +68,7 @@ fn parse(text: &str) -> Option<Lease> {
         server: Ipv4Addr::UNSPECIFIED,
         routes: Vec::new(),
         dns: Vec::new(),
+        ntp: Vec::new(),
         search: Vec::new(),
         hostname: None,
         mtu: None,
@@ -81,6 +85,7 @@ fn parse(text: &str) -> Option<Lease> {
                 lease.routes.push(Route { destination, prefix, gateway: gateway.parse().ok()? });
             }
             "dns" => lease.dns.push(value.parse().ok()?),
+            "ntp" => lease.ntp.push(value.parse().ok()?),
             "search" => lease.search.push(Some(value).filter(|name| is_domain_name(name))?.to_string()),
             "hostname" => lease.hostname = Some(Some(value).filter(|name| is_domain_name(name))?.to_string()),
             "mtu" => lease.mtu = Some(value.parse().ok()?),
@@ -114,6 +119,7 @@ mod tests {
             server: [10, 0, 2, 2].into(),
             routes: vec![Route::default_by([10, 0, 2, 2].into())],
             dns: vec![[10, 0, 2, 3].into()],
+            ntp: vec![[10, 0, 2, 4].into()],
             search: vec!["example.org".into()],
             hostname: Some("web1".into()),
             mtu: Some(1400),

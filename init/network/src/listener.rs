@@ -31,11 +31,12 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn open(index: u32, arrived: mpsc::Sender<Arrived>) -> anyhow::Result<Self> {
+    /// Opens the link with what is known of its routers already.
+    pub(crate) fn open(index: u32, learned: Learned, arrived: mpsc::Sender<Arrived>) -> anyhow::Result<Self> {
         let socket = RouterSocket::open(index).context("listening to routers")?;
         let socket = Arc::new(watch(socket).context("listening to routers")?);
         let reader = tokio::spawn(read(Arc::clone(&socket), index, arrived)).abort_handle();
-        Ok(Self { index, learned: Learned::default(), carrier: false, left: 0, asking: None, socket, reader })
+        Ok(Self { index, learned, carrier: false, left: 0, asking: None, socket, reader })
     }
 
     /// Tells it about the cable.

@@ -29,6 +29,9 @@ struct Arguments {
     /// A name in this file is never replaced by one from DHCP
     #[arg(long, value_name = "FILE", default_value = "/etc/hostname")]
     hostname: PathBuf,
+    /// Write time servers for chrony here
+    #[arg(long, value_name = "FILE", default_value = "/run/chrony-dhcp/ferrite.sources")]
+    time_sources: PathBuf,
     /// Read the files of links below this folder
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
@@ -76,6 +79,7 @@ fn act(arguments: Arguments) -> anyhow::Result<()> {
         report: arguments.report,
         resolv: arguments.resolv,
         hostname: arguments.hostname,
+        time_sources: arguments.time_sources,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
     runtime.block_on(run(paths, notifier))

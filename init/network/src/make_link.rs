@@ -1,4 +1,4 @@
-//! The message that makes a link of a `.netdev` file. Pure.
+//! The messages that make a link of a `.netdev` file, and change one that is there. Pure.
 
 use ferrite_netconf::Netdev;
 use ferrite_netconf::netdev::{Bond, Bridge, NetdevKind};
@@ -7,6 +7,9 @@ use rtnetlink::packet_route::link::{
     InfoBond, InfoBridge, InfoData, InfoKind, InfoVeth, InfoVlan, InfoVrf, LinkAttribute, LinkInfo, LinkMessage,
     VlanProtocol,
 };
+
+use crate::change::Reshaping;
+use crate::observed::Link;
 
 /// The kernel counts the times of a bridge in hundredths of a second.
 const BRIDGE_TICK_MS: u32 = 10;
@@ -27,6 +30,49 @@ pub(crate) fn message(netdev: &Netdev, lower: Option<u32>, mac: Option<Mac>) -> 
     message
 }
 
+/// What must be done about a link that is there so that it is what its file says; `None`: nothing.
+///
+/// Options that the file does not name are not compared: they stay as they are.
+pub(crate) fn reshaping(netdev: &Netdev, link: &Link, lower: Option<u32>, mac: Option<Mac>) -> Option<Reshaping> {
+    let (_, wanted) = info(netdev, netdev.kind?);
+    let options = match (wanted, &link.shape) {
+        (Some(InfoData::Bond(wanted)), Some(InfoData::Bond(there))) => differing(wanted, there).map(InfoData::Bond),
+        (Some(InfoData::Bridge(wanted)), Some(InfoData::Bridge(there))) => {
+            differing(wanted, there).map(InfoData::Bridge)
+        }
+        (Some(InfoData::Vlan(wanted)), Some(InfoData::Vlan(there))) => {
+            let is_elsewhere = lower.is_some() && link.lower != lower;
+            if is_elsewhere || differing(wanted, there).is_some() {
+                return Some(Reshaping::Anew);
+            }
+            None
+        }
+        (Some(InfoData::Vrf(wanted)), Some(InfoData::Vrf(there))) if differing(wanted.clone(), there).is_some() => {
+            return Some(Reshaping::Anew);
+        }
+        _ => None,
+    };
+    let mac = mac.filter(|mac| Some(*mac) != link.facts.mac);
+    (options.is_some() || mac.is_some()).then_some(Reshaping::Change { options, mac })
+}
+
+fn differing<T: PartialEq>(wanted: Vec<T>, there: &[T]) -> Option<Vec<T>> {
+    let differing: Vec<T> = wanted.into_iter().filter(|wanted| !there.contains(wanted)).collect();
+    (!differing.is_empty()).then_some(differing)
+}
+
+/// The message that changes a link that is there.
+pub(crate) fn change(index: u32, netdev: &Netdev, options: Option<&InfoData>, mac: Option<Mac>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.extend(mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    if let (Some(kind), Some(options)) = (netdev.kind, options) {
+        let infos = vec![LinkInfo::Kind(info(netdev, kind).0), LinkInfo::Data(options.clone())];
+        message.attributes.push(LinkAttribute::LinkInfo(infos));
+    }
+    message
+}
+
 fn info(netdev: &Netdev, kind: NetdevKind) -> (InfoKind, Option<InfoData>) {
     match kind {
         NetdevKind::Bond => (InfoKind::Bond, Some(InfoData::Bond(bond(&netdev.bond)))),
@@ -42,9 +88,8 @@ fn info(netdev: &Netdev, kind: NetdevKind) -> (InfoKind, Option<InfoData>) {
         NetdevKind::Vlan => {
             let mut data = Vec::new();
             data.extend(netdev.vlan.id.map(InfoVlan::Id));
-            if netdev.vlan.is_provider {
-                data.push(InfoVlan::Protocol(VlanProtocol::Ieee8021Ad));
-            }
+            let provider = netdev.vlan.is_provider;
+            data.push(InfoVlan::Protocol(if provider { VlanProtocol::Ieee8021Ad } else { VlanProtocol::Ieee8021Q }));
             (InfoKind::Vlan, Some(InfoData::Vlan(data)))
         }
         NetdevKind::Vrf => {

@@ -1,5 +1,6 @@
 //! networkctl: shows links from networkd's state, and gives it orders by its socket.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -89,16 +90,23 @@ enum Verb {
         #[arg(required = true)]
         links: Vec<String>,
     },
+    /// Remove links that were made
+    ///
+    /// A link that a .netdev file makes is made again at the next reload.
+    Delete {
+        /// Names of links
+        #[arg(required = true)]
+        links: Vec<String>,
+    },
     /// A verb that is refused
     #[command(external_subcommand)]
     Other(Vec<String>),
 }
 
 /// Verbs of systemd's that are not there, and what to do instead.
-const REFUSED: [(&str, &str); 7] = [
+const REFUSED: [(&str, &str); 6] = [
     ("lldp", "neighbours are not listened to"),
     ("label", "use 'ip addrlabel'"),
-    ("delete", "use 'ip link delete'"),
     ("forcerenew", "there is no DHCP server"),
     ("edit", "edit the file below /etc/systemd/network, then 'networkctl reload'"),
     ("mask", "link the file's name below /etc/systemd/network to /dev/null"),
@@ -118,8 +126,7 @@ pub fn networkctl(arguments: &Arguments) -> anyhow::Result<()> {
             if arguments.json != Json::Off {
                 return json(arguments, &serde_json::json!({ "Interfaces": links }));
             }
-            print!("{}", text::list(&links, !arguments.no_legend));
-            Ok(())
+            say(&text::list(&links, !arguments.no_legend))
         }
         Verb::Status { patterns } => status(arguments, patterns),
         Verb::Cat { names } => cat(&read(arguments)?, names),
@@ -128,6 +135,7 @@ pub fn networkctl(arguments: &Arguments) -> anyhow::Result<()> {
         Verb::Renew { links } => order("renew", links),
         Verb::Up { links } => order("up", links),
         Verb::Down { links } => order("down", links),
+        Verb::Delete { links } => order("delete", links),
         Verb::Other(words) => {
             let verb = words.first().map(String::as_str).unwrap_or_default();
             match REFUSED.iter().find(|(name, _)| *name == verb) {
@@ -144,8 +152,7 @@ fn status(arguments: &Arguments, patterns: &[String]) -> anyhow::Result<()> {
         if arguments.json != Json::Off {
             return json(arguments, &serde_json::to_value(&state).context("writing JSON")?);
         }
-        print!("{}", text::machine(&state));
-        return Ok(());
+        return say(&text::machine(&state));
     }
     let links = selected(&state, patterns)?;
     if arguments.json != Json::Off {
@@ -155,8 +162,7 @@ fn status(arguments: &Arguments, patterns: &[String]) -> anyhow::Result<()> {
         };
     }
     let texts: Vec<String> = links.iter().map(|link| text::link(link)).collect();
-    print!("{}", texts.join("\n"));
-    Ok(())
+    say(&texts.join("\n"))
 }
 
 fn read(arguments: &Arguments) -> anyhow::Result<State> {
@@ -197,15 +203,22 @@ fn cat(state: &State, names: &[String]) -> anyhow::Result<()> {
     }
     for (number, path) in paths.into_iter().enumerate() {
         let content = std::fs::read_to_string(path).with_context(|| format!("reading '{path}'"))?;
-        print!("{}# {path}\n{content}", if number > 0 { "\n" } else { "" });
+        say(&format!("{}# {path}\n{content}", if number > 0 { "\n" } else { "" }))?;
     }
     Ok(())
 }
 
 fn json(arguments: &Arguments, value: &serde_json::Value) -> anyhow::Result<()> {
     match arguments.json {
-        Json::Short => println!("{value}"),
-        Json::Pretty | Json::Off => println!("{value:#}"),
+        Json::Short => say(&format!("{value}\n")),
+        Json::Pretty | Json::Off => say(&format!("{value:#}\n")),
     }
-    Ok(())
+}
+
+/// Who reads may have had enough.
+fn say(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

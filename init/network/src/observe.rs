@@ -19,12 +19,14 @@ use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 use crate::observed::{Address, DHCP, Link, OURS, Observed, RA, Route, Rule, STATIC};
 use crate::plan_links::SETTINGS;
 
+/// Default routes of others that are shown; anybody on a link can make the kernel have more.
+const MAX_FOREIGN_ROUTES: usize = 64;
 /// A lifetime without an end.
 const FOR_EVER: u32 = u32::MAX;
 
 /// Asks the kernel for everything; settings only of links that have a file.
 pub(crate) async fn observe(handle: &Handle, config: &Config) -> anyhow::Result<Observed> {
-    let mut observed = Observed::default();
+    let mut observed = Observed { ipv6_is_off: ipv6_is_off(), ..Observed::default() };
     let mut links = handle.link().get().execute();
     while let Some(message) = links.try_next().await.context("listing links")? {
         observed.links.extend(link(&message));
@@ -42,8 +44,15 @@ pub(crate) async fn observe(handle: &Handle, config: &Config) -> anyhow::Result<
     let requests = [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
     for request in requests {
         let mut messages = handle.route().get(request).execute();
+        let mut foreign = 0;
         while let Some(message) = messages.try_next().await.context("listing routes")? {
-            observed.routes.extend(routes(&message));
+            for route in routes(&message) {
+                let is_ours = matches!(route.protocol, STATIC | DHCP | OURS);
+                foreign += usize::from(!is_ours);
+                if is_ours || foreign <= MAX_FOREIGN_ROUTES {
+                    observed.routes.push(route);
+                }
+            }
         }
     }
     for version in [IpVersion::V4, IpVersion::V6] {
@@ -90,6 +99,10 @@ fn link(message: &LinkMessage) -> Option<Link> {
                     LinkInfo::Kind(kind) => Some(kind_word(kind)),
                     _ => None,
                 });
+                link.shape = infos.iter().find_map(|info| match info {
+                    LinkInfo::Data(data) => Some(data.clone()),
+                    _ => None,
+                });
             }
             _ => {}
         }
@@ -133,6 +146,15 @@ fn device(name: &str) -> (Option<String>, Option<String>) {
         place = folder.parent().map(Path::to_path_buf);
     }
     (driver, path)
+}
+
+fn ipv6_is_off() -> bool {
+    let is_set = |which: &&str| {
+        let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
+        // A kernel without IPv6 has no such setting.
+        std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
+    };
+    ["all", "default"].iter().any(is_set)
 }
 
 fn read_settings(link: &mut Link) {
@@ -239,6 +261,7 @@ fn routes(message: &RouteMessage) -> Vec<Route> {
         scope: u8::from(header.scope),
         on_link: false,
         mtu: None,
+        advertised_mss: None,
         initial_congestion_window: None,
         initial_receive_window: None,
     };
@@ -287,6 +310,7 @@ fn read_metrics(metrics: &[RouteMetric], route: &mut Route) {
     for metric in metrics {
         match metric {
             RouteMetric::Mtu(mtu) => route.mtu = Some(*mtu),
+            RouteMetric::Advmss(bytes) => route.advertised_mss = Some(*bytes),
             RouteMetric::InitCwnd(window) => route.initial_congestion_window = Some(*window),
             RouteMetric::InitRwnd(window) => route.initial_receive_window = Some(*window),
             _ => {}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ferrite_netconf::LinkFacts;
 use ferrite_netconf::route::{RouteKind, RuleKind};
 use ferrite_netconf::value::Prefixed;
+use rtnetlink::packet_route::link::InfoData;
 
 /// Marks addresses, rules and routes without a link as ours (IFA_PROTO, FRA_PROTOCOL, RTA protocol): `F`.
 pub const OURS: u8 = 70;
@@ -39,6 +40,8 @@ pub struct Link {
     pub controller: Option<u32>,
     /// The link that it stands on.
     pub lower: Option<u32>,
+    /// How it was made.
+    pub shape: Option<InfoData>,
     /// The description.
     pub alias: Option<String>,
     /// Flags of the link: ARP, multicast, promiscuous.
@@ -123,6 +126,8 @@ pub struct Route {
     pub on_link: bool,
     /// The largest packet.
     pub mtu: Option<u32>,
+    /// The largest piece of a connection that others are told.
+    pub advertised_mss: Option<u32>,
     /// Packets that a new connection sends.
     pub initial_congestion_window: Option<u32>,
     /// Packets that a new connection gets.
@@ -136,7 +141,8 @@ impl Route {
             (
                 (route.index, route.destination, route.source, route.gateway, route.metric),
                 (route.table, route.kind, route.protocol, route.mtu),
-                (route.preferred_source, route.initial_congestion_window, route.initial_receive_window),
+                (route.preferred_source, route.advertised_mss),
+                (route.initial_congestion_window, route.initial_receive_window),
             )
         };
         key(self) == key(wanted)
@@ -200,6 +206,8 @@ pub struct Observed {
     pub routes: Vec<Route>,
     /// Rules that are not the kernel's own.
     pub rules: Vec<Rule>,
+    /// An administrator switched IPv6 off for all links, or for those that come.
+    pub ipv6_is_off: bool,
 }
 
 impl Observed {

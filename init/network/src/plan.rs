@@ -5,7 +5,7 @@
 //! plans again after a link was made, renamed or switched on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ferrite_netconf::network::Network;
@@ -67,9 +67,11 @@ pub struct Dynamic {
     pub lease: Option<Granted>,
     /// Addresses of DHCPv6.
     pub addresses6: Vec<Granted6>,
+    /// The link-local address of IPv4 that nobody else has.
+    pub link_local4: Option<Ipv4Addr>,
     /// No server of DHCPv4 answered for a while: what IPv6 gives is enough.
     pub unanswered: bool,
-    /// The router that spoke last, for routes over `_ipv6ra`.
+    /// The router for routes over `_ipv6ra`.
     pub router: Option<Ipv6Addr>,
 }
 
@@ -86,6 +88,10 @@ pub struct Situation<'a> {
     pub activated: &'a BTreeSet<u32>,
     /// What the tunnels with these names were given.
     pub tunnels: &'a BTreeMap<String, Netdev>,
+    /// The files after which links with these names were made or changed, whatever the kernel shows of it.
+    pub reshaped: &'a BTreeMap<String, Netdev>,
+    /// Links that were removed by order: they are not made before the files are read again.
+    pub removed: &'a BTreeSet<String>,
     /// A number that only this machine has, for hardware addresses.
     pub machine: u64,
 }

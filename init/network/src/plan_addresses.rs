@@ -16,6 +16,8 @@ const TOLERANCE: Duration = Duration::from_secs(5);
 /// A lease without an end.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64 - 1);
 
+const LINK_LOCAL_METRIC: u32 = 2048;
+
 /// Removes what is not wanted any more, then adds what is missing.
 pub(crate) fn plan(situation: &Situation<'_>, managed: &[(&Link, &Network)], changes: &mut Vec<Change>) {
     for (link, network) in managed {
@@ -41,6 +43,7 @@ pub(crate) fn wanted(situation: &Situation<'_>, link: &Link, network: &Network) 
     let mut addresses: Vec<Address> = network.addresses.iter().filter_map(|entry| fixed(link.index, entry)).collect();
     if let Some(dynamic) = situation.dynamic.get(&link.index) {
         addresses.extend(dynamic.lease.as_ref().map(|granted| leased(link.index, granted)));
+        addresses.extend(dynamic.link_local4.map(|own| claimed(link.index, own)));
         addresses.extend(dynamic.addresses6.iter().map(|granted| leased6(link.index, granted)));
     }
     let mut once: Vec<Address> = Vec::new();
@@ -126,6 +129,13 @@ fn leased(index: u32, granted: &Granted) -> Address {
     let mut address = plain(index, Prefixed { address: IpAddr::V4(lease.address), prefix: lease.prefix });
     let lifetime = granted.remaining.unwrap_or(LONGEST);
     (address.valid, address.preferred) = (Some(lifetime), Some(lifetime));
+    address
+}
+
+/// Everybody of the block is on the link; any other way is better.
+fn claimed(index: u32, own: Ipv4Addr) -> Address {
+    let mut address = plain(index, Prefixed { address: IpAddr::V4(own), prefix: 16 });
+    address.metric = Some(LINK_LOCAL_METRIC);
     address
 }
 

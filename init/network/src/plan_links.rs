@@ -1,10 +1,12 @@
 //! The part of the plan about links: making, naming, joining, switching on, and settings of the kernel. Pure.
 
+use ferrite_netconf::Netdev;
 use ferrite_netconf::link::MacPolicy;
 use ferrite_netconf::netdev::NetdevKind;
 use ferrite_netconf::network::{Activation, Families, Network, Privacy};
 
 use crate::change::{Change, LinkChange};
+use crate::make_link;
 use crate::observed::Link;
 use crate::plan::{Situation, lasting_mac};
 
@@ -13,12 +15,16 @@ pub(crate) fn creations(situation: &Situation<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
     for netdev in situation.config.netdevs.iter().filter(|netdev| !netdev.broken) {
         let (Some(name), Some(kind)) = (netdev.name.as_deref(), netdev.kind) else { continue };
-        if situation.observed.link(name).is_some() {
+        if let Some(link) = situation.observed.link(name).filter(|link| is_of(link, kind)) {
+            changes.extend(reshape(situation, netdev, link));
             if kind == NetdevKind::Wireguard && situation.tunnels.get(name) != Some(netdev) {
                 let replace = situation.tunnels.contains_key(name);
                 let netdev = Box::new(netdev.clone());
                 changes.push(Change::WireGuard { name: name.to_owned(), netdev, replace });
             }
+            continue;
+        }
+        if situation.removed.contains(name) {
             continue;
         }
         let lower = match kind {
@@ -39,6 +45,23 @@ pub(crate) fn creations(situation: &Situation<'_>) -> Vec<Change> {
         changes.push(Change::Create { netdev: Box::new(netdev.clone()), lower, mac: netdev.mac.or(lasting) });
     }
     changes
+}
+
+/// Whether a link is what a file would make; where it is not, the kernel says that the name is taken.
+fn is_of(link: &Link, kind: NetdevKind) -> bool {
+    link.facts.kind.as_deref() == Some(kind.word())
+}
+
+/// A link that was made after another file, or an older one.
+fn reshape(situation: &Situation<'_>, netdev: &Netdev, link: &Link) -> Option<Change> {
+    if situation.reshaped.get(link.name()) == Some(netdev) {
+        return None;
+    }
+    let lower = below(situation, link.name());
+    let named = situation.config.network_for(&link.facts).and_then(|network| network.link.mac);
+    let how = make_link::reshaping(netdev, link, lower, netdev.mac.filter(|_| named.is_none()))?;
+    let (index, name) = (link.index, link.name().to_owned());
+    Some(Change::Reshape { index, name, netdev: Box::new(netdev.clone()), how })
 }
 
 /// The link whose file names this VLAN.
@@ -94,7 +117,7 @@ pub(crate) fn settle(situation: &Situation<'_>, link: &Link, network: &Network) 
         changes.extend(wanted.filter(|wanted| *wanted != there).map(|wanted| change(link, set(wanted))));
     }
     changes.extend(mtu(situation, link, network));
-    changes.extend(settings(link, network));
+    changes.extend(settings(link, network, situation.observed.ipv6_is_off));
     let joined = joining(situation, link, network, &mut changes);
     changes.extend(activation(situation, link, network, joined));
     changes
@@ -153,10 +176,11 @@ fn activation(situation: &Situation<'_>, link: &Link, network: &Network, bonded:
 }
 
 /// The settings that are looked at.
-pub(crate) const SETTINGS: [&str; 10] = [
+pub(crate) const SETTINGS: [&str; 11] = [
     "ipv6/disable_ipv6",
     "ipv6/addr_gen_mode",
     "ipv6/use_tempaddr",
+    "ipv6/mtu",
     "ipv6/forwarding",
     "ipv6/autoconf",
     "ipv6/accept_ra_defrtr",
@@ -166,17 +190,20 @@ pub(crate) const SETTINGS: [&str; 10] = [
     "ipv4/forwarding",
 ];
 
-fn settings(link: &Link, network: &Network) -> Vec<Change> {
+fn settings(link: &Link, network: &Network, ipv6_is_off: bool) -> Vec<Change> {
     let bit = |yes: bool| if yes { "1" } else { "0" }.to_owned();
     let mut wanted: Vec<(&'static str, String)> = Vec::new();
-    let ipv6 = network.wants_ipv6();
+    let ipv6 = network.wants_ipv6() && !ipv6_is_off;
     let is_port = network.controller().is_some();
-    wanted.push(("ipv6/disable_ipv6", bit(is_port && !ipv6)));
+    // What an administrator switched off is not switched on.
+    if !ipv6_is_off {
+        wanted.push(("ipv6/disable_ipv6", bit(is_port && !ipv6)));
+    }
     if ipv6 || !is_port {
         let link_local = network.link_local.unwrap_or(Families { ipv4: false, ipv6: !is_port });
         let is_off = link.settings.get("ipv6/addr_gen_mode").is_some_and(|mode| mode == "1");
         // Other modes are the administrator's.
-        if link_local.ipv6 == is_off {
+        if link_local.ipv6 == is_off || (link_local.ipv6 && network.by_hardware_address) {
             wanted.push(("ipv6/addr_gen_mode", bit(!link_local.ipv6)));
         }
         let takes = network.takes_advertisements();
@@ -188,6 +215,7 @@ fn settings(link: &Link, network: &Network) -> Vec<Change> {
             };
             ("ipv6/use_tempaddr", mode.to_owned())
         }));
+        wanted.extend(network.ipv6_mtu.map(|mtu| ("ipv6/mtu", mtu.to_string())));
         wanted.extend(network.forward_ipv6.map(|forward| ("ipv6/forwarding", bit(forward))));
         if takes {
             let options = &network.advertisements;

@@ -131,6 +131,7 @@ fn fixed(index: u32, entry: &RouteEntry, gateway: Option<IpAddr>, table: u32, ne
         scope,
         on_link,
         mtu: entry.mtu,
+        advertised_mss: entry.advertised_mss,
         initial_congestion_window: entry.initial_congestion_window,
         initial_receive_window: entry.initial_receive_window,
     }
@@ -163,6 +164,7 @@ fn leased(granted: &Granted, network: &Network, place: &Place) -> Vec<Route> {
         scope: if gateway.is_unspecified() { LINK_SCOPE } else { 0 },
         on_link: false,
         mtu: None,
+        advertised_mss: None,
         initial_congestion_window: None,
         initial_receive_window: None,
     };

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ferrite_netconf::{Config, Content, LinkFacts, Mac, SourceFile, read};
 
+use rtnetlink::packet_route::link::{InfoData, InfoVlan, VlanProtocol};
+
 use super::*;
 use crate::lease::Route as LeasedRoute;
 use crate::observed::{Address, OURS, Route, STATIC};
@@ -35,6 +37,7 @@ fn granted(address: [u8; 4], gateway: [u8; 4]) -> Dynamic {
         server: gateway.into(),
         routes: vec![LeasedRoute::default_by(gateway.into())],
         dns: vec![],
+        ntp: vec![],
         search: vec![],
         hostname: None,
         mtu: None,
@@ -45,8 +48,9 @@ fn granted(address: [u8; 4], gateway: [u8; 4]) -> Dynamic {
 }
 
 fn planned(config: &Config, observed: &Observed, dynamic: &BTreeMap<u32, Dynamic>) -> Vec<Change> {
-    let (activated, tunnels) = (BTreeSet::new(), BTreeMap::new());
-    plan(&Situation { config, observed, dynamic, activated: &activated, tunnels: &tunnels, machine: 7 })
+    let (activated, removed, files) = (&BTreeSet::new(), &BTreeSet::new(), BTreeMap::new());
+    let (tunnels, reshaped) = (&files, &files);
+    plan(&Situation { config, observed, dynamic, activated, tunnels, reshaped, removed, machine: 7 })
 }
 
 fn text(config: &Config, observed: &Observed, dynamic: &BTreeMap<u32, Dynamic>) -> Vec<String> {
@@ -63,7 +67,11 @@ fn done(mut observed: Observed, changes: Vec<Change>) -> Observed {
             Change::RemoveAddress(address) => observed.addresses.retain(|there| *there != address),
             Change::RemoveRoute(route) => observed.routes.retain(|there| *there != route),
             Change::RemoveRule(rule) => observed.rules.retain(|there| *there != rule),
-            Change::Create { .. } | Change::WireGuard { .. } | Change::Link { .. } | Change::Setting { .. } => {}
+            Change::Create { .. }
+            | Change::Reshape { .. }
+            | Change::WireGuard { .. }
+            | Change::Link { .. }
+            | Change::Setting { .. } => {}
         }
     }
     observed
@@ -187,15 +195,27 @@ fn links_are_made_in_the_order_in_which_they_can_be() {
     let config = config(&files);
     let empty = BTreeMap::new();
     assert_eq!(text(&config, &with(vec![link(2)]), &empty), ["make bond bond0"]);
-    let bond = Link { index: 8, facts: LinkFacts { name: "bond0".into(), ..LinkFacts::default() }, ..link(8) };
+    let made = |index: u32, name: &str, kind: &str| {
+        let facts = LinkFacts { name: name.into(), kind: Some(kind.into()), ..LinkFacts::default() };
+        Link { index, facts, ..link(index) }
+    };
+    let bond = made(8, "bond0", "bond");
     let mut links = vec![link(2), bond];
     assert_eq!(
         text(&config, &with(links.clone()), &empty),
         ["make vlan v5", "down on link 2", "port of link 8 on link 2"]
     );
     links[0].controller = Some(8);
-    links.push(Link { index: 9, facts: LinkFacts { name: "v5".into(), ..LinkFacts::default() }, ..link(9) });
-    assert_eq!(text(&config, &with(links), &empty), Vec::<String>::new());
+    links.push(made(9, "v5", "vlan"));
+    assert_eq!(text(&config, &with(links.clone()), &empty), Vec::<String>::new());
+    // Made by others with this number, or on another link: made anew. The kernel says no to a name that is taken.
+    for (number, lower, wanted) in [(6, 8, "remove v5 to make it anew"), (5, 2, "remove v5 to make it anew")] {
+        links[2].shape = Some(InfoData::Vlan(vec![InfoVlan::Id(number), InfoVlan::Protocol(VlanProtocol::Ieee8021Q)]));
+        links[2].lower = Some(lower);
+        assert_eq!(text(&config, &with(links.clone()), &empty), [wanted]);
+    }
+    links[2].facts.kind = Some("dummy".into());
+    assert_eq!(text(&config, &with(links), &empty), ["make vlan v5"]);
 }
 
 #[test]

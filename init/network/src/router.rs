@@ -2,8 +2,11 @@
 //!
 //! Addresses and routes are the kernel's business (accept_ra); it tells nobody the rest.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::lease::is_domain_name;
 
@@ -77,7 +80,7 @@ fn servers(bytes: &[u8], lifetime: Duration) -> impl Iterator<Item = (Ipv6Addr, 
 }
 
 /// Names as labels with their lengths, ended by an empty one, padded with zeros.
-fn names(mut bytes: &[u8]) -> Vec<String> {
+pub(crate) fn names(mut bytes: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     let mut name = String::new();
     while let Some((length, rest)) = bytes.split_first() {
@@ -100,9 +103,9 @@ fn names(mut bytes: &[u8]) -> Vec<String> {
 }
 
 /// What is remembered of the routers of a link.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Learned {
-    /// The last default router, and until when.
+    /// The first default router that still counts, and until when.
     pub router: Option<(Ipv6Addr, Duration)>,
     /// Some router says that addresses are to be had by DHCPv6.
     pub managed: bool,
@@ -113,28 +116,32 @@ pub(crate) struct Learned {
 }
 
 impl Learned {
-    /// Takes in an advertisement.
-    pub(crate) fn hear(&mut self, heard: &Advertisement, now: Duration) {
+    /// Takes in an advertisement; whether it said something new.
+    pub(crate) fn hear(&mut self, heard: &Advertisement, now: Duration) -> bool {
+        let before = self.content();
         (self.managed, self.other) = (heard.managed, heard.other);
-        if heard.lifetime > Duration::ZERO {
+        let is_known = self.router.is_none_or(|(router, _)| router == heard.router);
+        if heard.lifetime > Duration::ZERO && is_known {
             self.router = Some((heard.router, now + heard.lifetime));
-        } else if self.router.is_some_and(|(router, _)| router == heard.router) {
+        } else if heard.lifetime.is_zero() && self.router.is_some_and(|(router, _)| router == heard.router) {
             self.router = None;
         }
+        self.expire(now);
         for (server, lifetime) in &heard.servers {
-            self.servers.retain(|(known, _)| known != server);
-            self.servers.push((*server, now + *lifetime));
+            keep(&mut self.servers, server, now + *lifetime, MAX_SERVERS);
         }
         for (domain, lifetime) in &heard.domains {
-            self.domains.retain(|(known, _)| known != domain);
-            self.domains.push((domain.clone(), now + *lifetime));
+            keep(&mut self.domains, domain, now + *lifetime, MAX_DOMAINS);
         }
         self.expire(now);
-        // The newest are kept.
-        let excess = self.servers.len().saturating_sub(MAX_SERVERS);
-        self.servers.drain(..excess);
-        let excess = self.domains.len().saturating_sub(MAX_DOMAINS);
-        self.domains.drain(..excess);
+        self.content() != before
+    }
+
+    /// What it says, whatever the times.
+    fn content(&self) -> (Option<Ipv6Addr>, bool, bool, BTreeSet<Ipv6Addr>, BTreeSet<String>) {
+        let servers = self.servers.iter().map(|(server, _)| *server).collect();
+        let domains = self.domains.iter().map(|(domain, _)| domain.clone()).collect();
+        (self.router.map(|(router, _)| router), self.managed, self.other, servers, domains)
     }
 
     /// Forgets what does not count any more; whether that was anything.
@@ -160,6 +167,15 @@ impl Learned {
     /// Search domains.
     pub(crate) fn domains(&self) -> impl Iterator<Item = &str> {
         self.domains.iter().map(|(domain, _)| domain.as_str())
+    }
+}
+
+/// What was there first stays, so that a flood of strangers neither drives it out nor changes anything all the time.
+fn keep<T: PartialEq + Clone>(all: &mut Vec<(T, Duration)>, one: &T, until: Duration, most: usize) {
+    if let Some((_, end)) = all.iter_mut().find(|(known, _)| known == one) {
+        *end = until;
+    } else if all.len() < most {
+        all.push((one.clone(), until));
     }
 }
 
@@ -208,6 +224,23 @@ mod tests {
         assert!(learned.expire(seconds(700)) && learned.servers().count() == 0);
         learned.hear(&read(&packet(0, 0, &servers_for(0)), ROUTER).unwrap(), seconds(800));
         assert_eq!(learned, Learned::default());
+    }
+
+    #[test]
+    fn strangers_neither_drive_out_what_is_known_nor_change_anything() {
+        let seconds = Duration::from_secs;
+        let option = |last: u8| {
+            let mut option = servers_for(600);
+            option[23] = last;
+            option
+        };
+        let mut learned = Learned::default();
+        for last in 0..u8::try_from(MAX_SERVERS).unwrap() {
+            assert!(learned.hear(&read(&packet(0, 1800, &option(last)), ROUTER).unwrap(), seconds(1)));
+        }
+        let stranger = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
+        assert!(!learned.hear(&read(&packet(0, 1800, &option(99)), stranger).unwrap(), seconds(2)));
+        assert_eq!((learned.servers().count(), learned.router.map(|(router, _)| router)), (MAX_SERVERS, Some(ROUTER)));
     }
 
     proptest! {

@@ -110,7 +110,7 @@ pub struct AddressReport {
     pub address: IpAddr,
     /// The length of its network.
     pub prefix_length: u8,
-    /// `static`, `DHCPv4`, `DHCPv6`, `NDisc`, `IPv6LL` or `foreign`.
+    /// `static`, `DHCPv4`, `DHCPv6`, `NDisc`, `IPv4LL`, `IPv6LL` or `foreign`.
     pub config_source: String,
     /// The server that granted it.
     pub config_provider: Option<IpAddr>,
@@ -135,6 +135,8 @@ pub struct GatewayReport {
 pub struct Extra {
     /// Name servers by link.
     pub dns: BTreeMap<u32, Vec<IpAddr>>,
+    /// Time servers by link.
+    pub ntp: BTreeMap<u32, Vec<String>>,
     /// Search domains by link.
     pub domains: BTreeMap<u32, Vec<String>>,
     /// States of the clients of DHCPv4 by link.
@@ -196,10 +198,10 @@ pub fn operational(observed: &Observed, link: &Link) -> Operational {
 
 fn setup(situation: &Situation<'_>, link: &Link, network: &Network, pending: &[Change], extra: &Extra) -> &'static str {
     let index = Some(link.index);
-    if extra.failures.iter().any(|(failed, _)| *failed == index) {
+    let wanted = plan_addresses::wanted(situation, link, network);
+    if extra.failures.iter().any(|(failed, _)| *failed == index) || !duplicates(situation, link, &wanted).is_empty() {
         return "failed";
     }
-    let wanted = plan_addresses::wanted(situation, link, network);
     let is_there = |wanted: &Address| {
         let mut addresses = situation.observed.addresses_of(link.index);
         addresses.any(|there| there.address == wanted.address && !there.tentative)
@@ -216,12 +218,24 @@ fn setup(situation: &Situation<'_>, link: &Link, network: &Network, pending: &[C
     "configured"
 }
 
+/// Addresses that the link shall have and another machine has, as failures.
+fn duplicates(situation: &Situation<'_>, link: &Link, wanted: &[Address]) -> Vec<String> {
+    let there = situation.observed.addresses_of(link.index).filter(|there| there.duplicate);
+    let is_wanted = |there: &&Address| wanted.iter().any(|wanted| wanted.address == there.address);
+    there.filter(is_wanted).map(|there| format!("{} is another machine's, too", there.address.address)).collect()
+}
+
 /// Where servers are asked and no file gives an address, one of them must have answered.
 fn has_dynamic(situation: &Situation<'_>, link: &Link, network: &Network) -> bool {
-    if !(network.dhcp.ipv4 || network.dhcp.ipv6) || !network.addresses.is_empty() {
+    let leased = situation.dynamic.get(&link.index);
+    let has_claimed = leased.is_some_and(|dynamic| dynamic.link_local4.is_some());
+    let has_dhcp = network.dhcp.ipv4 || network.dhcp.ipv6;
+    if !network.addresses.is_empty() || has_claimed {
         return true;
     }
-    let leased = situation.dynamic.get(&link.index);
+    if !has_dhcp {
+        return !wants_claim(network);
+    }
     let advertised = situation.observed.addresses_of(link.index).any(|address| {
         address.protocol != OURS && address.valid.is_some() && address.address.address.is_ipv6() && !address.tentative
     });
@@ -233,6 +247,11 @@ fn has_dynamic(situation: &Situation<'_>, link: &Link, network: &Network) -> boo
         Some(dynamic) if !dynamic.addresses6.is_empty() => true,
         _ => advertised,
     }
+}
+
+/// `LinkLocalAddressing=ipv4`.
+fn wants_claim(network: &Network) -> bool {
+    network.link_local.is_some_and(|families| families.ipv4)
 }
 
 fn activation(policy: Activation) -> &'static str {
@@ -256,7 +275,9 @@ fn interface(situation: &Situation<'_>, link: &Link, pending: &[Change], extra: 
     let state = operational(observed, link);
     let required = network.map_or(Required::No, |network| network.link.required);
     // A link that is not to have addresses has all that it needs with its carrier.
-    let is_bare = network.is_some_and(|network| network.addresses.is_empty() && network.dhcp == Families::default());
+    let is_bare = network.is_some_and(|network| {
+        network.addresses.is_empty() && network.dhcp == Families::default() && !wants_claim(network)
+    });
     let least = match required {
         Required::No => None,
         Required::Yes if is_bare => Some(Operational::Carrier),
@@ -270,6 +291,9 @@ fn interface(situation: &Situation<'_>, link: &Link, pending: &[Change], extra: 
         .map(|least| if setup == "configured" && state >= least { "online" } else { "offline" });
     let mine = |(index, text): &(Option<u32>, String)| (*index == Some(link.index)).then(|| text.clone());
     let controller = link.controller.and_then(|index| observed.by_index(index));
+    let taken = network.map_or_else(Vec::new, |network| {
+        duplicates(situation, link, &plan_addresses::wanted(situation, link, network))
+    });
     Interface {
         index: link.index,
         name: link.name().to_owned(),
@@ -299,10 +323,10 @@ fn interface(situation: &Situation<'_>, link: &Link, pending: &[Change], extra: 
         gateways: gateways(observed, link.index),
         dns: extra.dns.get(&link.index).cloned().unwrap_or_default(),
         search_domains: extra.domains.get(&link.index).cloned().unwrap_or_default(),
-        ntp: network.map(|network| network.ntp.clone()).unwrap_or_default(),
+        ntp: extra.ntp.get(&link.index).cloned().unwrap_or_default(),
         dhcp4_state: extra.dhcp4.get(&link.index).map(ToString::to_string),
         dhcp6_state: extra.dhcp6.get(&link.index).map(ToString::to_string),
-        failures: extra.failures.iter().filter_map(mine).collect(),
+        failures: extra.failures.iter().filter_map(mine).chain(taken).collect(),
         file_errors: network.map_or(0, |network| network.errors),
     }
 }
@@ -314,9 +338,11 @@ fn address_report(situation: &Situation<'_>, address: &Address) -> AddressReport
         dynamic.and_then(|dynamic| dynamic.lease.as_ref()).filter(|lease| IpAddr::V4(lease.lease.address) == own);
     let of_dhcp6 =
         dynamic.is_some_and(|dynamic| dynamic.addresses6.iter().any(|leased| IpAddr::V6(leased.address) == own));
+    let claimed = dynamic.and_then(|dynamic| dynamic.link_local4).is_some_and(|claimed| IpAddr::V4(claimed) == own);
     let source = match () {
         () if lease.is_some() => "DHCPv4",
         () if of_dhcp6 => "DHCPv6",
+        () if claimed => "IPv4LL",
         () if address.protocol == OURS => "static",
         () if own.is_ipv6() && is_link_local(own) => "IPv6LL",
         () if own.is_ipv6() && address.valid.is_some() => "NDisc",

@@ -21,6 +21,7 @@ fn a_link_gets_address_routes_dns_mtu_and_host_name() {
         "--dhcp-option=option:dns-server,10.77.0.3,10.77.0.4",
         "--dhcp-option=option:domain-name,example.org",
         "--dhcp-option=option:mtu,1400",
+        "--dhcp-option=option:ntp-server,10.77.0.4",
         "--dhcp-host=*:*:*:*:*:*,10.77.0.77,web7",
     ]);
     lab.daemon();
@@ -35,6 +36,15 @@ fn a_link_gets_address_routes_dns_mtu_and_host_name() {
     assert!(routes.contains("default via 10.77.0.1 dev eth0 proto dhcp src 10.77.0.77 metric 1024"), "{routes}");
     assert!(lab.shown(&["addr", "show", "dev", "lo"]).contains("UP"), "loopback is up");
     assert!(lab.log().contains("host name web7 from DHCP"), "{}", lab.log());
+    assert!(lab.text("chrony/ferrite.sources").ends_with("\nserver 10.77.0.4 iburst\n"));
+    assert!(lab.networkctl(&["status", "eth0"]).unwrap().contains("NTP: 10.77.0.4"));
+    assert!(!lab.log().contains("renewing"), "{}", lab.log());
+    lab.networkctl(&["renew", "eth0"]).unwrap();
+    lab.wait_for_log("renewing -> bound");
+    assert!(lab.networkctl(&["renew", "lo"]).unwrap_err().contains("'lo' asks no DHCP server"));
+    lab.file("99-default.network.d/time.conf", "[DHCPv4]\nUseNTP=no\n");
+    lab.networkctl(&["reload"]).unwrap();
+    assert_eq!(lab.text("chrony/ferrite.sources").lines().count(), 1, "no server is left");
 }
 
 #[test]
@@ -54,7 +64,7 @@ fn the_address_stays_over_a_restart_and_is_asked_for_again() {
     // A reboot: the kernel has forgotten everything, the lease file has not.
     lab.ip(&["-n", &lab.near(), "addr", "flush", "dev", "eth0"]);
     lab.ip(&["-n", &lab.near(), "link", "set", "eth0", "down"]);
-    for name in ["report", "report.json"] {
+    for name in ["report", "report.json", "report.memory"] {
         std::fs::remove_file(lab.path(name)).unwrap();
     }
     lab.daemon();
@@ -97,6 +107,28 @@ fn a_late_cable_a_late_server_and_a_new_link_are_all_found() {
 }
 
 #[test]
+fn a_pulled_cable_costs_no_lease() {
+    let mut lab = Lab::new("g");
+    lab.server(&[RANGE, "--dhcp-option=option:router,10.77.0.1"]);
+    lab.daemon();
+    lab.must_be_online();
+    let before = lab.text("report");
+    let watch = lab.watch();
+    lab.ip(&["-n", &lab.far(), "link", "set", "srv0", "down"]);
+    lab.wait_for_state("no cable", |state| {
+        lab::interface(state, "eth0").is_some_and(|link| link["OperationalState"] == "no-carrier")
+    });
+    assert!(lab.text("report").starts_with("eth0 no-carrier 10.77.0."), "{}", lab.text("report"));
+    lab.ip(&["-n", &lab.far(), "link", "set", "srv0", "up"]);
+    lab.wait_for_log("rebooting -> bound");
+    lab.must_be_online();
+    assert_eq!(lab.text("report"), before);
+    let seen = watch.end();
+    let lost: Vec<&str> = seen.lines().filter(|line| line.contains("Deleted") && line.contains("10.77.0.")).collect();
+    assert_eq!(lost, Vec::<&str>::new());
+}
+
+#[test]
 fn garbage_at_the_client_port_disturbs_nobody() {
     let mut lab = Lab::new("e");
     lab.daemon();
@@ -114,9 +146,7 @@ fn a_lease_is_renewed_and_given_up_when_nobody_renews_it() {
     lab.daemon();
     lab.must_be_online();
     lab.wait_for_log("renewing -> bound");
-    let mut server = lab.children.remove(0);
-    server.kill().unwrap();
-    server.wait().unwrap();
+    lab.stop_server();
     lab.wait_for_log("rebinding -> selecting");
     lab.wait_for_log("the lease is gone, removing the address");
     // The daemon finishes what it began before it ends.

@@ -94,6 +94,58 @@ fn routers_give_addresses_routes_servers_and_domains_where_nobody_answers_for_ip
             && link["AdministrativeState"] == "configured"
     });
     assert!(lab.text("resolv").contains("nameserver fd77::53\nsearch six.example\n"), "{}", lab.text("resolv"));
+    // Nobody says it again.
+    lab.stop_server();
+    lab.restart();
+    lab.wait_for_setup("eth0", "configured");
+    assert!(lab.text("resolv").contains("nameserver fd77::53\nsearch six.example\n"), "{}", lab.text("resolv"));
+}
+
+#[test]
+fn a_link_that_was_made_follows_its_file_and_goes_by_order() {
+    let mut lab = Lab::new("w");
+    let file = |lab: &Lab, options: &str| {
+        lab.file("20-br0.netdev", &format!("[NetDev]\nName=br0\nKind=bridge\n[Bridge]\n{options}\n"));
+    };
+    file(&lab, "STP=no\nForwardDelaySec=4");
+    lab.file("20-br0.network", "[Match]\nName=br0\n[Network]\nAddress=10.91.0.1/24\nConfigureWithoutCarrier=yes\n");
+    lab.file("10-port.network", "[Match]\nName=eth0\n[Network]\nBridge=br0\n");
+    lab.daemon();
+    lab.wait_for_setup("br0", "configured");
+    let index = |lab: &Lab| lab.shown(&["link", "show", "dev", "br0"]).split(':').next().map(str::to_owned);
+    let before = index(&lab);
+    file(&lab, "STP=no\nForwardDelaySec=6\nAgeingTimeSec=77");
+    lab.networkctl(&["reload"]).unwrap();
+    let shown = lab.shown(&["-d", "link", "show", "dev", "br0"]);
+    assert!(shown.contains("forward_delay 600 ") && shown.contains("ageing_time 7700 "), "{shown}");
+    assert_eq!(index(&lab), before, "the same link");
+    assert!(lab.log().contains("br0: changed as 20-br0.netdev says"), "{}", lab.log());
+    assert!(lab.networkctl(&["delete", "lo"]).unwrap_err().contains("'lo' was not made by software"));
+    lab.networkctl(&["delete", "br0"]).unwrap();
+    lab.wait_for_state("no br0", |state| interface(state, "br0").is_none() && interface(state, "eth0").is_some());
+    assert!(lab.networkctl(&["delete", "br0"]).unwrap_err().contains("no link 'br0'"));
+    lab.networkctl(&["reload"]).unwrap();
+    lab.wait_for_setup("br0", "configured");
+    lab.wait_for_setup("eth0", "configured");
+    assert!(lab.shown(&["link", "show", "dev", "eth0"]).contains("master br0"));
+}
+
+#[test]
+fn a_link_that_shall_be_off_is_switched_off_once() {
+    let mut lab = Lab::new("x");
+    lab.ip(&["-n", &lab.near(), "link", "set", "eth0", "up"]);
+    lab.file("10-eth0.network", &STATIC.replace("[Link]", "[Link]\nActivationPolicy=down"));
+    lab.daemon();
+    let off =
+        |state: &serde_json::Value| interface(state, "eth0").is_some_and(|link| link["OperationalState"] == "off");
+    lab.wait_for_state("off", off);
+    lab.networkctl(&["up", "eth0"]).unwrap();
+    lab.wait_for_setup("eth0", "configured");
+    lab.restart();
+    lab.wait_for_setup("eth0", "configured");
+    assert!(lab.shown(&["link", "show", "dev", "eth0"]).contains(",UP"), "{}", lab.log());
+    lab.networkctl(&["reconfigure", "eth0"]).unwrap();
+    lab.wait_for_state("off again", off);
 }
 
 #[test]

@@ -95,6 +95,8 @@ pub struct Dhcp4 {
     pub table: Option<u32>,
     /// Takes name servers.
     pub use_dns: bool,
+    /// Takes time servers.
+    pub use_ntp: bool,
     /// Takes search domains.
     pub use_domains: bool,
     /// Takes routes.
@@ -129,6 +131,7 @@ impl Default for Dhcp4 {
             metric: None,
             table: None,
             use_dns: true,
+            use_ntp: true,
             use_domains: true,
             use_routes: true,
             use_gateway: true,
@@ -160,6 +163,8 @@ pub struct Dhcp6 {
     pub use_address: bool,
     /// Takes name servers.
     pub use_dns: bool,
+    /// Takes time servers.
+    pub use_ntp: bool,
     /// Takes search domains.
     pub use_domains: bool,
     /// Tells the server our name.
@@ -170,7 +175,14 @@ pub struct Dhcp6 {
 
 impl Default for Dhcp6 {
     fn default() -> Self {
-        Self { use_address: true, use_dns: true, use_domains: true, send_hostname: true, without_ra: false }
+        Self {
+            use_address: true,
+            use_dns: true,
+            use_ntp: true,
+            use_domains: true,
+            send_hostname: true,
+            without_ra: false,
+        }
     }
 }
 
@@ -265,6 +277,10 @@ pub struct Network {
     pub link_local: Option<Families>,
     /// Whether router advertisements are taken; `None`: where the machine does not forward.
     pub accept_ra: Option<bool>,
+    /// The largest packet of IPv6.
+    pub ipv6_mtu: Option<u32>,
+    /// Link-local addresses of IPv6 are made from the hardware address, whatever the kernel was told before.
+    pub by_hardware_address: bool,
     /// Temporary addresses.
     pub privacy: Option<Privacy>,
     /// Forwards IPv4.

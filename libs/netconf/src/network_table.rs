@@ -29,16 +29,6 @@ fn families(text: &str) -> Parsed<Families> {
     }
 }
 
-/// `IPv6` addresses of the link are made by the kernel; those of IPv4 are not made at all.
-fn link_local(network: &mut Network, text: &str) -> Parsed<()> {
-    let wanted = families(text)?;
-    network.link_local = Some(wanted);
-    if wanted.ipv4 {
-        return Err(wrong(text, "yes or ipv6 here: link-local addresses of IPv4 are not made, those of IPv6 are"));
-    }
-    Ok(())
-}
-
 fn required(text: &str) -> Parsed<Required> {
     if let Ok(yes) = boolean(text) {
         return Ok(if yes { Required::Yes } else { Required::No });
@@ -119,10 +109,15 @@ pub(crate) static NETWORK: &[Key<Network>] = &[
     key("Domains", "domains", "search domains; `~` before one keeps it out of the search", |network, text| {
         extend(&mut network.domains, text, domain)
     }),
-    key("NTP", "names or addresses", "time servers; shown, and kept for a time client", |network, text| {
+    key("NTP", "names or addresses", "time servers, for chrony", |network, text| {
         extend(&mut network.ntp, text, |word| Ok(word.to_owned()))
     }),
-    key("LinkLocalAddressing", "yes, no, ipv6", "link-local addresses; only those of IPv6 are made", link_local),
+    key(
+        "LinkLocalAddressing",
+        "yes, no, ipv4, ipv6",
+        "link-local addresses; that of IPv4 only while no DHCP server answers, where one is asked",
+        |network, text| families(text).map(|families| network.link_local = Some(families)),
+    ),
     key("IPv6AcceptRA", "yes or no", "takes router advertisements", |network, text| {
         optional(text, boolean).map(|accept| network.accept_ra = accept)
     }),
@@ -134,6 +129,16 @@ pub(crate) static NETWORK: &[Key<Network>] = &[
             _ => Some(Privacy::No),
         };
         Ok(())
+    }),
+    key("IPv6MTUBytes", "bytes, K or M behind", "the largest packet of IPv6", |network, text| {
+        optional(text, mtu).map(|mtu| network.ipv6_mtu = mtu)
+    }),
+    key("IPv6LinkLocalAddressGenerationMode", "eui64", "how that address is made", |network, text| match text {
+        "eui64" | "" => {
+            network.by_hardware_address = text == "eui64";
+            Ok(())
+        }
+        text => Err(wrong(text, "eui64; with 'none' write LinkLocalAddressing=no")),
     }),
     key("IPv4Forwarding", "yes or no", "forwards IPv4 that comes in by the link", |network, text| {
         optional(text, boolean).map(|forward| network.forward_ipv4 = forward)
@@ -203,7 +208,9 @@ pub(crate) static DHCP4: &[Key<Network>] = &[
     key("UseDNS", "yes or no", "takes name servers", |network, text| {
         boolean(text).map(|yes| network.dhcp4.use_dns = yes)
     }),
-    idle("UseNTP", "time servers are not asked for"),
+    key("UseNTP", "yes or no", "takes time servers", |network, text| {
+        boolean(text).map(|yes| network.dhcp4.use_ntp = yes)
+    }),
     key("UseDomains", "yes, no, route", "takes search domains", |network, text| {
         use_domains(text).map(|yes| network.dhcp4.use_domains = yes)
     }),
@@ -250,7 +257,11 @@ pub(crate) static DHCP: &[Key<Network>] = &[
         (network.dhcp4.use_dns, network.dhcp6.use_dns) = (yes, yes);
         Ok(())
     }),
-    idle("UseNTP", "time servers are not asked for"),
+    key("UseNTP", "yes or no", "takes time servers", |network, text| {
+        let yes = boolean(text)?;
+        (network.dhcp4.use_ntp, network.dhcp6.use_ntp) = (yes, yes);
+        Ok(())
+    }),
     key("UseDomains", "yes, no, route", "takes search domains", |network, text| {
         let yes = use_domains(text)?;
         (network.dhcp4.use_domains, network.dhcp6.use_domains) = (yes, yes);
@@ -287,7 +298,9 @@ pub(crate) static DHCP6: &[Key<Network>] = &[
     key("UseDNS", "yes or no", "takes name servers", |network, text| {
         boolean(text).map(|yes| network.dhcp6.use_dns = yes)
     }),
-    idle("UseNTP", "time servers are not asked for"),
+    key("UseNTP", "yes or no", "takes time servers", |network, text| {
+        boolean(text).map(|yes| network.dhcp6.use_ntp = yes)
+    }),
     key("UseDomains", "yes, no, route", "takes search domains", |network, text| {
         use_domains(text).map(|yes| network.dhcp6.use_domains = yes)
     }),

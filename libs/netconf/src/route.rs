@@ -97,6 +97,8 @@ pub struct RouteEntry {
     pub mtu: Option<u32>,
     /// How far its destination is.
     pub scope: Option<u8>,
+    /// The largest piece of a connection that others are told.
+    pub advertised_mss: Option<u32>,
     /// Packets of a new connection.
     pub initial_congestion_window: Option<u32>,
     /// Packets that a new connection may get.

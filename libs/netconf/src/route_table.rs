@@ -177,6 +177,10 @@ pub(crate) static ROUTE: &[Key<Network>] = &[
         last(&mut network.routes)?.initial_congestion_window = Some(number_32(text)?);
         Ok(())
     }),
+    key("TCPAdvertisedMaximumSegmentSize", "bytes", "the largest piece of TCP that is asked for", |network, text| {
+        last(&mut network.routes)?.advertised_mss = Some(number_32(text)?);
+        Ok(())
+    }),
     key("InitialAdvertisedReceiveWindow", "a number", "packets that it may be sent at once", |network, text| {
         last(&mut network.routes)?.initial_receive_window = Some(number_32(text)?);
         Ok(())

@@ -1,14 +1,19 @@
-//! A packet socket for DHCP: IPv4 frames of one link, for a machine that has no address yet.
+//! Packet sockets of one link: for DHCP, IPv4 for a machine that has no address yet; for ARP about one address.
 //!
-//! The kernel passes on only unfragmented UDP to port 68 (a socket filter), so the socket may stay open on a busy link.
+//! The kernel passes on only unfragmented UDP to port 68, or ARP about the address (socket filters), so a socket may
+//! stay open on a busy link.
 
 use std::io;
 use std::mem::size_of;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A packet socket bound to one link.
 #[derive(Debug)]
-pub struct PacketSocket(OwnedFd);
+pub struct PacketSocket {
+    socket: OwnedFd,
+    protocol: u16,
+}
 
 /// Accepts what goes to the DHCP client port; offsets count from the IPv4 header.
 const FILTER: [libc::sock_filter; 9] = [
@@ -23,40 +28,60 @@ const FILTER: [libc::sock_filter; 9] = [
     instruction(0x06, 0, 0, 0),      // drop
 ];
 
+/// Accepts ARP from or about an address; offsets count from the header of ARP.
+const fn arp_filter(address: u32) -> [libc::sock_filter; 6] {
+    [
+        instruction(0x20, 0, 0, 14),      // load the sender's address
+        instruction(0x15, 2, 0, address), // ours: accept
+        instruction(0x20, 0, 0, 24),      // load the address that is asked about
+        instruction(0x15, 0, 1, address), // another: drop
+        instruction(0x06, 0, 0, 0xffff),  // accept
+        instruction(0x06, 0, 0, 0),       // drop
+    ]
+}
+
 const fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
 
 impl PacketSocket {
-    /// Opens a non-blocking socket on the link with this index.
+    /// Opens a non-blocking socket for replies of DHCP servers on the link with this index.
     pub fn open(link: u32) -> io::Result<Self> {
+        Self::bind(link, libc::ETH_P_IP as u16, &mut FILTER.clone())
+    }
+
+    /// Opens a non-blocking socket for ARP about an address on the link with this index.
+    pub fn open_arp(link: u32, address: Ipv4Addr) -> io::Result<Self> {
+        Self::bind(link, libc::ETH_P_ARP as u16, &mut arp_filter(u32::from(address)))
+    }
+
+    fn bind(link: u32, protocol: u16, filter: &mut [libc::sock_filter]) -> io::Result<Self> {
         let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: no pointers are passed; protocol 0 receives nothing until bind.
         let raw = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
         // SAFETY: the kernel just gave us this descriptor, nobody else owns it.
-        let socket = Self(unsafe { OwnedFd::from_raw_fd(raw) });
-        let mut filter = FILTER;
+        let socket = Self { socket: unsafe { OwnedFd::from_raw_fd(raw) }, protocol };
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         let program_bytes = size_of::<libc::sock_fprog>() as libc::socklen_t;
         // SAFETY: `program` and the instructions it points to live until the call returns; the kernel copies them.
         check(unsafe {
             libc::setsockopt(raw, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), program_bytes)
         })?;
-        let address = link_address(link, None)?;
+        let address = link_address(link, protocol, None)?;
         let address_bytes = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: `address` is a valid sockaddr_ll of the given size.
         check(unsafe { libc::bind(raw, (&raw const address).cast(), address_bytes) })?;
         Ok(socket)
     }
 
-    /// Sends an IPv4 packet to a hardware address of the link.
+    /// Sends a packet to a hardware address of the link.
     pub fn send_to(&self, link: u32, hardware: [u8; 6], packet: &[u8]) -> io::Result<()> {
-        let address = link_address(link, Some(hardware))?;
+        let address = link_address(link, self.protocol, Some(hardware))?;
         let address_bytes = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: the pointers and lengths describe `packet` and `address`, which outlive the call.
         let sent = unsafe {
             libc::sendto(
-                self.0.as_raw_fd(),
+                self.socket.as_raw_fd(),
                 packet.as_ptr().cast(),
                 packet.len(),
                 libc::MSG_NOSIGNAL,
@@ -67,30 +92,30 @@ impl PacketSocket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Receives one packet, its IPv4 header first. `WouldBlock` when there is none.
+    /// Receives one packet, its header of IPv4 or ARP first. `WouldBlock` when there is none.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut *buffer))?)
+        Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.socket, &mut *buffer))?)
     }
 }
 
 impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl AsRawFd for PacketSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
     }
 }
 
-fn link_address(link: u32, hardware: Option<[u8; 6]>) -> io::Result<libc::sockaddr_ll> {
+fn link_address(link: u32, protocol: u16, hardware: Option<[u8; 6]>) -> io::Result<libc::sockaddr_ll> {
     let mut bytes = [0; 8];
     bytes[..6].copy_from_slice(&hardware.unwrap_or_default());
     Ok(libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
-        sll_protocol: (libc::ETH_P_IP as u16).to_be(),
+        sll_protocol: protocol.to_be(),
         sll_ifindex: i32::try_from(link).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?,
         sll_hatype: 0,
         sll_pkttype: 0,

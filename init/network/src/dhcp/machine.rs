@@ -16,6 +16,8 @@ const SELECT_ATTEMPTS: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(64);
+/// Servers that refuse what they offered are left in peace for so long.
+const REFUSAL_WAIT: Duration = Duration::from_secs(10);
 /// The shortest wait between two renewals.
 const RENEWAL_WAIT: Duration = Duration::from_secs(60);
 
@@ -67,6 +69,8 @@ pub(crate) enum Event {
     CarrierDown,
     /// A server spoke.
     Reply { xid: u32, reply: Reply },
+    /// Somebody wants more time now.
+    Renew,
     /// The armed timer ran out.
     TimedOut,
 }
@@ -137,6 +141,7 @@ pub(crate) fn step(state: &State, event: &Event, moment: Moment) -> Step {
     match event {
         Event::CarrierUp => carrier_up(state, moment),
         Event::CarrierDown => carrier_down(state, moment),
+        Event::Renew => renew(state, moment),
         Event::TimedOut => timed_out(state, moment),
         Event::Reply { xid, reply } if state.exchange().is_some_and(|exchange| exchange.xid == *xid) => {
             replied(state, reply, moment)
@@ -183,8 +188,8 @@ fn carrier_down(state: &State, moment: Moment) -> Step {
 
 fn replied(state: &State, reply: &Reply, moment: Moment) -> Step {
     match (state, reply) {
-        (State::Selecting { .. }, Reply::Offer { address, server }) => {
-            let exchange = Exchange { attempt: 0, ..*state.exchange()? };
+        (State::Selecting { exchange }, Reply::Offer { address, server }) => {
+            let exchange = Exchange { attempt: 0, ..*exchange };
             Some(request(exchange, *address, *server, moment))
         }
         (
@@ -196,11 +201,34 @@ fn replied(state: &State, reply: &Reply, moment: Moment) -> Step {
             effects.push(renewal_timer(&held, moment.now));
             Some((State::Bound { held }, effects))
         }
-        (State::Rebooting { held: None, .. } | State::Requesting { .. }, Reply::Nak) => Some(select(moment)),
+        (State::Rebooting { held: None, .. }, Reply::Nak) => Some(select(moment)),
+        (State::Requesting { .. }, Reply::Nak) => {
+            let wait = REFUSAL_WAIT * 7 / 8 + REFUSAL_WAIT * ((moment.random >> 8) % 256) / 1024;
+            Some((State::Selecting { exchange: begin(moment) }, vec![Effect::ArmTimer(wait)]))
+        }
         (State::Rebooting { held: Some(_), .. } | State::Renewing { .. } | State::Rebinding { .. }, Reply::Nak) => {
             Some(lose(moment))
         }
         (_, Reply::Offer { .. } | Reply::Ack(_) | Reply::Nak) => None,
+    }
+}
+
+/// The server is asked whatever the clock says; whoever looks for servers looks at once.
+fn renew(state: &State, moment: Moment) -> Step {
+    match state {
+        State::Bound { held } => {
+            let exchange = Exchange { attempt: 1, ..begin(moment) };
+            let request = Request::Renew { address: held.lease.address, server: held.lease.server };
+            let wait = remaining(held, moment.now).map_or(RENEWAL_WAIT, |left| left.min(RENEWAL_WAIT));
+            let effects = vec![send(request, exchange, moment), Effect::ArmTimer(wait)];
+            Some((State::Renewing { exchange, held: held.clone() }, effects))
+        }
+        State::Selecting { .. } => Some(select(moment)),
+        State::Stopped { .. }
+        | State::Rebooting { .. }
+        | State::Requesting { .. }
+        | State::Renewing { .. }
+        | State::Rebinding { .. } => None,
     }
 }
 

@@ -12,6 +12,7 @@ fn lease(last: u8) -> Lease {
         server: [10, 0, 0, 1].into(),
         routes: vec![],
         dns: vec![],
+        ntp: vec![],
         search: vec![],
         hostname: None,
         mtu: None,
@@ -60,6 +61,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("ack", Event::Reply { xid: 7, reply: Reply::Ack(Box::new(lease(9))) }),
         ("nak", Event::Reply { xid: 7, reply: Reply::Nak }),
         ("foreign ack", Event::Reply { xid: 8, reply: Reply::Ack(Box::new(lease(9))) }),
+        ("renew", Event::Renew),
         ("timed out", Event::TimedOut),
     ]
 }

@@ -2,6 +2,7 @@
 //!
 //! Reading trusts nothing: a field that makes no sense is left out, a reply without a usable address is no reply.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -18,6 +19,30 @@ const MIN_MTU: u16 = 576;
 /// A shorter lease would only make noise.
 const MIN_LEASE: Duration = Duration::from_secs(10);
 const FOR_EVER: u32 = u32::MAX;
+/// The fixed fields and the cookie before the options.
+const HEAD_BYTES: usize = 240;
+const COOKIE: [u8; 4] = [99, 130, 83, 99];
+const NAME_FIELD: std::ops::Range<usize> = 44..108;
+const FILE_FIELD: std::ops::Range<usize> = 108..236;
+const OVERLOAD: u8 = 52;
+const END: u8 = 255;
+/// The options that are looked at.
+const READ: [OptionCode; 14] = [
+    OptionCode::MessageType,
+    OptionCode::ServerIdentifier,
+    OptionCode::AddressLeaseTime,
+    OptionCode::SubnetMask,
+    OptionCode::ClasslessStaticRoute,
+    OptionCode::Router,
+    OptionCode::DomainNameServer,
+    OptionCode::NtpServers,
+    OptionCode::Hostname,
+    OptionCode::DomainName,
+    OptionCode::InterfaceMtu,
+    OptionCode::DomainSearch,
+    OptionCode::Renewal,
+    OptionCode::Rebinding,
+];
 
 /// Who we are in every message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +137,7 @@ pub(crate) fn write(request: &Request, identity: &Identity, xid: u32, seconds: u
         OptionCode::ClasslessStaticRoute,
         OptionCode::Router,
         OptionCode::DomainNameServer,
+        OptionCode::NtpServers,
         OptionCode::Hostname,
         OptionCode::DomainName,
         OptionCode::InterfaceMtu,
@@ -123,9 +149,72 @@ pub(crate) fn write(request: &Request, identity: &Identity, xid: u32, seconds: u
     message.to_vec().ok()
 }
 
+/// A message with the options in it that are looked at, each one that the library can read: an option that it cannot
+/// costs itself only. Options in the fields for names (option 52) stand with the others.
+fn readable(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (head, area) = bytes.split_at_checked(HEAD_BYTES)?;
+    if !head.ends_with(&COOKIE) {
+        return None;
+    }
+    let mut options: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+    collect(area, &mut options);
+    let overload = options.get(&OVERLOAD).and_then(|data| data.first()).copied().unwrap_or(0);
+    for (bit, field) in [(1, FILE_FIELD), (2, NAME_FIELD)] {
+        if overload & bit != 0 {
+            collect(head.get(field).unwrap_or_default(), &mut options);
+        }
+    }
+    let mut message = head.to_vec();
+    for (code, data) in options {
+        if !READ.contains(&OptionCode::from(code)) {
+            continue;
+        }
+        let mut option = Vec::new();
+        for part in data.chunks(usize::from(u8::MAX)) {
+            option.extend_from_slice(&[code, u8::try_from(part.len()).unwrap_or(u8::MAX)]);
+            option.extend_from_slice(part);
+        }
+        if is_readable(head, &option, code) {
+            message.extend_from_slice(&option);
+        }
+    }
+    message.push(END);
+    Some(message)
+}
+
+/// Whether the library reads an option, and no more than the option: what stands behind it is still there.
+fn is_readable(head: &[u8], option: &[u8], code: u8) -> bool {
+    const BEHIND: u32 = 0x0102_0304;
+    let is_renewal = OptionCode::from(code) == OptionCode::Renewal;
+    let behind = if is_renewal { OptionCode::Rebinding } else { OptionCode::Renewal };
+    let alone = [head, option, &[u8::from(behind), 4, 1, 2, 3, 4, END]].concat();
+    let Ok(message) = Message::decode(&mut Decoder::new(&alone)) else { return false };
+    let is_there = match message.opts().get(behind) {
+        Some(DhcpOption::Renewal(seconds) | DhcpOption::Rebinding(seconds)) => *seconds == BEHIND,
+        _ => false,
+    };
+    is_there && message.opts().contains(OptionCode::from(code))
+}
+
+/// Parts of one option are one (RFC 3396); what is cut off at the end is none.
+fn collect(mut bytes: &[u8], options: &mut BTreeMap<u8, Vec<u8>>) {
+    while let Some((code, rest)) = bytes.split_first() {
+        match *code {
+            END => return,
+            0 => bytes = rest,
+            code => {
+                let Some((length, rest)) = rest.split_first() else { return };
+                let Some((data, others)) = rest.split_at_checked(usize::from(*length)) else { return };
+                options.entry(code).or_default().extend_from_slice(data);
+                bytes = others;
+            }
+        }
+    }
+}
+
 /// Reads a reply to us; `None` for everything else that may arrive at the port.
 pub(crate) fn read(bytes: &[u8], mac: [u8; 6]) -> Option<(u32, Reply)> {
-    let message = Message::decode(&mut Decoder::new(bytes)).ok()?;
+    let message = Message::decode(&mut Decoder::new(&readable(bytes)?)).ok()?;
     // The library panics in `chaddr` when the length a server claims is beyond the field.
     let is_ethernet = usize::from(message.hlen()) == mac.len();
     if message.opcode() != Opcode::BootReply || !is_ethernet || message.chaddr() != mac {
@@ -158,6 +247,12 @@ fn lease(message: &Message, address: Ipv4Addr, server: Ipv4Addr) -> Option<Lease
         }
         _ => Vec::new(),
     };
+    let ntp = match options.get(OptionCode::NtpServers) {
+        Some(DhcpOption::NtpServers(servers)) => {
+            servers.iter().copied().filter(|server| is_host_address(*server)).take(MAX_SERVERS).collect()
+        }
+        _ => Vec::new(),
+    };
     let mtu = match options.get(OptionCode::InterfaceMtu) {
         Some(DhcpOption::InterfaceMtu(mtu)) if *mtu >= MIN_MTU => Some(*mtu),
         _ => None,
@@ -171,8 +266,10 @@ fn lease(message: &Message, address: Ipv4Addr, server: Ipv4Addr) -> Option<Lease
         address,
         prefix,
         server,
-        routes: routes(message),
+        // A way over ourselves is none.
+        routes: routes(message).into_iter().filter(|route| route.gateway != address).collect(),
         dns,
+        ntp,
         search: search(message),
         hostname,
         mtu,
@@ -192,7 +289,10 @@ fn routes(message: &Message) -> Vec<Route> {
                 routes.push(route);
             }
         }
-        return routes;
+        // One that holds nothing that can be read says nothing.
+        if !routes.is_empty() {
+            return routes;
+        }
     }
     match options.get(OptionCode::Router) {
         Some(DhcpOption::Router(routers)) => routers
@@ -302,13 +402,14 @@ mod tests {
             DhcpOption::SubnetMask(Ipv4Addr::new(255, 255, 255, 0)),
             DhcpOption::Router(vec![Ipv4Addr::new(10, 0, 2, 2)]),
             DhcpOption::DomainNameServer(vec![Ipv4Addr::new(10, 0, 2, 3)]),
+            DhcpOption::NtpServers(vec![Ipv4Addr::new(10, 0, 2, 4), Ipv4Addr::BROADCAST]),
             DhcpOption::DomainName("Example.org.".into()),
             DhcpOption::Hostname("web1\0".into()),
             DhcpOption::InterfaceMtu(1400),
         ]);
         assert_eq!((lease.prefix, lease.gateway()), (24, Some(Ipv4Addr::new(10, 0, 2, 2))));
         assert_eq!((lease.search, lease.hostname), (vec!["example.org".to_string()], Some("web1".to_string())));
-        assert_eq!(lease.mtu, Some(1400));
+        assert_eq!((lease.mtu, lease.ntp), (Some(1400), vec![Ipv4Addr::new(10, 0, 2, 4)]));
         let seconds = Duration::from_secs;
         assert_eq!(lease.times, Some(Times { renew: seconds(1800), rebind: seconds(3150), expire: seconds(3600) }));
     }
@@ -327,6 +428,45 @@ mod tests {
         assert_eq!(lease.search, ["a", "nameserver", "6.6.6.6"]);
         assert_eq!(lease.times.unwrap().renew, Duration::from_secs(1800));
         assert_eq!(lease.prefix, 8);
+    }
+
+    #[test]
+    fn an_option_that_cannot_be_read_costs_itself_only() {
+        let mut bytes = reply(MessageType::Ack, &[DhcpOption::AddressLeaseTime(60)]);
+        bytes.pop();
+        // A domain that points to itself, a route of 33 bits, half an address, a mask of three bytes, one cut off.
+        for broken in [
+            &[119, 2, 0xc0, 0][..],
+            &[121, 9, 33, 10, 0, 0, 0, 0, 10, 0, 0][..],
+            &[6, 3, 10, 0, 2][..],
+            &[12, 2, 0xff, 0xfe][..],
+            &[3, 4, 10, 0, 2, 2][..],
+            &[15, 200, b'x'][..],
+        ] {
+            bytes.extend_from_slice(broken);
+        }
+        let Some((7, Reply::Ack(lease))) = read(&bytes, MAC) else { panic!("no lease") };
+        assert_eq!(lease.gateway(), Some(Ipv4Addr::new(10, 0, 2, 2)));
+        assert_eq!((lease.search, lease.dns, lease.hostname), (vec![], vec![], None));
+    }
+
+    #[test]
+    fn options_in_the_fields_for_names_and_in_parts_are_read() {
+        let mut bytes = reply(MessageType::Ack, &[DhcpOption::AddressLeaseTime(60)]);
+        bytes.pop();
+        bytes.extend_from_slice(&[52, 1, 3, 15, 4, b'e', b'x', b'a', b'm', 15, 3, b'p', b'l', b'e', 255]);
+        bytes[108..115].copy_from_slice(&[3, 4, 10, 0, 2, 2, 255]);
+        bytes[44..51].copy_from_slice(&[6, 4, 10, 0, 2, 3, 255]);
+        let Some((7, Reply::Ack(lease))) = read(&bytes, MAC) else { panic!("no lease") };
+        assert_eq!(lease.gateway(), Some(Ipv4Addr::new(10, 0, 2, 2)));
+        assert_eq!((lease.dns, lease.search), (vec![Ipv4Addr::new(10, 0, 2, 3)], vec!["example".to_string()]));
+    }
+
+    #[test]
+    fn a_lease_of_no_time_is_short_and_one_without_an_end_has_none() {
+        assert_eq!(ack(&[DhcpOption::AddressLeaseTime(0)]).times.unwrap().expire, MIN_LEASE);
+        assert_eq!(ack(&[DhcpOption::AddressLeaseTime(u32::MAX)]).times, None);
+        assert_eq!(ack(&[DhcpOption::Router(vec![Ipv4Addr::new(10, 0, 2, 15)])]).routes, [], "over ourselves");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::dhcp6::message::{Lease6, Reply, Request};
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 const SELECT_ATTEMPTS: u32 = 5;
+/// Servers that refuse what they offered are left in peace for so long.
+const REFUSAL_WAIT: Duration = Duration::from_secs(10);
 const RENEWAL_WAIT: Duration = Duration::from_secs(10);
 
 /// A lease and when it began.
@@ -65,6 +67,8 @@ pub(crate) enum Event {
     Stop,
     /// A server spoke.
     Reply { xid: u32, reply: Reply },
+    /// Somebody wants more time now.
+    Renew,
     /// The armed timer ran out.
     TimedOut,
 }
@@ -137,6 +141,15 @@ pub(crate) fn step(state: &State, event: &Event, moment: Moment) -> Step {
             replied(state, reply, moment)
         }
         Event::Reply { .. } => None,
+        Event::Renew => match state {
+            State::Bound { .. } => timed_out(state, moment),
+            State::Soliciting { hint, .. } => Some(solicit(begin(moment), *hint, moment)),
+            State::Stopped { .. }
+            | State::Requesting { .. }
+            | State::Informing { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. } => None,
+        },
         Event::TimedOut => timed_out(state, moment),
     }
 }
@@ -174,7 +187,10 @@ fn replied(state: &State, reply: &Reply, moment: Moment) -> Step {
             let timer = Effect::ArmTimer(lease.renew);
             Some((State::Bound { held }, vec![Effect::Configure, timer]))
         }
-        (State::Requesting { .. }, Reply::Refused | Reply::Granted(_)) => Some(solicit(begin(moment), None, moment)),
+        (State::Requesting { .. }, Reply::Refused | Reply::Granted(_)) => {
+            let state = State::Soliciting { exchange: begin(moment), hint: None };
+            Some((state, vec![Effect::ArmTimer(REFUSAL_WAIT)]))
+        }
         (State::Renewing { .. } | State::Rebinding { .. }, Reply::Refused | Reply::Granted(_)) => Some(lose(moment)),
         _ => None,
     }

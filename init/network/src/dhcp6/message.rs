@@ -37,6 +37,8 @@ pub(crate) struct Lease6 {
     pub addresses: Vec<LeasedAddress>,
     /// Name servers.
     pub dns: Vec<Ipv6Addr>,
+    /// Time servers, addresses and names.
+    pub ntp: Vec<String>,
     /// Search domains.
     pub search: Vec<String>,
     /// T1: ask the same server again.
@@ -115,7 +117,13 @@ pub(crate) fn write(
         data.extend_from_slice(label.as_bytes());
         options.insert(DhcpOption::Unknown(dhcproto::v6::UnknownOption::new(OptionCode::ClientFqdn, data)));
     }
-    let wanted = vec![OptionCode::DomainNameServers, OptionCode::DomainSearchList, OptionCode::InformationRefreshTime];
+    let wanted = vec![
+        OptionCode::DomainNameServers,
+        OptionCode::DomainSearchList,
+        OptionCode::SntpServers,
+        OptionCode::InformationRefreshTime,
+        OptionCode::NtpServer,
+    ];
     options.insert(DhcpOption::ORO(ORO { opts: wanted }));
     // Our own message always encodes; a failure would be a fault of the library and the request is then not sent.
     message.to_vec().ok()
@@ -153,17 +161,23 @@ fn well_formed(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// Copies the options that are chosen; what is cut off at the end is none.
-fn keep(mut bytes: &[u8], out: &mut Vec<u8>, choose: impl Fn(u16, &[u8]) -> Option<Vec<u8>>) {
+/// Copies the options that are chosen.
+fn keep(bytes: &[u8], out: &mut Vec<u8>, choose: impl Fn(u16, &[u8]) -> Option<Vec<u8>>) {
+    each(bytes, |code, data| {
+        let Some(chosen) = choose(code, data) else { return };
+        out.extend_from_slice(&code.to_be_bytes());
+        // It is no longer than what it was made of.
+        out.extend_from_slice(&u16::try_from(chosen.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend_from_slice(&chosen);
+    });
+}
+
+/// Goes over options; what is cut off at the end is none.
+fn each(mut bytes: &[u8], mut take: impl FnMut(u16, &[u8])) {
     while let Some((head, rest)) = bytes.split_first_chunk::<4>() {
         let [code, length] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_be_bytes);
         let Some((data, others)) = rest.split_at_checked(usize::from(length)) else { return };
-        if let Some(data) = choose(code, data) {
-            out.extend_from_slice(&code.to_be_bytes());
-            // It is no longer than what it was made of.
-            out.extend_from_slice(&u16::try_from(data.len()).unwrap_or(length).to_be_bytes());
-            out.extend_from_slice(&data);
-        }
+        take(code, data);
         bytes = others;
     }
 }
@@ -180,6 +194,10 @@ pub(crate) fn read(bytes: &[u8], mac: [u8; 6]) -> Option<(u32, Reply)> {
         Some(DhcpOption::ServerId(server)) if (1..=MAX_SERVER_ID).contains(&server.len()) => server.clone(),
         _ => return None,
     };
+    let lease = |options: &DhcpOptions, server| Lease6 {
+        ntp: time_servers(bytes.get(HEAD_BYTES..).unwrap_or_default()),
+        ..lease(options, server)
+    };
     let xid = message.xid_num();
     let is_refused = refuses(options);
     let reply = match message.msg_type() {
@@ -190,6 +208,31 @@ pub(crate) fn read(bytes: &[u8], mac: [u8; 6]) -> Option<(u32, Reply)> {
         _ => return None,
     };
     Some((xid, reply))
+}
+
+/// Time servers of option 56 (RFC 5908), or of the older 31 (RFC 4075) where there are none.
+fn time_servers(options: &[u8]) -> Vec<String> {
+    let (mut servers, mut older) = (Vec::new(), Vec::new());
+    each(options, |code, data| match OptionCode::from(code) {
+        OptionCode::NtpServer => each(data, |kind, data| {
+            servers.extend(match kind {
+                1 => time_address(data),
+                3 => crate::router::names(data).into_iter().next(),
+                // Nobody listens to a group.
+                _ => None,
+            });
+        }),
+        OptionCode::SntpServers => older.extend(data.chunks_exact(16).filter_map(time_address)),
+        _ => {}
+    });
+    let mut servers = if servers.is_empty() { older } else { servers };
+    servers.truncate(MAX_SERVERS);
+    servers
+}
+
+fn time_address(data: &[u8]) -> Option<String> {
+    let address = Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?);
+    (!address.is_unspecified() && !address.is_multicast()).then(|| address.to_string())
 }
 
 fn refuses(options: &DhcpOptions) -> bool {
@@ -282,6 +325,27 @@ pub(crate) mod tests {
         assert_eq!((lease.addresses.len(), lease.dns.len()), (1, 1));
         assert_eq!((lease.renew.as_secs(), lease.rebind.as_secs(), lease.expire().as_secs()), (50, 80, 200));
         assert!(read(&bytes, [9; 6]).is_none(), "not ours");
+    }
+
+    #[test]
+    fn time_servers_are_addresses_and_names_and_the_newer_option_counts() {
+        let address: Ipv6Addr = "2001:db8::123".parse().unwrap();
+        let option = |code: u16, data: &[u8]| {
+            let mut bytes = code.to_be_bytes().to_vec();
+            bytes.extend_from_slice(&u16::try_from(data.len()).unwrap().to_be_bytes());
+            bytes.extend_from_slice(data);
+            bytes
+        };
+        let old = option(31, &address.octets());
+        assert_eq!(time_servers(&old), ["2001:db8::123"]);
+        let group: Ipv6Addr = "ff05::101".parse().unwrap();
+        let inner = [option(1, &address.octets()), option(2, &group.octets()), option(3, b"\x04time\x07example\x00")];
+        let both = [old, option(56, &inner.concat()), vec![0, 56, 9]].concat();
+        assert_eq!(time_servers(&both), ["2001:db8::123", "time.example"]);
+        let mut bytes = reply(MessageType::Reply, 7, &[association(100, 200)]);
+        bytes.extend_from_slice(&both);
+        let Some((7, Reply::Granted(lease))) = read(&bytes, MAC) else { panic!("no reply") };
+        assert_eq!((lease.ntp.len(), lease.addresses.len()), (2, 1));
     }
 
     #[test]

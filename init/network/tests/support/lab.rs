@@ -96,21 +96,59 @@ impl Lab {
 
     /// Starts the daemon in namespaces of its own for network and host name; it is the last child.
     pub fn daemon(&mut self) {
+        self.daemon_after("true");
+    }
+
+    /// The same, after a command in those namespaces.
+    pub fn daemon_after(&mut self, command_before: &str) {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.near(), "unshare", "--uts", "sh", "-c"]);
         let log = std::fs::File::options().append(true).create(true).open(self.path("log")).unwrap();
         command.arg(format!(
-            "hostname localhost; exec '{}' --root {} --command-line {} --report {} --resolv {} --leases {} \
-             --hostname {}",
+            "hostname localhost; {command_before}; exec '{}' --root {} --command-line {} --report {} --resolv {} \
+             --leases {} --hostname {} --time-sources {}",
             env!("CARGO_BIN_EXE_ferrite-networkd"),
             self.path("root").display(),
             self.path("cmdline").display(),
             self.path("report").display(),
             self.path("resolv").display(),
             self.path("leases").display(),
-            self.path("hostname").display()
+            self.path("hostname").display(),
+            self.path("chrony/ferrite.sources").display()
         ));
         self.children.push(command.stderr(log).spawn().unwrap());
+    }
+
+    /// Stops the first server.
+    pub fn stop_server(&mut self) {
+        let mut server = self.children.remove(0);
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    /// Stops the daemon and starts another one in the same boot.
+    pub fn restart(&mut self) {
+        self.stop_last();
+        std::fs::remove_file(self.path("report.json")).unwrap();
+        self.daemon();
+    }
+
+    /// Starts another daemon after the last one was killed; its report is the first one.
+    pub fn restart_after_kill(&mut self) {
+        let mut daemon = self.children.pop().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        // A kill may have come before the first report.
+        let _ = std::fs::remove_file(self.path("report.json"));
+        self.daemon();
+    }
+
+    /// Says at the far end that this address is its own, twice.
+    pub fn announce(&self, link: &str, address: &str) {
+        let far = self.far();
+        let arguments = ["netns", "exec", &far, "busybox", "arping", "-U", "-c", "1", "-I", link, address];
+        let output = Command::new("ip").args(arguments).output().unwrap();
+        assert!(output.status.success(), "busybox arping: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     pub fn stop_last(&mut self) {

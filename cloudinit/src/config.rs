@@ -134,7 +134,7 @@ fn join(parts: Vec<Part>, mut faults: Faults) -> (Node, Vec<Script>, Faults) {
                 let kind = Kind::Map(keys_cloud::CONFIG, None);
                 root = check::check("the patched document", &root, &kind, &mut faults).unwrap_or_else(Node::empty);
             }
-            Content::Config { root: next, merge: header } => {
+            Content::Config { root: mut next, merge: header } => {
                 let how = next.get("merge_how").or_else(|| next.get("merge_type"));
                 let strategy = match (&header, how) {
                     (Some(header), _) => Strategy::parse(header),
@@ -146,12 +146,23 @@ fn join(parts: Vec<Part>, mut faults: Faults) -> (Node, Vec<Script>, Faults) {
                     faults.push(Severity::Error, place, message);
                     Strategy::DEFAULT
                 });
+                if !strategy.deletes() {
+                    drop_nothing(&mut next);
+                }
                 root = merge(root, next, &strategy);
+                drop_nothing(&mut root);
             }
         }
     }
     faults.sort();
     (root, scripts, faults)
+}
+
+/// Leaves out the keys without a value.
+fn drop_nothing(root: &mut Node) {
+    if let Value::Map(pairs) = &mut root.value {
+        pairs.retain(|(_, value)| value.value != Value::Null);
+    }
 }
 
 fn addresses(sources: &Sources<'_>) -> BTreeMap<&'static str, String> {

@@ -216,6 +216,20 @@ fn mistakes_are_told_with_their_line_and_what_would_be_right() {
         let document = format!("#cloud-config\n{}", document.replace("SAMPLE", SAMPLE));
         assert_eq!(lines(&document), [expected], "{document}");
     }
+    for (variable, expected) in [
+        ("v1.platfrom", "f:3:1: error: template: 'v1.platfrom' has no value here; did you mean 'v1.platform'?"),
+        (
+            "v1.nope",
+            "f:3:1: error: template: 'v1.nope' has no value here, use '| default(...)' or a name of v1 or ds.meta_data",
+        ),
+        (
+            "ds.x",
+            "f:3:1: warning: template: 'ds.x' has no value here, and a machine whose meta-data has none refuses it",
+        ),
+    ] {
+        let document = format!("## template: jinja\n#cloud-config\nfinal_message: \"{{{{ {variable} }}}}\"\n");
+        assert_eq!(lines(&document), [expected]);
+    }
     let header = lines("# cloud-config\nhostname: a\n");
     assert_eq!(header, ["f:1:1: error: '# cloud-config' must be written '#cloud-config', without a blank"]);
     let marked = lines("\u{feff}#cloud-config\nhostname: a\n");
@@ -223,4 +237,18 @@ fn mistakes_are_told_with_their_line_and_what_would_be_right() {
     let (config, faults) = read_all("\u{feff}#cloud-config\nhostname: a\nruncmd: []\n".as_bytes(), b"", "");
     assert_eq!(config.root.get("hostname").and_then(Node::text), Some("a"), "what works on a machine is used there");
     assert!(faults.0.iter().all(|fault| fault.severity == Severity::Desk), "{faults}");
+}
+
+#[test]
+fn a_key_without_a_value_removes_an_earlier_one_only_when_that_is_allowed() {
+    let document = |how: &str| {
+        let part = |text: &str| format!("--B\nContent-Type: text/cloud-config\n\n{text}\n");
+        let (one, other) = (part("hostname: a\nruncmd: [x]\n"), part(&format!("hostname:\n{how}")));
+        format!("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n\n{one}{other}--B--\n")
+    };
+    for (how, expected) in [("", Some("a")), ("merge_how: dict(allow_delete)+list(append)\n", None)] {
+        let (config, _) = read_all(document(how).as_bytes(), b"", "");
+        assert_eq!(config.root.get("hostname").and_then(Node::text), expected, "{how}");
+        assert_eq!(config.root.get("runcmd").map(|list| list.items().len()), Some(1));
+    }
 }

@@ -47,6 +47,12 @@ fn about(path: &str, key: &Key) -> String {
     if !key.doc.is_empty() {
         text.push_str(&format!("    {}\n", key.doc));
     }
+    if let Some((section, option)) = path.strip_prefix("coreos.").and_then(|rest| rest.split_once('.'))
+        && ["etcd", "etcd2", "fleet", "flannel", "locksmith"].contains(&section)
+    {
+        let variable = crate::keys_coreos::variable(section, &option.replace('-', "_"));
+        text.push_str(&format!("    written as {variable}\n"));
+    }
     if key.required {
         text.push_str("    must be given\n");
     }
@@ -86,6 +92,7 @@ mod tests {
         assert!(explain(None).unwrap().contains("write_files"));
         assert!(explain(Some("coreos.units.command")).unwrap().contains("'reload-or-restart'"));
         assert!(explain(Some("users.ssh-authorized-keys")).unwrap().contains("public keys"));
+        assert!(explain(Some("coreos.flannel.interface")).unwrap().contains("written as FLANNELD_IFACE"));
         assert!(explain(Some("packages")).unwrap().contains("no meaning"));
         assert!(explain(Some("hostnmae")).unwrap_err().contains("'hostname'"));
     }

@@ -248,7 +248,12 @@ impl<'a> Reader<'a> {
         match root.value {
             Value::Map(_) => {
                 let kind = Kind::Map(keys_cloud::CONFIG, None);
-                let checked = check::check("the document", &root, &kind, &mut faults).unwrap_or_else(Node::empty);
+                let mut checked = check::check("the document", &root, &kind, &mut faults).unwrap_or_else(Node::empty);
+                // A key without a value is absent, but 'allow_delete' takes it for the end of an earlier one.
+                if let Value::Map(pairs) = &mut checked.value {
+                    let nothing = |(_, value): &&(Node, Node)| value.value == Value::Null;
+                    pairs.extend(root.pairs().iter().filter(nothing).cloned());
+                }
                 let content = Content::Config { root: placed(checked, piece.place), merge: piece.merge.clone() };
                 self.parts.push(Part { name: piece.name.into(), content });
             }
@@ -288,14 +293,27 @@ impl<'a> Reader<'a> {
         let body = text.get(start..).and_then(|rest| rest.split_once('\n')).map_or("", |(_, body)| body);
         match template::render(body, self.variables) {
             Ok((rendered, missing)) => {
-                if !missing.is_empty() {
-                    let message = format!("'{}' has no value here", missing.join("', '"));
-                    self.fault(piece, Severity::Warning, 1, message);
-                }
+                self.missing(piece, text, &missing);
                 // The header's line keeps its place, so that lines agree as long as no loop adds any.
                 self.inside(piece, format!("\n{rendered}").as_bytes(), "the rendered template");
             }
             Err((line, message)) => self.fault(piece, Severity::Broken, line + 1, message),
+        }
+    }
+
+    /// Variables without a value at the desk. What the meta-data will hold is not known there; the other names are.
+    fn missing(&mut self, piece: &Piece<'_>, text: &str, names: &[String]) {
+        let of_cloud = |name: &str| name == "ds" || name.starts_with("ds.");
+        let is_known = !names.iter().any(|name| of_cloud(name));
+        for name in names {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            let line = (1..).zip(text.lines()).find(|(_, line)| line.contains(last)).map_or(1, |(line, _)| line);
+            let (severity, end) = match (is_known, self.variables.nearest(name)) {
+                (true, Some(meant)) => (Severity::Broken, format!("; did you mean '{meant}'?")),
+                (true, None) => (Severity::Broken, ", use '| default(...)' or a name of v1 or ds.meta_data".into()),
+                (false, _) => (Severity::Warning, ", and a machine whose meta-data has none refuses it".into()),
+            };
+            self.fault(piece, severity, line, format!("template: '{name}' has no value here{end}"));
         }
     }
 

@@ -99,6 +99,11 @@ impl Strategy {
         Self::of(&parts).ok_or_else(|| usage(node.value.kind()))
     }
 
+    /// Whether a key without a value removes the one that was there.
+    pub(crate) fn deletes(&self) -> bool {
+        self.delete_nothing
+    }
+
     fn of(parts: &[(String, Vec<String>)]) -> Option<Self> {
         let known = ["list", "dict", "str"];
         if parts.is_empty() || parts.iter().any(|(name, _)| !known.contains(&name.as_str())) {

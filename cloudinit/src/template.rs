@@ -46,6 +46,10 @@ impl Variables {
             ("subplatform", "unknown".to_string()),
             // The packages of the image are Debian's, and documents ask for that.
             ("distro", "debian".to_string()),
+            ("distro_version", "13".to_string()),
+            ("distro_release", "trixie".to_string()),
+            ("variant", "debian".to_string()),
+            ("machine", std::env::consts::ARCH.to_string()),
             ("system_platform", "linux".to_string()),
             ("kernel_release", String::new()),
         ]);
@@ -61,6 +65,8 @@ impl Variables {
                 v1.insert(name, text);
             }
         }
+        let cloud = v1.get("cloud_name").cloned().unwrap_or_default();
+        v1.insert("cloud_id", cloud);
         let mut v1 = serde_json::to_value(v1).unwrap_or_default();
         if let (Some(map), Some(keys)) = (v1.as_object_mut(), meta.get("public_keys")) {
             map.insert("public_ssh_keys".into(), keys.clone());
@@ -69,6 +75,13 @@ impl Variables {
         root.insert("v1".into(), v1);
         root.insert("ds".into(), serde_json::json!({ "meta_data": meta }));
         Self { root: Json::Object(root), missing }
+    }
+
+    /// The standard name that may have been meant.
+    pub(crate) fn nearest(&self, name: &str) -> Option<String> {
+        let standard = self.root.get("v1").and_then(Json::as_object)?;
+        let meant = crate::language::nearest(name.rsplit('.').next()?, standard.keys().map(String::as_str))?;
+        Some(format!("v1.{meant}"))
     }
 
     /// Examples, for `validate`.

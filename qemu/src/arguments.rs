@@ -46,6 +46,10 @@ pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, mo
         }
         UserData::Cidata(folder) => seed_disk(&mut line, "cidata", folder),
         UserData::ConfigDrive(folder) => seed_disk(&mut line, "config-2", folder),
+        UserData::SharedConfigDrive(folder) => {
+            let options = "mount_tag=config-2,security_model=none,readonly=on";
+            line.pair("-virtfs", &format!("local,path={},{options}", path(folder)));
+        }
     }
     smbios_arguments(&mut line, &spec.smbios);
     if let Some(words) = &spec.kernel_words {

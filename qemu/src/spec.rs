@@ -121,6 +121,8 @@ pub enum UserData {
     Cidata(PathBuf),
     /// The tree of OpenStack's drive, shown as a FAT disk labelled `config-2`.
     ConfigDrive(PathBuf),
+    /// The tree of OpenStack's drive, as a folder shared by 9p under the name `config-2`.
+    SharedConfigDrive(PathBuf),
 }
 
 /// What the firmware says about the machine; what is absent is QEMU's own.

@@ -23,6 +23,12 @@ impl Setup {
         Ok(self)
     }
 
+    /// With a tree of OpenStack's drive in a folder that is shared with the machine, instead of fw_cfg.
+    pub fn shared_config_drive(mut self, files: &[(&str, &str)]) -> anyhow::Result<Self> {
+        self.spec.user_data = UserData::SharedConfigDrive(self.seed("config-2", files)?);
+        Ok(self)
+    }
+
     /// With no documents at all.
     pub fn without_user_data(mut self) -> Self {
         self.spec.user_data = UserData::None;

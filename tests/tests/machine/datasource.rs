@@ -111,6 +111,17 @@ fn a_droplet_has_its_addresses_without_dhcp() -> anyhow::Result<()> {
     machine.power_off()
 }
 
+#[test]
+fn a_real_machine_reads_a_usb_drive_and_a_folder_of_its_host() -> anyhow::Result<()> {
+    if !amount::everything() {
+        return Ok(());
+    }
+    let mut machine = Setup::new(Board::Metal)?.cd(CdBus::Usb, "cidata", &lend(&seed("usb")))?.boot()?;
+    assert_seed(&mut machine, "nocloud /dev/sr0", "usb")?;
+    machine.power_off()?;
+    assert_drive(Setup::new(Board::Metal)?.shared_config_drive(&lend(&drive()))?, "config-2")
+}
+
 /// The tree of OpenStack's drive.
 fn drive() -> [(&'static str, String); 5] {
     let meta_data = json!({
@@ -243,12 +254,7 @@ fn every_medium_of_every_datasource_is_read() -> anyhow::Result<()> {
         return Ok(());
     }
     let new = || Setup::new(Board::Qemu);
-    for (bus, device) in [
-        (CdBus::VirtioScsi, "/dev/sr0"),
-        (CdBus::Ide, "/dev/sr0"),
-        (CdBus::Usb, "/dev/sr0"),
-        (CdBus::VirtioBlk, "/dev/vdb"),
-    ] {
+    for (bus, device) in [(CdBus::VirtioScsi, "/dev/sr0"), (CdBus::Ide, "/dev/sr0"), (CdBus::VirtioBlk, "/dev/vdb")] {
         let mut machine = new()?.cd(bus, "cidata", &lend(&seed("medium")))?.boot()?;
         assert_seed(&mut machine, &format!("nocloud {device}"), "medium")?;
         machine.power_off()?;

@@ -166,8 +166,8 @@ fn first(choice: &Choice, stage: Stage, seen: &Seen, rejected: &mut Vec<String>)
         if let Some(passed) = passed {
             documents.join_passed(*passed);
         }
-        if let (true, Some(words)) = (source.takes_words(), &seen.command_line.nocloud) {
-            documents.add_words(words);
+        if let (true, Some(words)) = (source.takes_words(), seen.words()) {
+            documents.add_words(&words);
         }
         documents.keys.extend(seen.command_line.keys.iter().cloned());
         return Outcome::Found(documents);

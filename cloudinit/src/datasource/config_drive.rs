@@ -85,8 +85,9 @@ fn content(root: &Path, name: &str) -> Result<Vec<u8>, String> {
 fn interpret(raw: &Raw) -> (Documents, Vec<(String, String)>) {
     let mut documents = Documents { user_data: raw.user_data.clone().unwrap_or_default(), ..Documents::default() };
     let mut parse = |name: &str, bytes: &Option<Vec<u8>>| {
-        let bytes = bytes.as_ref()?;
-        serde_json::from_slice::<Value>(bytes)
+        // Editors of Windows put a mark before the text.
+        let bytes = bytes.as_deref()?;
+        serde_json::from_slice::<Value>(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
             .map_err(|error| documents.problems.push(format!("{name} of the drive is not JSON: {error}, ignored")))
             .ok()
     };
@@ -193,6 +194,13 @@ mod tests {
     fn a_drive_without_meta_data_has_user_data_and_broken_json_is_named() {
         let raw = Raw { user_data: Some(b"#!/bin/sh\n".to_vec()), ..Raw::default() };
         assert_eq!(interpret(&raw).0.user_data, b"#!/bin/sh\n");
+        let marked = "\u{feff}{\"uuid\": \"u-2\", \"dsmode\": \"net\"}";
+        let documents = interpret(&Raw { meta_data: Some(marked.into()), ..raw.clone() }).0;
+        assert_eq!(
+            (meta::read(&documents.meta_data).0.instance_id.as_deref(), documents.problems.len()),
+            (Some("u-2"), 0)
+        );
+        assert_eq!(documents.mode(), crate::datasource::documents::Mode::Network);
         let raw = Raw { network_data: Some(b"{".to_vec()), ..raw };
         let problems = interpret(&raw).0.problems;
         assert!(problems.len() == 1 && problems[0].starts_with("network_data.json of the drive is not JSON"));

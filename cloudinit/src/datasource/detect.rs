@@ -27,6 +27,14 @@ pub(crate) struct Seen {
     pub dmi: Dmi,
 }
 
+impl Seen {
+    /// The name and the id that the kernel command line, or else the serial number, has for documents elsewhere.
+    pub(crate) fn words(&self) -> Option<NoCloudWords> {
+        let of_serial = || self.dmi.nocloud().filter(|words| words.seed.is_none());
+        self.command_line.nocloud.clone().or_else(of_serial)
+    }
+}
+
 /// Which version of Amazon's protocol may be spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -115,7 +123,7 @@ impl fmt::Display for Source {
         match self {
             Self::Url(url) => write!(formatter, "url {url}"),
             Self::NoCloudHttp(_, url) => write!(formatter, "nocloud {url}"),
-            Self::NoCloudWords(_) => write!(formatter, "nocloud on the kernel command line"),
+            Self::NoCloudWords(_) => write!(formatter, "nocloud in its words alone"),
             Self::Local(path) => write!(formatter, "local {}", path.display()),
             Self::Oem(volume) => write!(formatter, "oem {}", volume.device.display()),
             Self::FwCfg => write!(formatter, "fw_cfg opt/org.ferrite"),
@@ -187,7 +195,11 @@ fn candidates(seen: &Seen, cloud: Option<&Cloud>) -> Vec<(&'static str, Result<S
         (Some(Cloud::DigitalOcean), _) | (_, Some("digitalocean")) => Ok(Source::DigitalOcean),
         _ => Err("the firmware is not DigitalOcean's".into()),
     };
+    // A name or an instance id alone only add to documents that are elsewhere.
+    let is_left = seen.local.is_some() || seen.oem.is_some() || seen.has_fw_cfg;
+    let has_documents = is_left || volume(Label::Cidata).next().is_some();
     let serial = match seen.dmi.nocloud() {
+        Some(words) if words.seed.is_none() && has_documents => Err("its documents are elsewhere".into()),
         Some(words) => from_words(&words, &seen.dmi),
         None => Err("the serial number of the machine names no seed".into()),
     };
@@ -195,12 +207,8 @@ fn candidates(seen: &Seen, cloud: Option<&Cloud>) -> Vec<(&'static str, Result<S
         Some(words) => from_words(words, &seen.dmi),
         None => Err("the kernel command line names no seed".into()),
     };
-    // A name or an instance id alone only add to documents that are elsewhere.
-    let is_elsewhere = seen.local.is_some() || seen.oem.is_some() || seen.has_fw_cfg;
     let words = match words {
-        Ok(Source::NoCloudWords(_)) if is_elsewhere || volume(Label::Cidata).next().is_some() => {
-            Err("its documents are elsewhere".into())
-        }
+        Ok(Source::NoCloudWords(_)) if has_documents => Err("its documents are elsewhere".into()),
         other => other,
     };
     let mut found = vec![

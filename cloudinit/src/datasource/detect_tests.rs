@@ -88,12 +88,17 @@ fn seeds_of_nocloud_are_urls_folders_or_words_beside_a_disk() {
     seen.command_line = CommandLine::parse("ds=nocloud;s=/seed/");
     assert_eq!(names(&seen), ["local /seed/"]);
     seen.command_line = CommandLine::parse("ds=nocloud;h=web1");
-    assert_eq!(names(&seen), ["nocloud on the kernel command line"]);
+    assert_eq!(names(&seen), ["nocloud in its words alone"]);
     seen.volumes.push(volume("/dev/vdb", Label::Cidata));
     assert_eq!(names(&seen), ["nocloud /dev/vdb"]);
     seen.has_fw_cfg = true;
     assert_eq!(names(&seen), ["fw_cfg opt/org.ferrite"]);
     seen.has_fw_cfg = false;
+    let mut named = with_dmi("product_serial", "ds=nocloud;h=by-serial;i=i-9");
+    assert_eq!(names(&named), ["nocloud in its words alone"]);
+    named.volumes.push(volume("/dev/vdb", Label::Cidata));
+    assert_eq!(names(&named), ["nocloud /dev/vdb"]);
+    assert_eq!(named.words().and_then(|words| words.hostname).as_deref(), Some("by-serial"));
     seen.command_line = CommandLine::parse("ds=nocloud;s=ftp://x/");
     assert!(choose(&seen).rejected.iter().any(|(_, reason)| reason.contains("'ftp://x/'")));
 }

@@ -2,6 +2,7 @@
 //!
 //! Needs root, because the peers are installed by Debian's own tools, which run maintainer scripts.
 
+mod cloudinit;
 mod figures;
 mod guest;
 mod journal;
@@ -37,6 +38,11 @@ enum Part {
     Journal(journal::Arguments),
     /// Payloads and their installation, beside dd and tools for deltas
     Updates(updates::Arguments),
+    /// ferrite-cloudinit, beside cloud-init of Debian trixie
+    Cloudinit(cloudinit::Arguments),
+    /// Runs a command and prints what it took (used by `cloudinit`)
+    #[command(hide = true)]
+    Cost(cloudinit::cost::Arguments),
     /// Installs one payload and prints what it took (used by `updates`)
     #[command(hide = true)]
     InstallPayload(updates::InstallArguments),
@@ -59,6 +65,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Part::Managers(arguments) => managers::run(arguments),
         Part::Journal(arguments) => journal::run(arguments),
         Part::Updates(arguments) => updates::run(arguments),
+        Part::Cloudinit(arguments) => cloudinit::run(arguments),
+        Part::Cost(arguments) => cloudinit::cost::run(arguments),
         Part::InstallPayload(arguments) => updates::install(arguments),
         Part::Ask(arguments) => managers::answers::ask(arguments),
     }

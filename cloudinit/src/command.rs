@@ -162,8 +162,12 @@ fn work(
         meta.public_keys.extend(memory::keys(root)?);
     }
     config.network = network.files;
+    let mut left = crate::plan_files::MAX_ALL_BYTES;
     for url in config::wanted_urls(&config) {
-        let fetched = fetch::get(&url);
+        let fetched = fetch::get(&url).and_then(|bytes| {
+            left = left.checked_sub(bytes.len()).ok_or("all files together are too large")?;
+            Ok(bytes)
+        });
         config.fetched.insert(url, fetched);
     }
     let faults = [user_faults, meta_faults, vendor_faults, network.faults];
@@ -281,12 +285,18 @@ fn note(name: &str, faults: &Faults, problems: &mut Vec<(State, String)>) {
     for fault in &faults.0 {
         let line = fault.line_for(name);
         eprintln!("{line}");
-        let state = match fault.severity {
-            Severity::Broken if name == "user-data" => State::Failed,
-            Severity::Broken | Severity::Error => State::Degraded,
-            Severity::Desk | Severity::Warning => State::Ok,
-        };
-        problems.push((state, line));
+        problems.push((state_of(name, fault.severity), line));
+    }
+    if let Some(severity) = faults.1 {
+        problems.push((state_of(name, severity), format!("{name}: more faults, which are not listed")));
+    }
+}
+
+fn state_of(name: &str, severity: Severity) -> State {
+    match severity {
+        Severity::Broken if name == "user-data" => State::Failed,
+        Severity::Broken | Severity::Error => State::Degraded,
+        Severity::Desk | Severity::Warning => State::Ok,
     }
 }
 

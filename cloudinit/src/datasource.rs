@@ -248,6 +248,19 @@ fn fw_cfg(folder: &Path) -> anyhow::Result<Documents> {
     })
 }
 
+/// Bytes as the answer of every datasource, for random documents: what is made of them can be read or is refused.
+#[cfg(test)]
+pub(crate) fn read_anything(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _words = (CommandLine::parse(&text), command_line::NoCloudWords::parse(&text));
+    let droplet = digitalocean::read(bytes).ok();
+    for documents in [config_drive::interpret_anything(bytes), ec2::documents_of(bytes)].into_iter().chain(droplet) {
+        let (mut meta, mut faults) = crate::meta::read(&documents.meta_data);
+        crate::meta::complete(&mut meta, &documents, &mut faults);
+        let _network = crate::network::read(&documents.network_config, documents.network_format);
+    }
+}
+
 #[cfg(test)]
 #[path = "datasource/service_tests.rs"]
 mod service_tests;

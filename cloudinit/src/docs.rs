@@ -8,12 +8,23 @@ use crate::keys_cloud::CONFIG;
 use crate::keys_coreos::variable;
 use crate::language::{Key, Kind, Verdict};
 use crate::plan_etcd::{LOST, OLD, Today};
-use crate::schema;
+use crate::{decode, document, fault, formats, network, patch, plan_files, plan_users, schema, template};
 
 const HEAD: &str = include_str!("cloud-config.head.md");
+const LIMITS_HEAD: &str = "
+## Limits
+
+A document that goes over one of these is a fault with a line, and what is over it is left out; a program that reads it
+holds at most MEMORY, of a usual one some 5 MiB. `FERRITE_FUZZ_SECONDS=600 cargo test -p ferrite-cloudinit fuzz` reads
+random documents and checks this.
+
+| of | at most |
+|---|---|
+";
 
 fn markdown() -> String {
     let mut text = String::from(HEAD);
+    text.push_str(&limits());
     text.push_str("\n## Keys\n\n| key | value | verdict | what it does | example |\n|---|---|---|---|---|\n");
     rows(CONFIG, "", &mut text);
     for verdict in [Verdict::Recorded, Verdict::NoMeaning, Verdict::Silent] {
@@ -53,6 +64,34 @@ fn markdown() -> String {
         text.push_str(&format!("| `{}` | {what} |\n", name.replace('_', "-")));
     }
     text
+}
+
+fn limits() -> String {
+    let mut text = LIMITS_HEAD.replace("MEMORY", &bytes(crate::fuzz::MAX_MEMORY_BYTES as usize));
+    let rows = [
+        ("a document, also one that is included or decompressed", bytes(document::MAX_BYTES)),
+        ("a part that is not a cloud-config, decompressed or rendered", bytes(decode::MAX_DECODED_BYTES)),
+        ("all parts of a user-data, decoded, rendered, included", bytes(formats::MAX_ALL_BYTES)),
+        ("parts of a user-data", formats::MAX_PARTS.to_string()),
+        ("parts in parts, includes in includes", formats::MAX_LEVELS.to_string()),
+        ("includes", formats::MAX_FETCHES.to_string()),
+        ("lists in lists, maps in maps", document::MAX_DEPTH.to_string()),
+        ("values, aliases replaced", document::MAX_NODES.to_string()),
+        ("text, aliases replaced", bytes(document::MAX_TEXT_BYTES)),
+        ("steps of a template", template::MAX_STEPS.to_string()),
+        ("operations of a JSON patch", patch::MAX_OPERATIONS.to_string()),
+        ("a file of `write_files`, decoded", bytes(decode::MAX_DECODED_BYTES)),
+        ("all files of `write_files`", bytes(plan_files::MAX_ALL_BYTES)),
+        ("passwords in plain text", plan_users::MAX_HASHED.to_string()),
+        ("links of a network-config", network::MAX_DEVICES.to_string()),
+        ("faults that are listed", fault::MAX_FAULTS.to_string()),
+    ];
+    text.extend(rows.map(|(of, limit)| format!("| {of} | {limit} |\n")));
+    text
+}
+
+fn bytes(bytes: usize) -> String {
+    format!("{} MiB", bytes >> 20)
 }
 
 fn rows(keys: &'static [Key], above: &str, text: &mut String) {

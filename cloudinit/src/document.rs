@@ -16,6 +16,8 @@ pub(crate) const MAX_BYTES: usize = 1 << 20;
 pub(crate) const MAX_DEPTH: usize = 64;
 /// Values after every alias was replaced by what it stands for.
 pub(crate) const MAX_NODES: usize = 100_000;
+/// Bytes of text after every alias was replaced.
+pub(crate) const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +97,15 @@ impl Node {
     pub(crate) fn get(&self, name: &str) -> Option<&Node> {
         let found = self.pairs().iter().rev().find(|(key, _)| key.text().is_some_and(|text| same_key(text, name)));
         found.map(|(_, value)| value).filter(|value| value.value != Value::Null)
+    }
+
+    /// How many levels of lists and maps there are.
+    pub(crate) fn depth(&self) -> usize {
+        match &self.value {
+            Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) => 0,
+            Value::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            Value::Map(pairs) => 1 + pairs.iter().map(|(key, value)| key.depth().max(value.depth())).max().unwrap_or(0),
+        }
     }
 
     /// An empty map.
@@ -222,8 +233,8 @@ enum Open {
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
-    anchors: BTreeMap<usize, (Node, usize)>,
-    nodes: usize,
+    anchors: BTreeMap<usize, (Node, Size)>,
+    all: Size,
     documents: usize,
     root: Option<Node>,
 }
@@ -241,7 +252,8 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = known_tag(tag.as_deref(), place)?;
                 let node = Node { value: scalar(&text, style, tag.as_deref()), place };
-                self.add(node, anchor, 1, 1)?;
+                let size = size(&node.value);
+                self.add(node, anchor, size)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
                 known_tag(tag.as_deref(), place)?;
@@ -256,7 +268,7 @@ impl Builder {
                 let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
                     return Err((place, "an alias inside of what it stands for; a value cannot contain itself".into()));
                 };
-                self.add(node, 0, size, size)?;
+                self.add(node, 0, size)?;
             }
             _ => {}
         }
@@ -277,17 +289,24 @@ impl Builder {
             Some(Open::Map { pairs, place, anchor, .. }) => (Value::Map(finish(pairs, faults)), place, anchor),
             None => return Ok(()),
         };
-        let size = if anchor == 0 { 1 } else { size(&value) };
-        self.add(Node { value, place }, anchor, 1, size)
+        // What is inside was counted when it was read.
+        let size = if anchor == 0 { Size { values: 1, bytes: 0 } } else { size(&value) };
+        self.add(Node { value, place }, anchor, size)
     }
 
-    fn add(&mut self, node: Node, anchor: usize, cost: usize, size: usize) -> Result<(), Refusal> {
-        self.nodes = self.nodes.saturating_add(cost);
-        if self.nodes > MAX_NODES {
-            return Err((
-                node.place,
-                format!("the document has more than {MAX_NODES} values when its aliases are read"),
-            ));
+    /// Adds a value; of one with an anchor a copy is kept, which counts as much.
+    fn add(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Refusal> {
+        self.all = self.all.and(size);
+        if anchor != 0 {
+            self.all = self.all.and(size);
+        }
+        if self.all.values > MAX_NODES {
+            let message = format!("the document has more than {MAX_NODES} values when its aliases are read");
+            return Err((node.place, message));
+        }
+        if self.all.bytes > MAX_TEXT_BYTES {
+            let message = format!("the document has more than {MAX_TEXT_BYTES} bytes when its aliases are read");
+            return Err((node.place, message));
         }
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), size));
@@ -304,12 +323,29 @@ impl Builder {
     }
 }
 
-/// How many values there are in a value. Aliases inside are already replaced, so the budget holds.
-fn size(value: &Value) -> usize {
+/// What a value costs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn and(self, more: Self) -> Self {
+        Self { values: self.values.saturating_add(more.values), bytes: self.bytes.saturating_add(more.bytes) }
+    }
+}
+
+/// What there is in a value. Aliases inside are already replaced, so the budget holds.
+fn size(value: &Value) -> Size {
+    let one = Size { values: 1, bytes: 0 };
     match value {
-        Value::Null | Value::Other(_) | Value::Text(_) | Value::Binary(_) => 1,
-        Value::List(items) => 1 + items.iter().map(|item| size(&item.value)).sum::<usize>(),
-        Value::Map(pairs) => 1 + pairs.iter().map(|(key, value)| size(&key.value) + size(&value.value)).sum::<usize>(),
+        Value::Null => one,
+        Value::Other(text) | Value::Text(text) | Value::Binary(text) => Size { bytes: text.len(), ..one },
+        Value::List(items) => items.iter().fold(one, |sum, item| sum.and(size(&item.value))),
+        Value::Map(pairs) => {
+            pairs.iter().fold(one, |sum, (key, value)| sum.and(size(&key.value)).and(size(&value.value)))
+        }
     }
 }
 

@@ -15,9 +15,11 @@ pub(crate) const MAX_LEVELS: usize = 8;
 /// Fetches of one user-data.
 pub(crate) const MAX_FETCHES: usize = 64;
 /// Parts of one user-data.
-const MAX_PARTS: usize = 1000;
+pub(crate) const MAX_PARTS: usize = 1000;
 /// What clouds are known to take; more is a warning.
 const USUAL_BYTES: usize = 16 * 1024;
+/// All that is made of one user-data: decoded, decompressed, rendered, included.
+pub(crate) const MAX_ALL_BYTES: usize = 16 << 20;
 
 /// When a script runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,8 @@ pub(crate) struct Reader<'a> {
     /// The parts.
     pub parts: Vec<Part>,
     fetches: usize,
+    /// Bytes that were made so far.
+    made: usize,
 }
 
 /// Where the bytes of a part stand.
@@ -109,7 +113,7 @@ impl<'a> Reader<'a> {
         substitute: &'a dyn Fn(&str) -> String,
         fetch: Option<Fetch>,
     ) -> Self {
-        Self { variables, substitute, fetch, faults: Faults::default(), parts: Vec::new(), fetches: 0 }
+        Self { variables, substitute, fetch, faults: Faults::default(), parts: Vec::new(), fetches: 0, made: 0 }
     }
 
     /// Takes user-data apart.
@@ -126,6 +130,23 @@ impl<'a> Reader<'a> {
         let piece = Piece { bytes, name: "user-data", place: Place::Lines(0), level: 0, merge: None, several: false };
         self.piece(&piece);
         self.faults.sort();
+    }
+
+    /// Takes apart what was made of another piece, as long as all of it together is within the limit.
+    fn made_piece(&mut self, piece: &Piece<'_>) {
+        if self.may_take(piece) {
+            self.piece(piece);
+        }
+    }
+
+    fn may_take(&mut self, piece: &Piece<'_>) -> bool {
+        self.made = self.made.saturating_add(piece.bytes.len());
+        if self.made > MAX_ALL_BYTES {
+            let message = format!("all parts together have more than {MAX_ALL_BYTES} bytes, this one is left out");
+            self.fault(piece, Severity::Broken, 1, message);
+            return false;
+        }
+        true
     }
 
     fn piece(&mut self, piece: &Piece<'_>) {
@@ -236,7 +257,7 @@ impl<'a> Reader<'a> {
             merge: piece.merge.clone(),
             several: piece.several,
         };
-        self.piece(&inner);
+        self.made_piece(&inner);
     }
 
     fn config(&mut self, piece: &Piece<'_>, text: &str) {
@@ -324,13 +345,13 @@ impl<'a> Reader<'a> {
             if url.is_empty() || url.starts_with('#') {
                 continue;
             }
-            if let Err(message) = rules::url(url) {
-                self.fault(piece, Severity::Broken, line, message);
-                continue;
-            }
             self.fetches += 1;
             if self.fetches > MAX_FETCHES {
                 return self.fault(piece, Severity::Broken, line, format!("more than {MAX_FETCHES} includes"));
+            }
+            if let Err(message) = rules::url(url) {
+                self.fault(piece, Severity::Broken, line, message);
+                continue;
             }
             match self.fetch.map(|fetch| fetch(url)) {
                 None => {}
@@ -343,7 +364,7 @@ impl<'a> Reader<'a> {
                         merge: None,
                         several: piece.several,
                     };
-                    self.piece(&inner);
+                    self.made_piece(&inner);
                 }
                 Some(Err(message)) => {
                     self.fault(piece, Severity::Broken, line, format!("including '{url}': {message}"));
@@ -416,6 +437,12 @@ impl<'a> Reader<'a> {
 
     /// A part whose type was named.
     fn typed(&mut self, piece: &Piece<'_>, kind: &str) {
+        if self.parts.len() >= MAX_PARTS {
+            return self.fault(piece, Severity::Broken, 1, format!("user-data has more than {MAX_PARTS} parts"));
+        }
+        if !self.may_take(piece) {
+            return;
+        }
         let as_text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match kind {
             "text/cloud-config" if !decode::is_gzip(piece.bytes) => match std::str::from_utf8(piece.bytes) {
@@ -452,6 +479,10 @@ impl<'a> Reader<'a> {
     }
 
     fn fault(&mut self, piece: &Piece<'_>, severity: Severity, line: u64, message: String) {
+        if self.faults.is_full() {
+            let is_left = piece.several && severity == Severity::Broken;
+            return self.faults.leave_out(if is_left { Severity::Error } else { severity });
+        }
         let mut faults = Faults::default();
         faults.push(severity, (line, 1), message);
         self.take(piece, faults, &String::from_utf8_lossy(piece.bytes));
@@ -470,7 +501,10 @@ impl<'a> Reader<'a> {
                 faults.0.iter_mut().for_each(|fault| fault.line = line);
             }
         }
-        self.faults.0.append(&mut faults.0);
+        if piece.several && faults.1 == Some(Severity::Broken) {
+            faults.1 = Some(Severity::Error);
+        }
+        self.faults.append(faults);
     }
 }
 

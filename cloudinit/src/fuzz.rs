@@ -1,134 +1,124 @@
-//! Random documents for every reader: none panics, none takes long, and what is decoded stays within its limit.
+//! Random documents for everything that reads them: none panics, none takes long, memory stays within a limit, and what
+//! is promised of every document holds (`properties`).
 //!
-//! Mutations of documents that are right reach deeper than random bytes. Seconds here, minutes with `FERRITE_LONG=1`.
-//! A failure prints the seed of the document.
+//! A minute here; `FERRITE_FUZZ_SECONDS` says how long, `FERRITE_FUZZ_SEED` where to begin. A failure prints both.
 
-use std::collections::BTreeMap;
+mod chance;
+mod properties;
+mod seeds;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Sources};
-use crate::facts::Facts;
-use crate::{meta, mime, network, plan, report, template};
+use rustix::time::{ClockId, clock_gettime};
 
-const SEEDS: [&str; 8] = [
-    include_str!("../tests/seeds/config"),
-    include_str!("../tests/seeds/coreos"),
-    include_str!("../tests/seeds/message"),
-    include_str!("../tests/seeds/template"),
-    include_str!("../tests/seeds/archive"),
-    include_str!("../tests/seeds/include"),
-    include_str!("../tests/seeds/network-2"),
-    include_str!("../tests/seeds/network-1"),
-];
-const PIECES: [&str; 28] = [
-    "\n",
-    ":",
-    " ",
-    "- ",
-    "[",
-    "]",
-    "{",
-    "}",
-    "&a ",
-    "*a",
-    "<<: ",
-    "!!binary ",
-    "'",
-    "\"",
-    "|\n",
-    "#",
-    "\u{fe}",
-    "\t",
-    "--B\n",
-    "=",
-    "%",
-    "{{",
-    "}}",
-    "{% ",
-    "null",
-    "yes",
-    "0x",
-    "\\",
+use crate::{config, datasource, meta, mime, network, template};
+use chance::Chance;
+use seeds::Seeds;
+
+/// What one reader may hold of one document of at most 1 MiB, besides the document; docs/cloud-config.md says so.
+pub(crate) const MAX_MEMORY_BYTES: u64 = 128 << 20;
+/// Generous for a program that is not optimised; a usual document takes a millisecond of it.
+const MAX_PROCESSOR_TIME: Duration = Duration::from_secs(20);
+/// A document that does not end at all ends the test. A busy machine is no reason.
+const MAX_WALL_TIME: Duration = Duration::from_secs(300);
+const USUAL_SECONDS: u64 = 45;
+const SHOWN_BYTES: usize = 600;
+
+/// A reader, by name.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 8] = [
+    ("validate", |bytes| {
+        let faults = config::validate(bytes);
+        let _shown = (faults.render("f", &String::from_utf8_lossy(bytes)), faults.to_string());
+    }),
+    ("network", properties::network_files_are_understood),
+    ("message", |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let _parts = (mime::is_message(&text), mime::split(&text));
+    }),
+    ("template", |bytes| {
+        let _text = template::render(&String::from_utf8_lossy(bytes), &template::Variables::examples());
+    }),
+    ("meta-data", |bytes| {
+        let (meta, _) = meta::read(bytes);
+        let _variables = template::Variables::new(&meta.values, template::Missing::Fails);
+    }),
+    ("datasource", datasource::read_anything),
+    ("plan", properties::plan_is_sound),
+    ("wireguard", |bytes| {
+        let _device = network::wireguard::quick("wg0", &String::from_utf8_lossy(bytes), (1, 1));
+    }),
 ];
 
-/// A small generator; the same seed gives the same documents.
-struct Chance(u64);
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
 
-impl Chance {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % end.max(1)
-    }
+/// What is read now, for the watch.
+struct Now {
+    seed: AtomicU64,
+    since: Mutex<Instant>,
+}
 
-    fn document(&mut self) -> Vec<u8> {
-        let mut bytes = SEEDS[self.below(SEEDS.len())].as_bytes().to_vec();
-        for _ in 0..=self.below(12) {
-            let at = self.below(bytes.len() + 1);
-            match self.below(6) {
-                0 => bytes.truncate(at),
-                1 if at < bytes.len() => bytes[at] = self.below(256) as u8,
-                2 => {
-                    let end = (at + self.below(20)).min(bytes.len());
-                    bytes.drain(at..end);
-                }
-                3 => {
-                    let from = self.below(bytes.len() + 1);
-                    let part = bytes[from..(from + self.below(60)).min(bytes.len())].to_vec();
-                    bytes.splice(at..at, part);
-                }
-                _ => {
-                    let piece = PIECES[self.below(PIECES.len())].repeat(1 + self.below(3));
-                    bytes.splice(at..at, piece.into_bytes());
-                }
+/// Ends the test when one document takes for ever; a thread cannot be stopped from outside.
+fn watch(now: &Arc<Now>) {
+    let now = Arc::downgrade(now);
+    std::thread::spawn(move || {
+        while let Some(now) = now.upgrade() {
+            let elapsed = now.since.lock().unwrap().elapsed();
+            if elapsed > MAX_WALL_TIME {
+                eprintln!("FERRITE_FUZZ_SEED={} does not end", now.seed.load(Ordering::Relaxed));
+                std::process::abort();
             }
+            drop(now);
+            std::thread::park_timeout(Duration::from_secs(1));
         }
-        bytes
-    }
+    });
 }
 
-fn nobody(url: &str) -> Result<Vec<u8>, String> {
-    if url.len().is_multiple_of(2) { Ok(format!("#include\n{url}x\n").into_bytes()) } else { Err("no".into()) }
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
-/// Everything that reads, and the planner behind it.
-fn read_all(bytes: &[u8]) {
-    let _faults = config::validate(bytes).render("f", &String::from_utf8_lossy(bytes));
-    for format in
-        [network::Format::CloudInit, network::Format::OpenStack, network::Format::DigitalOcean, network::Format::Ec2]
-    {
-        let _network = network::read(bytes, format);
+/// Reads one document with one reader; `Err` says what is wrong.
+fn read((name, reader): Target, bytes: &[u8]) -> Result<(), String> {
+    let begin = processor_time();
+    let mut outcome = Ok(());
+    let memory = allocation_counter::measure(|| outcome = std::panic::catch_unwind(|| reader(bytes)));
+    let used = processor_time() - begin;
+    match outcome {
+        Err(_) => Err(format!("{name} panics")),
+        Ok(()) if used > MAX_PROCESSOR_TIME => Err(format!("{name} takes {used:?}")),
+        Ok(()) if memory.bytes_max > MAX_MEMORY_BYTES => Err(format!("{name} takes {} bytes", memory.bytes_max)),
+        Ok(()) => Ok(()),
     }
-    let text = String::from_utf8_lossy(bytes);
-    let _parts = (mime::is_message(&text), mime::split(&text));
-    let _text = template::render(&text, &template::Variables::examples());
-    let (meta, _) = meta::read(bytes);
-    let environment = BTreeMap::new();
-    let sources = Sources { user_data: bytes, vendor_data: bytes, meta: &meta, environment: &environment };
-    let (config, _, _) = config::read(&sources, Some(nobody));
-    let plan = plan::plan(&config, &meta, &Facts::default());
-    let _shown = format!("{plan}{}", report::json(&plan, &[]));
 }
 
 #[test]
 fn random_documents_are_read_or_refused_in_time() {
-    let long = std::env::var("FERRITE_LONG").is_ok_and(|value| value == "1");
-    let budget = Duration::from_secs(if long { 600 } else { 5 });
+    let usual = if std::env::var("FERRITE_LONG").is_ok_and(|value| value == "1") { 600 } else { USUAL_SECONDS };
+    let budget = Duration::from_secs(number("FERRITE_FUZZ_SECONDS", usual));
+    let first = number("FERRITE_FUZZ_SEED", 1);
+    let seeds = Seeds::read();
+    let now = Arc::new(Now { seed: AtomicU64::new(first), since: Mutex::new(Instant::now()) });
+    watch(&now);
     let started = Instant::now();
-    let mut seed = 1u64;
+    let mut seed = first;
     while started.elapsed() < budget {
-        let bytes = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1).document();
-        let began = Instant::now();
-        let outcome = std::panic::catch_unwind(|| read_all(&bytes));
-        assert!(outcome.is_ok(), "seed {seed} panics: {:?}", String::from_utf8_lossy(&bytes));
-        // Generous for a busy machine without optimisation; a document takes milliseconds.
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "seed {seed} is slow: {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        let bytes = Chance::of(seed).document(&seeds);
+        now.seed.store(seed, Ordering::Relaxed);
+        *now.since.lock().unwrap() = Instant::now();
+        for target in TARGETS {
+            if let Err(what) = read(target, &bytes) {
+                let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]);
+                panic!("FERRITE_FUZZ_SEED={seed}: {what}, {} bytes:\n{shown}", bytes.len());
+            }
+        }
         seed += 1;
     }
-    assert!(seed > 10, "only {seed} documents were read");
+    println!("{} documents, the next is FERRITE_FUZZ_SEED={seed}", seed - first);
+    assert!(seed > first + 10, "only {} documents were read", seed - first);
 }

@@ -3,6 +3,8 @@
 //! Without a word about it a later document replaces whole keys at the top of an earlier one. `merge_how` and
 //! `merge_type`, in the document or in the header of its part, ask for something else.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::document::{Node, Value};
 
 /// How lists are joined.
@@ -155,13 +157,24 @@ pub(crate) fn merge(base: Node, with: Node, strategy: &Strategy) -> Node {
 }
 
 fn maps(mut old: Vec<(Node, Node)>, new: Vec<(Node, Node)>, strategy: &Strategy) -> Vec<(Node, Node)> {
+    let name_of = |key: &Node| key.text().map(|text| text.replace('-', "_"));
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, (key, _)) in old.iter().enumerate() {
+        if let Some(name) = name_of(key) {
+            places.entry(name).or_insert(index);
+        }
+    }
+    let mut gone = BTreeSet::new();
     for (key, value) in new {
-        let name = key.text().unwrap_or_default().replace('-', "_");
-        let found = old.iter().position(|(known, _)| known.text().is_some_and(|text| text.replace('-', "_") == name));
-        match found {
-            None => old.push((key, value)),
+        let name = name_of(&key);
+        match name.as_ref().and_then(|name| places.get(name).copied()) {
+            None => {
+                places.extend(name.map(|name| (name, old.len())));
+                old.push((key, value));
+            }
             Some(index) if value.value == Value::Null && strategy.delete_nothing => {
-                old.remove(index);
+                name.and_then(|name| places.remove(&name));
+                gone.insert(index);
             }
             Some(index) => {
                 if let Some((_, slot)) = old.get_mut(index) {
@@ -176,7 +189,7 @@ fn maps(mut old: Vec<(Node, Node)>, new: Vec<(Node, Node)>, strategy: &Strategy)
             }
         }
     }
-    old
+    old.into_iter().enumerate().filter(|(index, _)| !gone.contains(index)).map(|(_, pair)| pair).collect()
 }
 
 fn lists(mut old: Vec<Node>, mut new: Vec<Node>, strategy: &Strategy) -> Vec<Node> {

@@ -7,6 +7,8 @@ use crate::decode;
 
 const MAX_ENTITIES: usize = 1000;
 const MAX_LEVELS: usize = 8;
+/// Each line of a message costs, however short it is.
+const MAX_LINES: usize = 500_000;
 const SNIFFED_BYTES: usize = 4096;
 
 /// One part of a message.
@@ -39,7 +41,10 @@ pub(crate) fn is_message(text: &str) -> bool {
 pub(crate) fn split(text: &str) -> (Vec<Entity>, Vec<(u64, String)>) {
     let mut found = Vec::new();
     let mut problems = Vec::new();
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let lines: Vec<&str> = text.split_inclusive('\n').take(MAX_LINES + 1).collect();
+    if lines.len() > MAX_LINES {
+        return (found, vec![(1, format!("a message has at most {MAX_LINES} lines"))]);
+    }
     let blank = lines.iter().take_while(|line| line.trim().is_empty()).count();
     entity(lines.get(blank..).unwrap_or_default(), blank as u64, 0, &mut found, &mut problems);
     (found, problems)
@@ -56,6 +61,9 @@ struct Headers {
 
 fn entity(lines: &[&str], before: u64, level: usize, found: &mut Vec<Entity>, problems: &mut Vec<(u64, String)>) {
     if level > MAX_LEVELS || found.len() >= MAX_ENTITIES {
+        if problems.len() >= MAX_ENTITIES {
+            return;
+        }
         problems.push((before + 1, format!("a message has at most {MAX_ENTITIES} parts in {MAX_LEVELS} levels")));
         return;
     }

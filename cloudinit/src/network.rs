@@ -9,6 +9,7 @@ mod keys;
 mod stacked;
 #[cfg(test)]
 mod tests;
+mod understood;
 mod version1;
 mod version2;
 pub(crate) mod wireguard;
@@ -21,6 +22,9 @@ use crate::fault::{Faults, Severity};
 use crate::language::Kind;
 
 use device::{Device, NetworkFile};
+
+/// The most links of one description.
+pub(crate) const MAX_DEVICES: usize = 1000;
 
 /// Who wrote the description of the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,14 +76,19 @@ pub(crate) fn read(bytes: &[u8], format: Format) -> Network {
     };
     let root = document::parse(&text, &mut faults).filter(|root| root.value != Value::Null);
     let mut broken = BTreeSet::new();
-    let devices = match (root, format) {
+    let mut devices = match (root, format) {
         (None, _) => Vec::new(),
         (Some(root), Format::CloudInit) => cloudinit(root.get("network").unwrap_or(&root), &mut broken, &mut faults),
         (Some(root), Format::OpenStack) => clouds::openstack(&root, &mut faults),
         (Some(root), Format::DigitalOcean) => clouds::digitalocean(&root, &mut faults),
         (Some(root), Format::Ec2) => clouds::ec2(&root, &mut faults),
     };
-    let files = device::files(devices, &broken, &mut faults);
+    if devices.len() > MAX_DEVICES {
+        let message = format!("more than {MAX_DEVICES} devices, the others are left out");
+        faults.push(Severity::Error, devices.get(MAX_DEVICES).map_or((1, 1), |device| device.place), message);
+        devices.truncate(MAX_DEVICES);
+    }
+    let files = understood::files(devices, broken, &mut faults);
     for fault in faults.0.iter_mut().filter(|fault| fault.severity == Severity::Broken) {
         fault.severity = Severity::Error;
     }
@@ -114,11 +123,11 @@ fn cloudinit(root: &Node, broken: &mut BTreeSet<String>, faults: &mut Faults) ->
 
 /// Checks one device; `None` when any of its keys is wrong.
 fn checked(name: &str, node: &Node, kind: &Kind, faults: &mut Faults) -> Option<Node> {
-    let before = faults.0.len();
-    let checked = check(name, node, kind, faults)?;
-    let fatal = |severity: Severity| matches!(severity, Severity::Broken | Severity::Error);
-    let is_good = !faults.0.iter().skip(before).any(|fault| fatal(fault.severity));
-    is_good.then_some(checked)
+    let mut own = Faults::default();
+    let checked = check(name, node, kind, &mut own);
+    let is_good = !matches!(own.worst(), Some(Severity::Broken | Severity::Error));
+    faults.append(own);
+    checked.filter(|_| is_good)
 }
 
 fn version_2(root: &Node, broken: &mut BTreeSet<String>, faults: &mut Faults) -> Vec<Device> {

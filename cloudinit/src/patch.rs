@@ -1,7 +1,10 @@
 //! JSON patches of a cloud-config (`#cloud-config-jsonp`): add, replace and remove, as RFC 6902 has them. Pure.
 
-use crate::document::{Node, Value};
+use crate::document::{self, Node, Value};
 use crate::fault::{Faults, Severity};
+
+/// The most operations of one patch.
+pub(crate) const MAX_OPERATIONS: usize = 1000;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,14 +22,28 @@ enum Change {
     Remove,
 }
 
+impl Change {
+    /// How deep the tree is that it brings.
+    fn depth(&self) -> usize {
+        match self {
+            Self::Add(node) | Self::Replace(node) => node.depth(),
+            Self::Remove => 0,
+        }
+    }
+}
+
 /// Reads the operations of a document; one that is wrong is a fault.
 pub(crate) fn read(root: &Node, faults: &mut Faults) -> Vec<Operation> {
     if !matches!(root.value, Value::List(_)) {
         let message = format!("a JSON patch is a list of operations, not {}", root.value.kind());
         faults.push(Severity::Broken, root.place, message);
     }
-    let mut operations = Vec::new();
+    let mut operations: Vec<Operation> = Vec::new();
     for item in root.items() {
+        if operations.len() >= MAX_OPERATIONS {
+            faults.push(Severity::Error, item.place, format!("a patch has at most {MAX_OPERATIONS} operations"));
+            break;
+        }
         let text = |key: &str| item.get(key).and_then(Node::text);
         let value = item.pairs().iter().find(|(key, _)| key.text() == Some("value")).map(|(_, value)| value.clone());
         let change = match (text("op"), value) {
@@ -40,6 +57,10 @@ pub(crate) fn read(root: &Node, faults: &mut Faults) -> Vec<Operation> {
             }
         };
         match text("path").and_then(|path| path.strip_prefix('/')) {
+            Some(path) if path.split('/').count() + change.depth() > document::MAX_DEPTH => {
+                let message = format!("'path' and 'value' lead deeper than {} levels", document::MAX_DEPTH);
+                faults.push(Severity::Error, item.place, message);
+            }
             Some(path) => {
                 let path = path.split('/').map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
                 operations.push(Operation { path, change, place: item.place });

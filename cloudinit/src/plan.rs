@@ -155,6 +155,10 @@ pub(crate) struct Planner<'a> {
     pub accounts: Accounts,
     /// The plan so far.
     pub plan: Plan,
+    /// Bytes of `write_files` so far.
+    pub written_bytes: usize,
+    /// Passwords that were hashed so far.
+    pub hashed: usize,
 }
 
 impl Planner<'_> {
@@ -201,7 +205,8 @@ impl Planner<'_> {
 
 /// Plans. The user-data's name wins over the meta-data's; keys of both are used.
 pub(crate) fn plan(config: &Config, meta: &MetaData, facts: &Facts) -> Plan {
-    let mut planner = Planner { config, meta, facts, accounts: facts.accounts(), plan: Plan::default() };
+    let accounts = facts.accounts();
+    let mut planner = Planner { config, meta, facts, accounts, plan: Plan::default(), written_bytes: 0, hashed: 0 };
     plan_commands::boot(&mut planner);
     plan_network::network(&mut planner);
     plan_system::hostname(&mut planner);
@@ -223,7 +228,8 @@ pub(crate) fn plan(config: &Config, meta: &MetaData, facts: &Facts) -> Plan {
 /// Plans the network alone.
 pub(crate) fn network(config: &Config, facts: &Facts) -> Plan {
     let meta = &MetaData::default();
-    let mut planner = Planner { config, meta, facts, accounts: facts.accounts(), plan: Plan::default() };
+    let accounts = facts.accounts();
+    let mut planner = Planner { config, meta, facts, accounts, plan: Plan::default(), written_bytes: 0, hashed: 0 };
     plan_network::network(&mut planner);
     planner.plan
 }

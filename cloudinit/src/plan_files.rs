@@ -6,6 +6,8 @@ use crate::document::{Node, Value};
 use crate::plan::{Planner, Step};
 
 const DEFAULT_MODE: u32 = 0o644;
+/// What all files of a document may be together when they are decoded.
+pub(crate) const MAX_ALL_BYTES: usize = 16 << 20;
 /// Links that lead to links.
 const MAX_LINKS: usize = 8;
 
@@ -36,6 +38,12 @@ fn file(planner: &mut Planner<'_>, item: &Node) {
         Some(content) => content,
         None => content(item),
     };
+    planner.written_bytes = planner.written_bytes.saturating_add(content.len());
+    if planner.written_bytes > MAX_ALL_BYTES {
+        let message = format!("all files together have more than {MAX_ALL_BYTES} bytes, {path} is left out");
+        planner.plan.problems.push(message);
+        return;
+    }
     let mode = text("permissions").and_then(crate::rules::mode).unwrap_or(DEFAULT_MODE);
     let owner = owner(planner, &path, text("owner").unwrap_or("root:root"));
     if says(item, "append") == Some(true) {
@@ -91,7 +99,7 @@ fn append(planner: &mut Planner<'_>, path: String, content: Vec<u8>, mode: Optio
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
+    memchr::memmem::find(bytes, part).is_some()
 }
 
 /// A path without `.`, `..` and double `/`; `..` cannot leave the root.

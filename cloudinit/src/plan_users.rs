@@ -3,6 +3,8 @@
 //! Keys go to two files: `authorized_keys`, where people look for them, and `authorized_keys.d/cloud-config`, which
 //! remembers what came from the documents. So keys that a person added stay, and keys that left the documents go.
 
+use std::collections::BTreeSet;
+
 use crate::accounts::NewUser;
 use crate::config::{says, words};
 use crate::document::{Node, Value};
@@ -19,6 +21,8 @@ const SHELL: &str = "/bin/bash";
 const DISABLED: &str = "no-port-forwarding,no-agent-forwarding,no-X11-forwarding,command=\"echo 'Please login as the \
     user \\\"$USER\\\", not as \\\"$DISABLE_USER\\\".';echo;sleep 10;exit 142\"";
 const KEY_HEADER: &str = "# Written by ferrite-cloudinit at every boot; add keys of your own to ../authorized_keys\n";
+/// Hashing a password takes long, on purpose.
+pub(crate) const MAX_HASHED: usize = 100;
 const SUDOERS: &str = "/etc/sudoers.d/90-cloud-init-users";
 
 /// Where the keys of the documents are remembered.
@@ -274,8 +278,14 @@ fn password_of(planner: &mut Planner<'_>, name: &str, spec: &Node, is_new: bool)
 }
 
 /// The hash of a password; it stays the one that is there when that fits, so that a second run changes nothing.
-fn hashed(planner: &Planner<'_>, name: &str, plain: &str) -> String {
+fn hashed(planner: &mut Planner<'_>, name: &str, plain: &str) -> String {
     use sha_crypt::{PasswordHasher, PasswordVerifier, ShaCrypt};
+    planner.hashed += 1;
+    if planner.hashed > MAX_HASHED {
+        let message = format!("user {name}: more than {MAX_HASHED} passwords in plain text, give hashes");
+        planner.plan.problems.push(message);
+        return "!".into();
+    }
     let crypt = ShaCrypt::default();
     let known = planner.accounts.password(name).unwrap_or_default().trim_start_matches('!').to_string();
     if known.starts_with("$6$") && crypt.verify_password(plain.as_bytes(), known.as_str()).is_ok() {
@@ -371,11 +381,8 @@ fn public_keys(spec: &Node) -> impl Iterator<Item = PublicKey> {
 }
 
 fn extend(keys: &mut Vec<PublicKey>, more: impl Iterator<Item = PublicKey>) {
-    for key in more {
-        if !keys.iter().any(|known| known.line() == key.line()) {
-            keys.push(key);
-        }
-    }
+    let mut known: BTreeSet<String> = keys.iter().map(|key| key.line().to_string()).collect();
+    keys.extend(more.filter(|key| known.insert(key.line().to_string())));
 }
 
 /// A home folder that is missing, with what /etc/skel holds.
@@ -435,11 +442,12 @@ fn give_keys(planner: &mut Planner<'_>, name: &str, keys: &[PublicKey]) {
     let summaries: Vec<String> = keys.iter().map(PublicKey::summary).collect();
     let note = if summaries.is_empty() { "no keys".to_string() } else { summaries.join(", ") };
     let mut by_hand = String::new();
-    let old_lines: Vec<&str> = known_before.lines().collect();
+    let old_lines: BTreeSet<&str> = known_before.lines().collect();
+    let new_lines: BTreeSet<&str> = keys.iter().map(PublicKey::line).collect();
     let present = planner.facts.text(&listed);
     for line in present.lines() {
         let is_ours = old_lines.contains(&line) && !line.starts_with('#');
-        if !is_ours && !keys.iter().any(|key| key.line() == line) {
+        if !is_ours && !new_lines.contains(line) {
             by_hand.push_str(line);
             by_hand.push('\n');
         }

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use crate::decode::MAX_DECODED_BYTES;
 
 /// Steps of the template engine; a loop over a thousand items takes some ten thousand.
-const MAX_STEPS: u64 = 1_000_000;
+pub(crate) const MAX_STEPS: u64 = 1_000_000;
 
 /// What happens to a variable without a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -118,6 +118,21 @@ fn interpret(raw: &Raw) -> (Documents, Vec<(String, String)>) {
     (documents, files)
 }
 
+/// These bytes as every file of a drive.
+#[cfg(test)]
+pub(super) fn interpret_anything(bytes: &[u8]) -> Documents {
+    let all = || Some(bytes.to_vec());
+    let raw = Raw {
+        user_data: all(),
+        meta_data: all(),
+        vendor_data: all(),
+        vendor_data2: all(),
+        network_data: all(),
+        ec2: all(),
+    };
+    interpret(&raw).0
+}
+
 /// The keys of the drive in the spelling of NoCloud, all others beside them.
 fn meta_data(meta: &Value, ec2: Option<&Value>) -> Value {
     let mut map = ec2.and_then(Value::as_object).cloned().unwrap_or_default();

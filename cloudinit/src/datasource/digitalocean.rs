@@ -17,7 +17,7 @@ pub(crate) fn fetch(base: &str, patience: Patience) -> Result<Documents, Trouble
 }
 
 /// Takes the document apart. Pure.
-fn read(bytes: &[u8]) -> Result<Documents, String> {
+pub(super) fn read(bytes: &[u8]) -> Result<Documents, String> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("this is not JSON: {error}"))?;
     if !value.is_object() {
         return Err("this is not the JSON of a droplet".into());

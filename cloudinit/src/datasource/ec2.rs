@@ -207,6 +207,21 @@ impl Session {
     }
 }
 
+/// These bytes as what the service says everywhere.
+#[cfg(test)]
+pub(super) fn documents_of(bytes: &[u8]) -> Documents {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let nics = serde_json::from_slice::<Map<String, Value>>(bytes).unwrap_or_default();
+    documents(Answers {
+        instance_id: text.clone(),
+        hostname: Some(text.clone()),
+        keys: vec![("key".into(), text)],
+        identity: Some(bytes.to_vec()),
+        nics,
+        ..Answers::default()
+    })
+}
+
 /// A text of the identity document. One that is no JSON is as good as none: what else it says is for templates.
 fn of_identity(document: Option<&[u8]>, key: &str) -> Option<String> {
     let value: Value = serde_json::from_slice(document?).ok()?;

@@ -68,6 +68,7 @@ pub(super) fn openstack(root: &Node, faults: &mut Faults) -> Vec<Device> {
         .iter()
         .filter(|service| text(service, "type") == Some("dns") && is_address(service, "address", faults))
         .filter_map(|service| text(service, "address"))
+        .take(super::version1::MAX_SHARED)
         .collect();
     for device in devices.iter_mut().filter(|device| device.network.has("Network", "DHCP")) {
         for server in servers.iter().filter(|_| !device.network.has("Network", "DNS")).copied().collect::<Vec<_>>() {

@@ -23,6 +23,10 @@ pub(crate) struct NetworkFile {
     pub text: String,
     /// Whether it holds a key that only networkd may read.
     pub secret: bool,
+    /// The device it is about.
+    pub device: String,
+    /// Where that stands in the document.
+    pub place: (u64, u64),
 }
 
 impl NetworkFile {
@@ -240,6 +244,8 @@ fn device_files(device: &Device) -> Vec<NetworkFile> {
         name: format!("{PREFIX}{name}.{suffix}"),
         text: sections.render(),
         secret,
+        device: device.id.clone(),
+        place: device.place,
     };
     let matched = |sections: &Sections, matching: &[(&'static str, String)]| {
         let mut all = Sections::default();

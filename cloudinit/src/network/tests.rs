@@ -103,6 +103,16 @@ fn good_ones_pass_and_faults_of_bad_ones_have_lines() {
 }
 
 #[test]
+fn what_networkd_would_not_understand_costs_its_device_and_keys_are_not_told() {
+    let text = "version: 2\nethernets:\n  good: {dhcp4: true}\n  bad:\n    mtu: -1\nvlans:\n  v: {id: 1, link: bad}\n";
+    let network = read(text.as_bytes(), Format::CloudInit);
+    let names: Vec<&str> = network.files.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["10-cloudinit-good.network", "10-cloudinit-v.netdev", "10-cloudinit-v.network"]);
+    let fault = &network.faults.0[0];
+    assert!(fault.line == 4 && fault.message.contains("MTUBytes=: '-1' is not a size"), "{}", network.faults);
+}
+
+#[test]
 fn a_broken_device_is_left_out_and_the_others_are_there() {
     let text = "version: 2\nethernets:\n  good: {dhcp4: true}\n  bad: {dhcp4: true, mtu: wide}\nvlans:\n  \
         v1: {id: 1, link: good}\n  v2: {id: 9999, link: good}\n";

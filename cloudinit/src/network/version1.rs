@@ -9,6 +9,9 @@ use crate::fault::{Faults, Severity};
 use super::device::Device;
 use super::{keys, stacked, wireguard};
 
+/// Name servers and search domains for all devices.
+pub(super) const MAX_SHARED: usize = 100;
+
 /// What is given for all devices.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -22,15 +25,22 @@ impl Shared {
     /// Takes an item that is not a device.
     pub(super) fn take(&mut self, kind: &str, item: &Node) {
         if kind == "route" {
-            self.routes.push(item.clone());
+            if self.routes.len() < super::MAX_DEVICES {
+                self.routes.push(item.clone());
+            }
             return;
         }
         let (servers, search) = (listed(item.get("address")), listed(item.get("search")));
         match item.get("interface").and_then(Node::text) {
-            Some(name) => self.of_one.push((name.to_string(), servers, search)),
+            Some(name) if self.of_one.len() < super::MAX_DEVICES => {
+                self.of_one.push((name.to_string(), servers, search));
+            }
+            Some(_) => {}
             None => {
                 self.servers.extend(servers);
                 self.search.extend(search);
+                self.servers.truncate(MAX_SHARED);
+                self.search.truncate(MAX_SHARED);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-const ALIGNMENT: usize = 4096;
+use crate::aligned::AlignedBuffer;
 
 /// What a caller means to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +52,7 @@ impl DirectFile {
     /// Writes whole sectors; they are on the disk when it returns.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.retry_cached(|file| {
-            let mut buffer = AlignedBuffer::new(bytes.len());
-            buffer.bytes_mut().copy_from_slice(bytes);
+            let buffer = AlignedBuffer::holding(bytes);
             file.write_all_at(buffer.bytes(), offset)?;
             file.sync_data()
         })
@@ -88,27 +87,4 @@ fn open_file(path: &Path, access: Access, caching: Caching) -> io::Result<File> 
 
 fn refuses_direct(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
-}
-
-/// Memory at a page boundary, as O_DIRECT wants it.
-struct AlignedBuffer {
-    memory: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl AlignedBuffer {
-    fn new(length: usize) -> Self {
-        let memory = vec![0u8; length + ALIGNMENT];
-        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { memory, start, length }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.length]
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.length]
-    }
 }

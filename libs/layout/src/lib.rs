@@ -17,6 +17,7 @@ pub mod fat;
 pub mod record;
 pub mod slots;
 
+pub mod aligned;
 pub mod bootctl;
 pub mod corruption;
 pub mod direct;

@@ -4,21 +4,21 @@
 //!
 //! Bytes are checked in the buffer that is written: nothing is read a second time between check and use.
 
-use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use ferrite_layout::Slot;
+use ferrite_layout::aligned::AlignedBuffer;
 use ferrite_layout::bootctl::{Bootctl, BootctlError, Sectors};
 use ferrite_layout::read_at::ReadAt;
-use ferrite_layout::verity::{self, RootHash, VerityError};
-use ferrite_payload::decode::{BaseReader, DecodeError, Decoder};
+use ferrite_layout::verity::{self, BLOCK_BYTES, RootHash, VerityError};
+use ferrite_payload::decode::{BaseReader, DecodeError, Decoder, first_bytes};
 use ferrite_payload::open::{OpenError, PREFIX_BYTES, Prefix};
-use ferrite_payload::{Hash, Manifest, Op, Part, PartRole, Role, Verified};
+use ferrite_payload::{Hash, Manifest, Op, OpKind, Part, PartRole, Role, Verified};
 use sha2::{Digest, Sha256};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Piece};
 use crate::machine::{Machine, Unfit};
 use crate::plan::{self, Decision, InstallPlan, Refusal, Room, Situation};
 use crate::progress::{Notes, Progress, Step};
@@ -26,8 +26,8 @@ use crate::source::{Retry, Source, SourceError, Stream};
 
 /// The first bytes of the boot partition, without which it is no file system, are written last.
 pub const HELD_BYTES: usize = 4096;
-/// Bytes that are read back at once.
-const READ_BACK_BYTES: usize = 1024 * 1024;
+/// What is looked at of a verity tree: its superblock and its top block.
+const TOP_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 
 /// An install failed. Whatever failed, the running slot is as it was, and the other one is not started.
 #[derive(Debug, thiserror::Error)]
@@ -249,21 +249,23 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
         let mut held = plan.held.clone().unwrap_or_default();
         let mut decoder = Decoder::default();
         let mut blob = Vec::new();
+        let mut output = AlignedBuffer::default();
         let (mut noted_bytes, mut noted_at) = (0, Instant::now());
         let mut done = manifest.ops.iter().take(plan.first_op).map(|op| u64::from(op.length)).sum::<u64>();
         stream.seek(payload.blob_offset(plan.first_op));
         for (index, op) in manifest.ops.iter().enumerate().skip(plan.first_op) {
-            blob.resize(op.blob_length as usize, 0);
-            let received = stream.fill(&mut blob, payload.total_bytes());
+            let blob = first_bytes(&mut blob, op.blob_length);
+            let received = stream.fill(blob, payload.total_bytes());
             if received.is_err() {
                 // What is there is not fetched again.
                 self.flush(plan.target)?;
                 self.note(plan, writing(index, &held))?;
             }
             received?;
+            output.resize(op.length as usize);
             let mut base = Base { disk: self.disk, slot: self.machine.running, manifest };
-            let bytes = decoder.decode(index, op, &blob, &mut base)?;
-            write_op(self.disk, plan.target, manifest, op, bytes, &mut held)?;
+            decoder.decode(index, op, blob, &mut base, output.bytes_mut())?;
+            output = write_op(self.disk, plan.target, manifest, op, output, &mut held)?;
             done += u64::from(op.length);
             noted_bytes += u64::from(op.length);
             if noted_bytes >= self.manner.note_bytes || noted_at.elapsed() >= self.manner.note_time {
@@ -276,33 +278,31 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
         Ok(held)
     }
 
-    /// Compares what the disk gives back with the signed sum, and the root with its root hash.
+    /// Compares what the disk gives back with the signed sum, and the root with its root hash, in one pass.
     fn read_back(&mut self, slot: Slot, part: &Part) -> Result<(), InstallError> {
         let role = part.role;
-        let fail = |source| InstallError::Disk { what: "reading back", role, slot, source };
         let mut hasher = Sha256::new();
-        let mut buffer = vec![0; READ_BACK_BYTES];
+        let mut top = Top { begin: part.verity_blocks * BLOCK_BYTES as u64, bytes: Vec::new() };
         let mut offset = 0;
-        while offset < part.size_bytes {
-            let length = (part.size_bytes - offset).min(READ_BACK_BYTES as u64);
-            let piece = buffer.get_mut(..length as usize).unwrap_or_default();
-            self.disk.read_back(slot, role, offset, piece).map_err(fail)?;
+        let read = self.disk.read_back(slot, role, part.size_bytes, &mut |piece| {
             hasher.update(piece);
-            offset += length;
-        }
+            top.take(offset, piece);
+            offset += piece.len() as u64;
+        });
+        read.map_err(|source| InstallError::Disk { what: "reading back", role, slot, source })?;
         if Hash::from_bytes(hasher.finalize().into()) != part.sha256 {
             return Err(InstallError::ReadBack { role, slot });
         }
         if part.verity_blocks > 0 {
-            let root = RootHash::parse(&part.verity_root.to_string())?;
-            verity::probe(&PartReader { disk: RefCell::new(&mut *self.disk), slot, role }, part.verity_blocks, &root)?;
+            verity::probe(&top, part.verity_blocks, &RootHash::parse(&part.verity_root.to_string())?)?;
         }
         Ok(())
     }
 
     fn write(&mut self, slot: Slot, role: PartRole, offset: u64, bytes: &[u8]) -> Result<(), InstallError> {
-        let written = self.disk.write(slot, role, offset, bytes);
-        written.map_err(|source| InstallError::Disk { what: "writing", role, slot, source })
+        let piece = Piece { offset, buffer: AlignedBuffer::holding(bytes), from: 0 };
+        let written = self.disk.write(slot, role, piece);
+        written.map(drop).map_err(|source| InstallError::Disk { what: "writing", role, slot, source })
     }
 
     fn flush(&mut self, slot: Slot) -> Result<(), InstallError> {
@@ -319,25 +319,32 @@ fn writing(ops: usize, held: &[u8]) -> Step {
     Step::Writing { ops, held: (!held.is_empty()).then(|| held.to_vec()) }
 }
 
-/// Writes what an operation made, but for the first bytes of the boot partition.
+/// Writes what an operation made, but for the first bytes of the boot partition; gives a buffer for the next one.
 fn write_op(
     disk: &mut impl Disk,
     slot: Slot,
     manifest: &Manifest,
     op: &Op,
-    bytes: &[u8],
+    buffer: AlignedBuffer,
     held: &mut Vec<u8>,
-) -> Result<(), InstallError> {
+) -> Result<AlignedBuffer, InstallError> {
     let role = manifest.parts.get(usize::from(op.part)).map_or(PartRole::Boot, |part| part.role);
     let fail = |source| InstallError::Disk { what: "writing", role, slot, source };
-    let (mut offset, mut rest) = (op.offset, bytes);
-    if role == PartRole::Boot && offset < HELD_BYTES as u64 {
-        let (first, behind) = bytes.split_at(bytes.len().min(HELD_BYTES - offset as usize));
-        held.truncate(offset as usize);
-        held.extend_from_slice(first);
-        (offset, rest) = (offset + first.len() as u64, behind);
+    let mut from = 0;
+    if role == PartRole::Boot && op.offset < HELD_BYTES as u64 {
+        from = buffer.bytes().len().min(HELD_BYTES - op.offset as usize);
+        held.truncate(op.offset as usize);
+        held.extend_from_slice(buffer.bytes().get(..from).unwrap_or_default());
     }
-    if rest.is_empty() { Ok(()) } else { disk.write(slot, role, offset, rest).map_err(fail) }
+    let (offset, length) = (op.offset + from as u64, (buffer.bytes().len() - from) as u64);
+    if length == 0 {
+        return Ok(buffer);
+    }
+    match op.kind {
+        OpKind::Zero => disk.zero(slot, role, offset, length).map(|()| buffer),
+        OpKind::Copy | OpKind::Zstd | OpKind::Patch => disk.write(slot, role, Piece { offset, buffer, from }),
+    }
+    .map_err(fail)
 }
 
 /// Reads lengths, manifest and signatures, and checks them.
@@ -368,14 +375,27 @@ impl<D: Disk> BaseReader for Base<'_, D> {
     }
 }
 
-struct PartReader<'a, D> {
-    disk: RefCell<&'a mut D>,
-    slot: Slot,
-    role: PartRole,
+/// Two blocks of a part, caught while it passes.
+struct Top {
+    begin: u64,
+    bytes: Vec<u8>,
 }
 
-impl<D: Disk> ReadAt for PartReader<'_, D> {
+impl Top {
+    /// Takes what belongs to them out of a piece that lies here.
+    fn take(&mut self, offset: u64, piece: &[u8]) {
+        let next = self.begin + self.bytes.len() as u64;
+        let wanted = self.begin + TOP_BYTES - next;
+        let at = next.checked_sub(offset).and_then(|at| usize::try_from(at).ok());
+        if let Some(bytes) = at.and_then(|at| piece.get(at..)) {
+            self.bytes.extend_from_slice(bytes.get(..wanted as usize).unwrap_or(bytes));
+        }
+    }
+}
+
+impl ReadAt for Top {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.borrow_mut().read(self.slot, self.role, offset, buffer)
+        let offset = offset.checked_sub(self.begin).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.bytes.read_exact_at(buffer, offset)
     }
 }

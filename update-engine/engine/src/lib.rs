@@ -31,6 +31,9 @@ pub mod devices;
 pub mod disk;
 pub mod install;
 pub mod progress;
+mod read_ahead;
+mod uncached;
+mod writer;
 
 pub mod daemon;
 pub mod engine;

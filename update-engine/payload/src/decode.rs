@@ -60,62 +60,71 @@ impl DecodeError {
     }
 }
 
-/// The buffers.
+/// Decodes; keeps its memory from one operation to the next.
 #[derive(Default)]
 pub struct Decoder {
-    output: Vec<u8>,
+    context: Option<DCtx<'static>>,
     base: Vec<u8>,
 }
 
 impl Decoder {
-    /// The bytes of operation number `index`.
+    /// Makes the bytes of operation number `index`; there is room for exactly those in `output`.
     pub fn decode(
         &mut self,
         index: usize,
         op: &Op,
         blob: &[u8],
         base: &mut impl BaseReader,
-    ) -> Result<&[u8], DecodeError> {
+        output: &mut [u8],
+    ) -> Result<(), DecodeError> {
         if op.kind.has_blob() && (blob.len() != op.blob_length as usize || Hash::of(blob) != op.blob_sha256) {
             return Err(DecodeError::Blob(index));
         }
-        self.output.resize(op.length as usize, 0);
         match op.kind {
             OpKind::Zero => {
                 // The sum of zeros is known beforehand; the whole part's is checked in the end.
-                self.output.fill(0);
-                return Ok(&self.output);
+                output.fill(0);
+                return Ok(());
             }
             OpKind::Copy => {
-                let read = base.read_base(op.part, op.base_offset, &mut self.output);
+                let read = base.read_base(op.part, op.base_offset, output);
                 read.map_err(|source| DecodeError::Base { op: index, source })?;
             }
-            OpKind::Zstd => self.decompress(index, blob, None)?,
+            OpKind::Zstd => {
+                let context = self.context.get_or_insert_with(DCtx::create);
+                decompress(context, blob, output).map_err(|why| DecodeError::Zstd { op: index, why })?;
+            }
             OpKind::Patch => {
-                let mut prefix = std::mem::take(&mut self.base);
-                prefix.clear();
-                prefix.resize(op.base_length as usize, 0);
-                let read = base.read_base(op.part, op.base_offset, &mut prefix);
+                let prefix = first_bytes(&mut self.base, op.base_length);
+                let read = base.read_base(op.part, op.base_offset, prefix);
                 read.map_err(|source| DecodeError::Base { op: index, source })?;
-                let outcome = self.decompress(index, blob, Some(&prefix));
-                self.base = prefix;
                 // A wrong base may lead zstd astray in any way.
-                outcome.map_err(|_| DecodeError::Output(index))?;
+                decompress_behind(prefix, blob, output).map_err(|_| DecodeError::Output(index))?;
             }
         }
-        if Hash::of(&self.output) != op.sha256 {
+        if Hash::of(output) != op.sha256 {
             return Err(DecodeError::Output(index));
         }
-        Ok(&self.output)
+        Ok(())
     }
+}
 
-    fn decompress(&mut self, op: usize, blob: &[u8], prefix: Option<&[u8]>) -> Result<(), DecodeError> {
-        let fail = |code| DecodeError::Zstd { op, why: zstd::zstd_safe::get_error_name(code) };
-        let mut context = DCtx::create();
-        if let Some(prefix) = prefix {
-            context.ref_prefix(prefix).map_err(fail)?;
-        }
-        let made = context.decompress(self.output.as_mut_slice(), blob).map_err(fail)?;
-        if made == self.output.len() { Ok(()) } else { Err(DecodeError::Zstd { op, why: "too few bytes" }) }
+/// The first bytes of a buffer that never gets shorter, so that it is cleared once; they hold what was there before.
+pub fn first_bytes(buffer: &mut Vec<u8>, length: u32) -> &mut [u8] {
+    if buffer.len() < length as usize {
+        // Not by moving the old content.
+        *buffer = vec![0; length as usize];
     }
+    buffer.get_mut(..length as usize).unwrap_or_default()
+}
+
+fn decompress_behind(prefix: &[u8], blob: &[u8], output: &mut [u8]) -> Result<(), &'static str> {
+    let mut context = DCtx::create();
+    context.ref_prefix(prefix).map_err(zstd::zstd_safe::get_error_name)?;
+    decompress(&mut context, blob, output)
+}
+
+fn decompress(context: &mut DCtx, blob: &[u8], output: &mut [u8]) -> Result<(), &'static str> {
+    let made = context.decompress(output, blob).map_err(zstd::zstd_safe::get_error_name)?;
+    if made == output.len() { Ok(()) } else { Err("too few bytes") }
 }

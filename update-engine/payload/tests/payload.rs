@@ -41,8 +41,10 @@ fn unpack(payload: &[u8], running: Option<&Release>) -> Result<Vec<Vec<u8>>, Str
         let mut blob = vec![0; op.blob_length as usize];
         assert_eq!(reader.position(), verified.blob_offset(index));
         reader.read_exact(&mut blob).map_err(|error| error.to_string())?;
-        let output = decoder.decode(index, op, &blob, &mut Running(running)).map_err(|error| error.to_string())?;
-        parts[usize::from(op.part)].extend_from_slice(output);
+        let mut output = vec![0xee; op.length as usize];
+        let decoded = decoder.decode(index, op, &blob, &mut Running(running), &mut output);
+        decoded.map_err(|error| error.to_string())?;
+        parts[usize::from(op.part)].extend_from_slice(&output);
     }
     if payload.len() as u64 != verified.total_bytes() {
         return Err("another length".to_string());
@@ -91,8 +93,9 @@ fn a_delta_on_another_release_is_refused_as_a_fault_of_the_base() {
         let begin: usize = manifest.ops.iter().take(index).map(|op| op.blob_length as usize).sum();
         let blob = &blobs[begin..begin + op.blob_length as usize];
         for wrong in [None, Some(&third)] {
-            match Decoder::default().decode(index, op, blob, &mut Running(wrong)) {
-                Ok(output) => assert_eq!(ferrite_payload::Hash::of(output), op.sha256),
+            let mut output = vec![0; op.length as usize];
+            match Decoder::default().decode(index, op, blob, &mut Running(wrong), &mut output) {
+                Ok(()) => assert_eq!(ferrite_payload::Hash::of(&output), op.sha256),
                 Err(error) => assert!(error.is_of_base(), "{error}"),
             }
         }
@@ -189,7 +192,9 @@ fn a_blob_that_would_make_more_than_it_says_is_refused() {
     let at = manifest.ops.iter().position(|op| op.kind == OpKind::Zstd).expect("there is one");
     let blob = &blobs[..manifest.ops[at].blob_length as usize];
     manifest.ops[at].length -= 1;
-    let error = Decoder::default().decode(at, &manifest.ops[at], blob, &mut Running(None)).expect_err("it is longer");
+    let mut output = vec![0; manifest.ops[at].length as usize];
+    let decoded = Decoder::default().decode(at, &manifest.ops[at], blob, &mut Running(None), &mut output);
+    let error = decoded.expect_err("it is longer");
     assert!(matches!(error, DecodeError::Zstd { .. }), "{error}");
 }
 

@@ -52,11 +52,12 @@ impl Uncached {
         }
     }
 
-    /// The device makes the zeros itself if it can.
+    /// The device makes the zeros itself if it can, and takes no room for them if it need not.
     pub(crate) fn zero(&self, offset: u64, length: u64) -> io::Result<()> {
-        let flags = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
-        if fallocate(&self.cached, flags, offset, length).is_ok() {
-            return Ok(());
+        for how in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
+            if fallocate(&self.cached, how | FallocateFlags::KEEP_SIZE, offset, length).is_ok() {
+                return Ok(());
+            }
         }
         // Whatever is wrong with the disk shows itself here too.
         let mut done = 0;

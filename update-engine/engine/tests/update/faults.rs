@@ -1,6 +1,7 @@
 //! Servers that break, lie and dawdle (D6): an update ends well or not at all, and no byte is fetched twice that was
 //! received.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use ferrite_layout::{Slot, SlotState};
@@ -104,4 +105,32 @@ fn a_rate_limit_holds() {
     // What a buffer holds is not counted, the rest takes its time.
     let least = Duration::from_millis(size.saturating_sub(20_000) * 1000 / (30 << 10));
     assert!(begin.elapsed() >= least, "{} bytes in {:?}, not before {least:?}", size, begin.elapsed());
+}
+
+#[test]
+fn a_delta_is_enough_for_a_whole_running_slot_and_a_damaged_one_takes_the_full_payload_by_itself() {
+    let (old, new) = (Release::new(1), Release::new(2));
+    let mut site = Site::new();
+    site.publish(&new);
+    let delta = site.publish_delta(&new, &old);
+    let web = Web::new(site.folder.path());
+    for (is_damaged, taken) in [(false, vec![delta.as_str()]), (true, vec![delta.as_str(), "payloads/2.fup"])] {
+        let mut machine = Machine::new(&old);
+        machine.configure(&format!("SERVER=http://{}\nREBOOT_STRATEGY=off\n", web.address));
+        if is_damaged {
+            let root = machine.path("dev/vda5");
+            let mut bytes = fs::read(&root).expect("it can be read");
+            bytes[86_116..94_308].fill(0x77);
+            fs::write(&root, bytes).expect("it can be written");
+        }
+        machine.start();
+        web.take_asked();
+        let (good, text) = machine.update(&["update"]);
+        assert!(good && text.contains("1.2 was installed"), "{text}");
+        assert!(machine.holds(Slot::B, &new));
+        let asked = web.take_asked();
+        let paths: Vec<&str> = asked.iter().map(|asked| asked.path.trim_start_matches('/')).collect();
+        let payloads: Vec<&str> = paths.into_iter().filter(|path| path.ends_with(".fup")).collect();
+        assert_eq!(payloads, taken, "damaged: {is_damaged}");
+    }
 }

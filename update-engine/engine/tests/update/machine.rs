@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ferrite_layout::bootctl::{Access, Bootctl};
 use ferrite_layout::snapshot::Snapshot;
 use ferrite_layout::{BootFacts, Record, Slot, SlotState, envblock};
-use ferrite_payload::channel::{Channel, Payload, Release as Listed};
+use ferrite_payload::channel::{Channel, Delta, Payload, Release as Listed};
 use ferrite_payload::{KeySet, PartRole, Role};
 use serde_json::Value;
 
@@ -152,6 +152,14 @@ impl Machine {
         fs::write(&path, memory.to_string()).expect("it can be written");
     }
 
+    /// The most memory that the engine ever had.
+    pub fn peak_kib(&self) -> u64 {
+        let pid = self.engine.as_ref().expect("it runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+        peak.and_then(|peak| peak.parse().ok()).expect("a number")
+    }
+
     pub fn stop(&mut self) {
         if let Some(mut engine) = self.engine.take() {
             // It has no state that a kill could hurt, which is what several tests are about.
@@ -284,6 +292,18 @@ impl Site {
         });
         self.sign(3600);
         bytes.len() as u64
+    }
+
+    /// Adds a delta to the release that was published last; where it is below the site.
+    pub fn publish_delta(&mut self, release: &Release, from: &Release) -> String {
+        let bytes = release.payload(Some(from));
+        let path = format!("payloads/{}-from-{}.fup", release.serial, from.serial);
+        fs::write(self.folder.path().join(&path), &bytes).expect("it can be written");
+        let payload = Payload { path: path.clone(), size_bytes: bytes.len() as u64, id: verified(&bytes).id() };
+        let last = self.releases.last_mut().expect("a release was published");
+        last.deltas.push(Delta { from: from.serial, payload });
+        self.sign(3600);
+        path
     }
 
     /// Signs the document again, for so long from now.

@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod fleet;
 mod kills;
+mod large;
 mod links;
 mod people;
 mod refusals;

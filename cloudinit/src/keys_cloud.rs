@@ -65,9 +65,8 @@ pub(crate) static CONFIG: &[Key] = &[
     Key::new(
         "ssh_genkeytypes",
         Kind::Count(&Kind::Words(&["rsa", "dsa", "ecdsa", "ed25519"]), 1, usize::MAX),
-        "kinds of host keys to make",
-    )
-    .verdict(Verdict::Recorded),
+        "kinds of host keys to make; ed25519 and ecdsa without it",
+    ),
     Key::new("disable_root", Kind::Bool, "root may not log in with the keys; true without it"),
     Key::new("disable_root_opts", TEXT, "options in front of root's keys"),
     Key::new("allow_public_ssh_keys", Kind::Bool, "use the keys of the meta-data; true without it"),

@@ -13,8 +13,10 @@ const HOSTS: &str = "/etc/hosts";
 const INSTANCE: &str = "/var/lib/ferrite/cloudinit/instance";
 /// Names that mean that nobody chose one.
 const NO_NAMES: [&str; 4] = ["", "(none)", "localhost", "localhost.localdomain"];
+/// The kinds of host keys that the machine makes, when they are not the usual ones.
+const HOST_KEY_KINDS: &str = "/etc/ferrite/ssh-host-key-kinds";
 /// Keys that are only recorded.
-const RECORDED: [&str; 5] = ["ssh_genkeytypes", "ssh_import_id", "reporting", "disable_ec2_metadata", "updates"];
+const RECORDED: [&str; 4] = ["ssh_import_id", "reporting", "disable_ec2_metadata", "updates"];
 
 /// What the documents and the meta-data call the machine.
 struct Names {
@@ -174,6 +176,9 @@ fn ssh(planner: &mut Planner<'_>) {
     if let Some(answer) = answer {
         let line = format!("PasswordAuthentication {}\n", if answer { "yes" } else { "no" });
         planner.file("/etc/ssh/sshd_config.d/50-cloud-init.conf", line, 0o600, "ssh_pwauth");
+    }
+    if let Some(kinds) = root.get("ssh_genkeytypes").map(|kinds| words(Some(kinds))).filter(|kinds| !kinds.is_empty()) {
+        planner.file(HOST_KEY_KINDS, kinds.join("\n") + "\n", 0o644, "ssh_genkeytypes");
     }
     new_host_keys(planner, says(&root, "ssh_deletekeys") != Some(false));
     let Some(keys) = root.get("ssh_keys") else {

@@ -180,6 +180,14 @@ fn a_cloned_machine_loses_the_host_keys_of_the_other_one_once() {
 }
 
 #[test]
+fn the_kinds_of_host_keys_are_chosen_by_a_file() {
+    let facts = fresh();
+    let list = |document: &str| after(&made(document, "", &facts), &facts).text("/etc/ferrite/ssh-host-key-kinds");
+    assert_eq!(list("#cloud-config\nssh_genkeytypes: [rsa, ed25519]\n"), "rsa\ned25519\n");
+    assert_eq!(list("#cloud-config\nhostname: x\n"), "");
+}
+
+#[test]
 fn a_random_password_is_told_to_the_console_once_and_nowhere_else() {
     use sha_crypt::PasswordVerifier;
     let document = "#cloud-config\nchpasswd:\n  users: [{name: core, type: RANDOM}]\n  list: ['nobody-here:R']\n";

@@ -55,7 +55,7 @@ static DEVICE_KEYS: &[Key] = &[
     Key::new("optional_addresses", Kind::List(&LINE), ""),
     Key::new("critical", Kind::Bool, ""),
     Key::new("accept_ra", Kind::Bool, ""),
-    Key::new("ra_overrides", ANY_MAP, ""),
+    Key::new("ra_overrides", Kind::Map(RA_OVERRIDES, None), ""),
     Key::new("link_local", Kind::List(&Kind::Words(&["ipv4", "ipv6"])), ""),
     Key::new("ignore_carrier", Kind::Bool, ""),
     Key::new("activation_mode", Kind::Words(&["manual", "off"]), ""),
@@ -85,6 +85,18 @@ static DEVICE_KEYS: &[Key] = &[
     Key::new("access_points", ANY_MAP, ""),
     Key::new("openvswitch", Kind::Any, ""),
     Key::new("virtual_function_count", Kind::Int, ""),
+    Key::new("embedded_switch_mode", LINE, ""),
+    Key::new("delay_virtual_functions_rebind", Kind::Bool, ""),
+    Key::new("infiniband_mode", LINE, ""),
+    Key::new("receive_checksum_offload", Kind::Bool, ""),
+    Key::new("transmit_checksum_offload", Kind::Bool, ""),
+    Key::new("tcp_segmentation_offload", Kind::Bool, ""),
+    Key::new("tcp6_segmentation_offload", Kind::Bool, ""),
+    Key::new("generic_segmentation_offload", Kind::Bool, ""),
+    Key::new("generic_receive_offload", Kind::Bool, ""),
+    Key::new("large_receive_offload", Kind::Bool, ""),
+    Key::new("hairpin", Kind::Bool, ""),
+    Key::new("port_mac_learning", Kind::Bool, ""),
     Key::new("networkmanager", Kind::Any, ""),
 ];
 
@@ -101,6 +113,12 @@ static OVERRIDES: &[Key] = &[
     Key::new("send_hostname", Kind::Bool, ""),
     Key::new("hostname", LINE, ""),
     Key::new("route_metric", Kind::Int, ""),
+];
+
+static RA_OVERRIDES: &[Key] = &[
+    Key::new("use_dns", Kind::Bool, ""),
+    Key::new("use_domains", Kind::OneOf(&[Kind::Bool, Kind::Words(&["route"])], "true, false or 'route'"), ""),
+    Key::new("table", TABLE, ""),
 ];
 
 static SERVERS: &[Key] =

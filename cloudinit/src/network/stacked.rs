@@ -20,7 +20,7 @@ enum Form {
 }
 
 /// Options of a bond: netplan's name, cloud-init's of version 1, networkd's.
-const BOND: [(&str, &str, &str, Form); 19] = [
+const BOND: [(&str, &str, &str, Form); 21] = [
     ("mode", "mode", "Mode", Form::Plain),
     ("lacp_rate", "lacp_rate", "LACPTransmitRate", Form::Plain),
     ("mii_monitor_interval", "miimon", "MIIMonitorSec", Form::Millis),
@@ -38,6 +38,8 @@ const BOND: [(&str, &str, &str, Form); 19] = [
     ("fail_over_mac_policy", "fail_over_mac", "FailOverMACPolicy", Form::Plain),
     ("gratuitous_arp", "num_grat_arp", "GratuitousARP", Form::Plain),
     ("packets_per_slave", "packets_per_slave", "PacketsPerSlave", Form::Plain),
+    ("packets_per_member", "packets_per_slave", "PacketsPerSlave", Form::Plain),
+    ("learn_packet_interval", "lp_interval", "LearnPacketIntervalSec", Form::Seconds),
     ("primary_reselect_policy", "primary_reselect", "PrimaryReselectPolicy", Form::Plain),
     ("resend_igmp", "resend_igmp", "ResendIGMP", Form::Plain),
 ];
@@ -90,6 +92,23 @@ fn options(device: &mut Device, options: &Node, table: &[(&str, &str, &'static s
     }
 }
 
+/// Warns of parameters that netplan does not have either; those of version 1 have names of their own.
+fn unknown(given: &Node, table: &[(&str, &str, &'static str, Form)], more: &[&str], faults: &mut Faults) {
+    for (key, _) in given.pairs() {
+        let name = key.text().unwrap_or_default();
+        let alike = |other: &str| other.replace('-', "_");
+        let plain = alike(name);
+        let bare = plain.strip_prefix("bond_").or_else(|| plain.strip_prefix("bridge_")).unwrap_or(&plain);
+        let is_known = table.iter().any(|(netplan, old, ..)| alike(netplan) == bare || *old == bare);
+        // What version 1 says of ports and of a wait that networkd does not have.
+        let is_old = ["pathcost", "portprio", "ports", "waitport", "maxwait", "hw", "gcint"].contains(&bare);
+        if !is_known && !is_old && !more.iter().any(|other| alike(other) == bare) {
+            let name = crate::check::short(name);
+            faults.push(Severity::Warning, key.place, format!("'{name}' is no parameter that is known, ignored"));
+        }
+    }
+}
+
 /// A section of a .netdev file and what version 1 puts in front of its options.
 struct Section {
     name: &'static str,
@@ -105,6 +124,7 @@ pub(super) fn bond(id: &str, place: (u64, u64), spec: &Node, faults: &mut Faults
     let mut device = Device::made(id, "bond", place);
     let given = parameters(spec);
     options(&mut device, &given, &BOND, &Section { name: "Bond", prefix: "bond" });
+    unknown(&given, &BOND, &["primary"], faults);
     let mode = device.netdev.values("Bond", "Mode").next().map(str::to_string);
     if let Some(mode) = mode {
         let named = mode.parse::<usize>().ok().and_then(|number| BOND_MODES.get(number).copied());
@@ -127,10 +147,11 @@ pub(super) fn bond(id: &str, place: (u64, u64), spec: &Node, faults: &mut Faults
     Some(device)
 }
 
-pub(super) fn bridge(id: &str, place: (u64, u64), spec: &Node, _faults: &mut Faults) -> Option<Device> {
+pub(super) fn bridge(id: &str, place: (u64, u64), spec: &Node, faults: &mut Faults) -> Option<Device> {
     let mut device = Device::made(id, "bridge", place);
     let given = parameters(spec);
     options(&mut device, &given, &BRIDGE, &Section { name: "Bridge", prefix: "bridge" });
+    unknown(&given, &BRIDGE, &["path_cost", "port_priority"], faults);
     for member in words(spec.get("interfaces").or_else(|| spec.get("bridge_interfaces"))) {
         let more = [("path_cost", "pathcost", "Cost"), ("port_priority", "portprio", "Priority")]
             .into_iter()

@@ -62,21 +62,49 @@ pub(super) fn device(family: Family, key: &Node, spec: &Node, faults: &mut Fault
     addresses(&mut device, spec);
     dhcp(&mut device, spec);
     routes(&mut device, spec);
-    const NOT_DONE: [&str; 7] = [
+    not_done(spec, faults);
+    Some(device)
+}
+
+/// Warns of what is accepted without effect.
+fn not_done(spec: &Node, faults: &mut Faults) {
+    const KEYS: [&str; 20] = [
         "openvswitch",
+        "networkmanager",
         "virtual_function_count",
-        "ra_overrides",
+        "embedded_switch_mode",
+        "delay_virtual_functions_rebind",
+        "infiniband_mode",
         "auth",
         "optional_addresses",
         "emit_lldp",
+        "neigh_suppress",
         "wakeonlan",
+        "ipv6_address_token",
+        "receive_checksum_offload",
+        "transmit_checksum_offload",
+        "tcp_segmentation_offload",
+        "tcp6_segmentation_offload",
+        "generic_segmentation_offload",
+        "generic_receive_offload",
+        "large_receive_offload",
+        "dhcp6_overrides.hostname",
     ];
-    for key in NOT_DONE {
-        if let Some(node) = spec.get(key) {
-            faults.push(Severity::Warning, node.place, format!("'{}' is not done, ignored", key.replace('_', "-")));
+    let mut warn = |node: &Node, key: &str| {
+        faults.push(Severity::Warning, node.place, format!("'{}' is not done, ignored", key.replace('_', "-")));
+    };
+    for key in KEYS {
+        let node = key.split('.').try_fold(spec, |node, part| node.get(part));
+        if let Some(node) = node {
+            warn(node, key);
         }
     }
-    Some(device)
+    if let Some(node) = spec.get("ra_overrides").and_then(|overrides| overrides.get("table")) {
+        warn(node, "ra_overrides.table");
+    }
+    if let Some(node) = spec.get("ipv6_address_generation").filter(|node| node.text() == Some("stable-privacy")) {
+        warn(node, "ipv6_address_generation: stable-privacy");
+    }
 }
 
 /// A link of the hardware, by its name or by what `match` says.
@@ -147,11 +175,14 @@ fn link(device: &mut Device, spec: &Node) {
     if let Some(mtu) = text("ipv6_mtu") {
         device.network.set("Network", "IPv6MTUBytes", mtu);
     }
-    if let Some(mode) = text("ipv6_address_generation") {
-        device.network.set("Network", "IPv6LinkLocalAddressGenerationMode", mode);
+    if text("ipv6_address_generation") == Some("eui64") {
+        device.network.set("Network", "IPv6LinkLocalAddressGenerationMode", "eui64");
     }
-    if let Some(token) = text("ipv6_address_token") {
-        device.network.set("IPv6AcceptRA", "Token", format!("static:{token}"));
+    // Of a link as a port of a bridge.
+    for (key, setting) in [("hairpin", "HairPin"), ("port_mac_learning", "Learning")] {
+        if let Some(truth) = says(spec, key) {
+            device.network.set("Bridge", setting, if truth { "yes" } else { "no" });
+        }
     }
 }
 
@@ -191,8 +222,17 @@ fn dhcp(device: &mut Device, spec: &Node) {
     if let Some(accept) = says(spec, "accept_ra") {
         device.network.set("Network", "IPv6AcceptRA", if accept { "yes" } else { "no" });
     }
-    if spec.get("dhcp_identifier").and_then(Node::text) == Some("mac") {
-        device.network.set("DHCPv4", "ClientIdentifier", "mac");
+    if let Some(identifier @ ("mac" | "duid")) = spec.get("dhcp_identifier").and_then(Node::text) {
+        device.network.set("DHCPv4", "ClientIdentifier", identifier);
+    }
+    if let Some(overrides) = spec.get("ra_overrides") {
+        for (key, setting) in [("use_dns", "UseDNS"), ("use_domains", "UseDomains")] {
+            match (says(overrides, key), overrides.get(key).and_then(Node::text)) {
+                (Some(truth), _) => device.network.set("IPv6AcceptRA", setting, if truth { "yes" } else { "no" }),
+                (None, Some(word)) => device.network.set("IPv6AcceptRA", setting, word),
+                (None, None) => {}
+            }
+        }
     }
     for (key, section) in [("dhcp4_overrides", "DHCPv4"), ("dhcp6_overrides", "DHCPv6")] {
         if let Some(overrides) = spec.get(key) {
@@ -223,7 +263,7 @@ fn overridden(network: &mut Sections, section: &'static str, overrides: &Node) {
             (None, None) => {}
         }
     }
-    if let Some(name) = overrides.get("hostname").and_then(Node::text) {
+    if let Some(name) = overrides.get("hostname").and_then(Node::text).filter(|_| !is_v6) {
         network.set(section, "Hostname", name);
     }
     if let Some(metric) = overrides.get("route_metric").and_then(Node::text) {

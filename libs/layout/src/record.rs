@@ -180,7 +180,9 @@ impl Record {
     #[must_use]
     pub fn forget_other(&self) -> Record {
         let corruption = self.corruption.filter(|corruption| Some(corruption.slot) == self.slot);
-        Record { other_version: None, corruption, ..self.clone() }
+        // What failed there is gone: a note of a fallback is from now on one of what is written now.
+        let fallback = self.fallback.clone().filter(|fallback| Some(fallback.from) == self.slot);
+        Record { other_version: None, corruption, fallback, ..self.clone() }
     }
 
     /// The root of the running slot is corrupt, and no other slot can take over.

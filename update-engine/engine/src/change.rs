@@ -2,7 +2,8 @@
 //! snapshot for everybody.
 //!
 //! Flags are written before the record: a power cut between the two then costs a counted start. The other way round
-//! it would make early boot report a fallback a second time, without its reason.
+//! it would make early boot report a fallback a second time, without its reason. Only where a slot under test becomes
+//! good, its starts are forgotten first: they were counted by its tries, and a good slot gives way at the third start.
 
 use std::path::Path;
 
@@ -38,6 +39,8 @@ pub enum Change {
 /// What is written, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// A boot record that has to be there before the flags change.
+    pub first: Option<Record>,
     /// New flags, if a copy of them says something else.
     pub flags: Option<SlotState>,
     /// New boot record, if it says something else.
@@ -56,15 +59,19 @@ pub enum Outcome {
 /// Decides what a change of the running slot writes.
 pub fn plan(contents: &Contents, running: Slot, version: &str, change: &Change) -> Plan {
     let base = Record::of_running(contents.record.as_ref(), running, version);
+    let mut first = None;
     let (flags, record) = match change {
         Change::MarkGood => {
             let lost =
                 SlotState { order: Order::beginning_with(running), a: SlotFlags::Unusable, b: SlotFlags::Unusable };
-            (Some(contents.flags().unwrap_or(lost).mark_good(running)), base.complete(running))
+            let flags = contents.flags().unwrap_or(lost);
+            let uncounted = || Record { starts: 0, ..base.clone() };
+            first = (!flags.flags(running).good() && base.starts > 0).then(uncounted);
+            (Some(flags.mark_good(running)), base.complete(running))
         }
         Change::Reach(stage) => {
             let record = Record::reached(contents.record.as_ref(), running, version, *stage);
-            return Plan { flags: None, record };
+            return Plan { first, flags: None, record };
         }
         Change::Fail(reason) => (None, base.fail(reason)),
         Change::FallBack(reason) => {
@@ -90,13 +97,14 @@ pub fn plan(contents: &Contents, running: Slot, version: &str, change: &Change) 
         }
     };
     Plan {
+        first,
         flags: flags.filter(|flags| contents.copies != [Some(*flags); 2]),
         record: Some(record).filter(|record| contents.record.as_ref() != Some(record)),
     }
 }
 
 fn only_flags(flags: Option<SlotState>, contents: &Contents) -> Plan {
-    Plan { flags: flags.filter(|flags| contents.copies != [Some(*flags); 2]), record: None }
+    Plan { first: None, flags: flags.filter(|flags| contents.copies != [Some(*flags); 2]), record: None }
 }
 
 /// Carries a change out on this machine.
@@ -111,6 +119,9 @@ pub fn apply(paths: &Paths, change: &Change) -> anyhow::Result<Outcome> {
     let mut bootctl = Bootctl::open(Path::new(&facts.bootctl_device), Access::Write)?;
     let contents = bootctl.read()?;
     let plan = plan(&contents, running, &facts.version, change);
+    if let Some(record) = &plan.first {
+        bootctl.write_record(record)?;
+    }
     if let Some(flags) = &plan.flags {
         bootctl.write_flags(flags)?;
     }

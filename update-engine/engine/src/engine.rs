@@ -55,6 +55,8 @@ pub enum Message {
     },
     /// Bytes written, of so many.
     Progress(u64, u64),
+    /// This is whole in its slot, whose flags change when the answer has come.
+    Ready(Box<Staged>, Sender<Result<(), String>>),
     /// An install ended.
     Installed(anyhow::Result<Staged>),
     /// What came of asking for the lock.
@@ -169,6 +171,11 @@ impl Engine {
                 self.view.release = Some((ReleaseName { serial, version }, size_bytes));
             }
             Message::Looked(outcome) => self.looked(outcome)?,
+            Message::Ready(staged, noted) => {
+                self.store.staged = Some(*staged);
+                // A worker that has gone installs nothing.
+                let _ = noted.send(self.save().map_err(|error| format!("{error:#}")));
+            }
             Message::Installed(Ok(staged)) => {
                 println!("release {} (serial {}) is installed in slot {}", staged.version, staged.serial, staged.slot);
                 let release = ReleaseName { serial: staged.serial, version: staged.version.clone() };

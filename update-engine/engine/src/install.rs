@@ -1,6 +1,6 @@
 //! Carries an install plan out. Acts; the order of its steps is what makes a power cut at any moment harmless:
-//! flags that hide the slot, bytes, flush, note, ..., first bytes of the boot partition, flush, read back, flags that
-//! start the slot.
+//! flags that hide the slot, bytes, flush, note, ..., first bytes of the boot partition, flush, read back, note of
+//! the release, flags that start the slot.
 //!
 //! Bytes are checked in the buffer that is written: nothing is read a second time between check and use.
 
@@ -233,6 +233,7 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
             self.note(plan, Step::Writing { ops: 0, held: None })?;
         }
         checked?;
+        self.notes.ready().map_err(InstallError::Notes)?;
         self.flags.write_flags(&plan.done)?;
         self.note(plan, Step::Installed)?;
         Ok(Outcome::Installed { slot: plan.target, serial: plan.serial })

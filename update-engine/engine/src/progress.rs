@@ -45,6 +45,10 @@ pub trait Notes {
     fn load(&mut self) -> io::Result<Option<Progress>>;
     /// Replaces the note; it is on the disk when this returns.
     fn store(&mut self, progress: &Progress) -> io::Result<()>;
+    /// The slot was read back, its flags come next: whoever has to know the release, should it fail, notes it now.
+    fn ready(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file.

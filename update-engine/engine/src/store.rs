@@ -102,7 +102,8 @@ pub struct Staged {
     /// Serial of the release that it was installed from, which is in the slot that it leaves.
     #[serde(default)]
     pub from: Option<u64>,
-    /// Another one is being written over it: that it does not start is no failure of its own.
+    /// Its flags are about to change: it is being written over, or is whole and to be started next. That its slot is
+    /// not usable is a failure of its own only if the machine says that it fell back from there.
     #[serde(default)]
     pub gives_way: bool,
 }
@@ -129,13 +130,15 @@ impl Store {
         let staged = self.staged.as_ref().filter(|staged| staged.slot == found.running)?;
         let proved = staged.serial == found.serial && found.flags.flags(found.running).good();
         let outdated = staged.from.is_some_and(|from| from < staged.floor.min(staged.serial));
-        (proved && outdated && !staged.gives_way).then(|| found.running.other())
+        (proved && outdated).then(|| found.running.other())
     }
 
     /// Brings the memory in line with what runs. Blocks a release that was left again, raises the floor for one that
     /// proved itself, forgets failures of releases that are not newer than what runs.
     pub fn settle(&mut self, found: &Found) {
-        self.blocked.retain(|blocked| blocked.serial > found.serial);
+        // A release under test may fail, and what runs then is older than what is blocked.
+        let on_trial = !found.flags.flags(found.running).good();
+        self.blocked.retain(|blocked| on_trial || blocked.serial > found.serial);
         let Some(staged) = self.staged.clone() else { return };
         let flags = found.flags.flags(staged.slot);
         if staged.slot == found.running {
@@ -147,11 +150,11 @@ impl Store {
                 self.floor = self.floor.max(staged.floor.min(staged.serial));
                 self.staged = None;
             }
-        } else if !flags.usable() && staged.gives_way {
-            self.staged = None;
         } else if !flags.usable() {
             let told = found.fallback.filter(|(from, _)| *from == staged.slot).map(|(_, reason)| reason);
-            self.block(&staged, told.unwrap_or("it did not start well"), found.now);
+            if told.is_some() || !staged.gives_way {
+                self.block(&staged, told.unwrap_or("it did not start well"), found.now);
+            }
             self.staged = None;
         } else if flags.good() {
             // It proved itself and the machine went back later.
@@ -302,8 +305,17 @@ mod tests {
         let mut store = Store { staged: Some(staged), ..Store::default() };
         store.settle(&found(2, Slot::A, SlotFlags::Trying(3)));
         assert!(store.staged.is_some(), "the other one has not begun");
-        store.settle(&found(2, Slot::A, SlotFlags::Unusable));
+        let hidden = Found { fallback: None, ..found(2, Slot::A, SlotFlags::Unusable) };
+        store.settle(&hidden);
         assert_eq!(store, Store::default());
+    }
+
+    #[test]
+    fn a_release_whose_start_was_cut_off_from_its_note_is_blocked_if_the_machine_came_back_from_it() {
+        let staged = Staged { gives_way: true, ..staged() };
+        let mut store = Store { staged: Some(staged), ..Store::default() };
+        store.settle(&found(2, Slot::A, SlotFlags::Unusable));
+        assert_eq!((store.blocked.len(), store.blocked[0].reason.as_str()), (1, "died"));
     }
 
     #[test]
@@ -372,6 +384,16 @@ mod tests {
         store.unblock(Some(3));
         assert!(store.lock_is_done(2, NOW));
         assert!(!Store::default().lock_is_done(3, NOW), "there is none");
+    }
+
+    #[test]
+    fn a_newer_release_under_test_does_not_end_a_block() {
+        let mut store = Store::default();
+        store.block(&Staged { serial: 3, ..staged() }, "x", NOW);
+        store.settle(&found(4, Slot::B, SlotFlags::Trying(2)));
+        assert_eq!(store.blocked.len(), 1, "it may fail, and release 3 would be taken again");
+        store.settle(&found(4, Slot::B, SlotFlags::Good));
+        assert_eq!(store.blocked.len(), 0);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What takes its time: looking at the server, writing a slot, asking for the lock. Acts, one job after the other, on a
 //! thread of its own; tells the engine what came of it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -27,7 +28,7 @@ use crate::machine::Machine;
 use crate::omaha::Told;
 use crate::places::Places;
 use crate::plan::Decision;
-use crate::progress::NotesFile;
+use crate::progress::{Notes, NotesFile, Progress};
 use crate::source::{Directory, FileSource, Repository, Source};
 use crate::store::{Seen, Staged};
 
@@ -79,6 +80,32 @@ pub struct LookError {
     pub error: anyhow::Error,
     /// The document has expired.
     pub stale: bool,
+}
+
+/// Notes in a file, and the release in the memory of the engine before it can be started: a power cut behind that start
+/// must not make the engine forget which release failed.
+struct EngineNotes<'a> {
+    file: NotesFile,
+    engine: &'a Sender<Message>,
+    staged: Option<Staged>,
+}
+
+impl Notes for EngineNotes<'_> {
+    fn load(&mut self) -> io::Result<Option<Progress>> {
+        self.file.load()
+    }
+
+    fn store(&mut self, progress: &Progress) -> io::Result<()> {
+        self.file.store(progress)
+    }
+
+    fn ready(&mut self) -> io::Result<()> {
+        let Some(staged) = self.staged.take() else { return Ok(()) };
+        let (told, heard) = channel();
+        let gone = || io::Error::other("the engine has ended");
+        self.engine.send(Message::Ready(Box::new(staged), told)).map_err(|_| gone())?;
+        heard.recv().map_err(|_| gone())?.map_err(io::Error::other)
+    }
 }
 
 /// The worker.
@@ -220,12 +247,14 @@ impl Worker {
                 let _ = self.engine.send(Message::Progress(done, all));
             }
         };
+        let file = NotesFile(self.places.state("progress"));
+        let mut notes = EngineNotes { file, engine: &self.engine, staged: None };
         let mut installer = Installer {
             machine,
             release: errand.keys.release(),
             disk: &mut disk,
             flags: &mut flags,
-            notes: &mut NotesFile(self.places.state("progress")),
+            notes: &mut notes,
             manner: Manner { note_bytes: self.note_bytes.unwrap_or(usual.note_bytes), ..usual },
             cancel: &self.cancel,
             watch: &mut watch,
@@ -236,9 +265,11 @@ impl Worker {
         let (serial, floor) = (manifest.serial, manifest.floor);
         // The release is named before its first byte is written; an engine that is gone needs no names.
         let _ = self.engine.send(Message::Opened { serial, version: version.clone(), size_bytes });
-        let slot = match installer.plan(&payload)? {
+        let mut staged = Staged { serial, version, slot: target, floor, size_bytes, from: Some(machine.serial), gives_way: false };
+        staged.slot = match installer.plan(&payload)? {
             Decision::Staged(slot) => slot,
             Decision::Install(plan) => {
+                installer.notes.staged = Some(Staged { gives_way: true, ..staged.clone() });
                 if let Some(record) = installer.flags.read()?.record {
                     installer.flags.write_record(&record.forget_other())?;
                 }
@@ -249,7 +280,6 @@ impl Worker {
         };
         let contents = installer.flags.read()?;
         change::refresh(&self.places.boot(), &facts, &contents)?;
-        let from = Some(machine.serial);
-        Ok(Staged { serial, version, slot, floor, size_bytes, from, gives_way: false })
+        Ok(staged)
     }
 }

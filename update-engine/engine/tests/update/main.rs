@@ -18,6 +18,7 @@ mod files;
 mod fleet;
 mod kills;
 mod large;
+mod life;
 mod links;
 mod people;
 mod refusals;

@@ -1,11 +1,13 @@
 //! The stages of early boot, in their order.
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use ferrite_layout::Part;
 use ferrite_layout::facts::{BootFacts, Firmware, StateKind};
+use ferrite_layout::severity::Severity;
 
 use crate::command_line::{Hint, Settings};
 use crate::deadline::Deadline;
@@ -41,6 +43,7 @@ pub struct Boot {
     pub slots: Option<Slots>,
     /// Whether a shell of the root could be started.
     pub root_is_mounted: bool,
+    severity: Severity,
     facts: BootFacts,
 }
 
@@ -66,7 +69,8 @@ impl Boot {
             ..BootFacts::default()
         };
         let guard = Guard::default();
-        Ok(Boot { report, settings, guard, deadline, slots: None, root_is_mounted: false, facts })
+        let severity = Severity::default();
+        Ok(Boot { report, settings, guard, deadline, slots: None, root_is_mounted: false, severity, facts })
     }
 
     /// Goes through all stages. Does not return unless one fails.
@@ -160,7 +164,23 @@ impl Boot {
     fn begin_start(&mut self, found: &Found) -> Result<(), Failure> {
         let device = found.disk.device(Part::Bootctl);
         let slots = Slots::open(device, found.place.slot, &self.settings.version, &mut self.report);
-        self.slots.insert(slots).begin(&mut self.report)
+        self.slots.insert(slots).begin(&mut self.report)?;
+        self.be_severe();
+        Ok(())
+    }
+
+    /// A kernel that is in trouble ends a start under test.
+    fn be_severe(&mut self) {
+        match self.trust() {
+            Trust::Good => {}
+            Trust::UnderTest => {
+                let (severity, faults) = Severity::raise(Path::new("/proc/sys/kernel"));
+                for fault in faults {
+                    self.report.warn(Stage::Slots, &format!("{fault}, going on without"));
+                }
+                self.severity = severity;
+            }
+        }
     }
 
     fn mount_state(&mut self, found: &Found) -> anyhow::Result<()> {
@@ -221,6 +241,6 @@ impl Boot {
         self.guard.ping();
         facts.warnings = self.report.warnings().to_vec();
         facts.until_switch = uptime();
-        handover::write_facts(facts, &snapshot)
+        handover::write_facts(facts, &snapshot, &self.severity)
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use ferrite_layout::durable::{replace_file, sync_folder};
 use ferrite_layout::facts::{BootFacts, FACTS_PATH};
+use ferrite_layout::severity::{SEVERITY_PATH, Severity};
 use ferrite_layout::snapshot::{SLOTS_PATH, Snapshot};
 use rustix::mount::mount_bind;
 
@@ -62,8 +63,11 @@ fn image(folder: &str) -> PathBuf {
 }
 
 /// Writes the facts for everybody.
-pub fn write_facts(facts: &BootFacts, slots: &Snapshot) -> anyhow::Result<()> {
+pub fn write_facts(facts: &BootFacts, slots: &Snapshot, severity: &Severity) -> anyhow::Result<()> {
     replace_file(Path::new(FACTS_PATH), facts.render().as_bytes(), 0o644)?;
     replace_file(Path::new(SLOTS_PATH), slots.render().as_bytes(), 0o644)?;
+    if severity.is_raised() {
+        replace_file(Path::new(SEVERITY_PATH), severity.render().as_bytes(), 0o644)?;
+    }
     Ok(())
 }

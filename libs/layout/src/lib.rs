@@ -15,6 +15,7 @@ mod keyvalue;
 pub mod envblock;
 pub mod fat;
 pub mod record;
+pub mod severity;
 pub mod slots;
 
 pub mod aligned;

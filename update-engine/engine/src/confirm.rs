@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use ferrite_control::{Client, Reply, Request as InitRequest, ShutdownAction};
 use ferrite_layout::durable::replace_file;
+use ferrite_layout::severity::{SEVERITY_PATH, Severity};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
@@ -35,8 +36,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const TARGET: &str = "boot-complete.target";
 /// What the last good start had.
 const LAST_GOOD: &str = "last-good";
-/// Kernel settings of a start under test: an oops ends it.
-const SEVERITY: &str = "/proc/sys/kernel/panic_on_oops";
+/// Kernel settings, and who sets what the administrator wants.
+const KERNEL: &str = "/proc/sys/kernel";
+const SYSCTL: &str = "/usr/lib/systemd/systemd-sysctl";
 
 /// Whether a failed check costs the slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,11 +53,10 @@ pub fn confirm(places: &Places) -> anyhow::Result<()> {
     let flags = host::snapshot(places).flags;
     let on_trial = facts.slot.is_some_and(|slot| flags.is_some_and(|flags| !flags.flags(slot).good()));
     if on_trial {
-        let severity = Severity::raise(places);
         if let Some(reason) = examine(places) {
             return give_up(places, &reason);
         }
-        drop(severity);
+        be_patient(places);
     }
     match change::apply(&places.boot(), &Change::MarkGood)? {
         Outcome::Changed(text) | Outcome::Unchanged(text) => println!("{text}"),
@@ -239,29 +240,18 @@ fn wait_until(child: &Child, time: Duration) -> io::Result<bool> {
     }
 }
 
-/// The kernel's answer to an oops, as it was before.
-struct Severity {
-    path: PathBuf,
-    before: Option<String>,
-}
-
-impl Severity {
-    fn raise(places: &Places) -> Severity {
-        let path = places.path(SEVERITY);
-        let before = fs::read_to_string(&path).ok();
-        if let Err(error) = fs::write(&path, "1") {
-            eprintln!("setting {SEVERITY}: {error}, going on without it");
-        }
-        Severity { path, before }
+/// The kernel becomes as patient as it was before the slot was under test; what the administrator set is set again, as it
+/// may be the same as what early boot had set.
+fn be_patient(places: &Places) {
+    // A slot that was good from the start of the machine on has no note.
+    let Ok(note) = fs::read_to_string(places.path(SEVERITY_PATH)) else { return };
+    for fault in Severity::parse(&note).lower(&places.path(KERNEL)) {
+        eprintln!("{fault}, going on without");
     }
-}
-
-impl Drop for Severity {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // It is as strict as before then.
-            let _ = fs::write(&self.path, before.trim());
-        }
+    match Command::new(places.path(SYSCTL)).stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => {}
+        Ok(status) => eprintln!("{SYSCTL}: {status}, going on"),
+        Err(error) => eprintln!("starting {SYSCTL}: {error}, going on"),
     }
 }
 

@@ -62,6 +62,9 @@ pub(crate) fn arguments(spec: &MachineSpec, firmware: Option<&FirmwareFiles>, mo
         line.pair("-initrd", &path(&direct.initrd));
         line.pair("-append", &direct.command_line);
     }
+    if let Some(memory) = &spec.memory {
+        line.pair("-incoming", &format!("exec:cat '{}'", memory.display()));
+    }
     if spec.usb {
         line.pair("-device", &format!("qemu-xhci,id={USB_BUS},addr=0x1c"));
     }

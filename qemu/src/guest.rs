@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::arguments::arguments;
@@ -16,6 +16,9 @@ use crate::firmware;
 use crate::process;
 use crate::qmp::{self, Qmp};
 use crate::spec::{Firmware, MachineSpec};
+
+/// Writing the memory of a guest to a file takes seconds.
+const SAVE_DEADLINE: Duration = Duration::from_secs(180);
 
 /// A machine that runs. Dropping it is a power cut.
 #[derive(Debug)]
@@ -58,6 +61,9 @@ impl Guest {
             return Err(ended_at_once(child, &said));
         };
         let console = Console::follow(output, log, Instant::now(), child.id());
+        if spec.memory.is_some() {
+            wait_for_memory(&mut qmp)?;
+        }
         qmp.command("cont", Value::Null)?;
         Ok(Self { child, keyboard, console, qmp, last_cpu: Duration::ZERO, _folder: folder })
     }
@@ -95,6 +101,27 @@ impl Guest {
         self.qmp.command("system_reset", Value::Null).map(|_| ())
     }
 
+    /// Stops the machine, writes its memory to a file and ends it: [`MachineSpec::memory`] goes on from there, with the
+    /// disks as they are now.
+    pub fn save(&mut self, file: &Path) -> Result<(), QemuError> {
+        let capability = json!({ "capabilities": [{ "capability": "events", "state": true }] });
+        self.qmp.command("migrate-set-capabilities", capability)?;
+        self.qmp.command("stop", Value::Null)?;
+        let events = self.qmp.event_count();
+        self.qmp.command("migrate", json!({ "uri": format!("exec:cat > '{}'", file.display()) }))?;
+        let ended = |data: &Value| data["status"] == "completed" || data["status"] == "failed";
+        let event = self.qmp.wait_for_event_with(events, "MIGRATION", SAVE_DEADLINE, ended);
+        if !event.as_ref().is_some_and(|event| event.data["status"] == "completed") {
+            return Err(QemuError::Deadline {
+                what: "the memory of the guest in a file".into(),
+                deadline: SAVE_DEADLINE,
+            });
+        }
+        // In order, so that what QEMU itself holds back is on the disks.
+        self.qmp.command("quit", Value::Null)?;
+        self.wait_for_end(SAVE_DEADLINE).map(drop)
+    }
+
     /// Pulls the plug. What the guest has handed to its disk stays there, what is in its memory is lost.
     pub fn cut_power(&mut self) {
         // A child that has ended already is what we want; `wait` collects it.
@@ -124,6 +151,19 @@ impl Drop for Guest {
     fn drop(&mut self) {
         self.cut_power();
     }
+}
+
+/// Waits until a saved memory was read; the machine then is as it was saved, stopped.
+fn wait_for_memory(qmp: &mut Qmp) -> Result<(), QemuError> {
+    let end = Instant::now() + SAVE_DEADLINE;
+    while qmp.command("query-status", Value::Null)?["status"] == "inmigrate" {
+        if Instant::now() > end {
+            return Err(QemuError::Deadline { what: "the saved memory of the guest".into(), deadline: SAVE_DEADLINE });
+        }
+        // QEMU makes no event of it unless it is told to, which it cannot be that early.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn open_log(path: &Path) -> Result<File, QemuError> {

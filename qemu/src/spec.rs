@@ -198,6 +198,8 @@ pub struct MachineSpec {
     pub metadata: Option<Metadata>,
     /// A kernel instead of the boot loader of the disk.
     pub kernel: Option<DirectKernel>,
+    /// The memory of a machine of the same make that was saved ([`crate::Guest::save`]): it goes on instead of starting.
+    pub memory: Option<PathBuf>,
 }
 
 impl MachineSpec {
@@ -231,6 +233,7 @@ impl MachineSpec {
             smbios: Smbios::default(),
             metadata: None,
             kernel: None,
+            memory: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! that the slot is intact in every other way.
 
 use anyhow::{Context, ensure};
-use ferrite_layout::verity::{BLOCK_BYTES, HashTree, RootHash, Superblock};
+use ferrite_layout::verity::{BLOCK_BYTES, HashTree, Superblock};
 use ferrite_layout::{Part, Slot};
 
 use crate::disk_file::DiskFile;
@@ -58,19 +58,10 @@ impl BrokenSlot {
     /// Makes slot b a copy of slot a with this fault, and the slot to try next.
     pub fn install(self, disk: &DiskFile) -> anyhow::Result<()> {
         disk.copy_slot_a_to_b()?;
+        write_boot(disk, edits_of_boot(self, &boot_of(disk, Slot::B)?)?)?;
         match self {
-            Self::NoKernel => remove_kernel(disk)?,
-            Self::ZeroKernel => zero_kernel(disk)?,
-            Self::WrongRootHash => {
-                let hash = root_hash(disk)?;
-                let digits = hash.to_string();
-                let wrong: String = digits.chars().map(|digit| if digit == '0' { '1' } else { '0' }).collect();
-                exchange_root_hash(disk, &digits, &wrong)?;
-            }
-            Self::CorruptRoot => {
-                let offset = offset_in_root(disk, INIT)?;
-                disk.flip_bit(Part::root_of(Slot::B), offset + 64)?;
-            }
+            Self::NoKernel | Self::ZeroKernel | Self::WrongRootHash => {}
+            Self::CorruptRoot => corrupt_root(disk, Slot::B)?,
             Self::InitExits => replace_program(disk, INIT, &tiny_elf::exits())?,
             Self::InitHangs => replace_program(disk, INIT, &tiny_elf::hangs())?,
             Self::NeverComplete => replace_program(disk, SSHD, &tiny_elf::exits())?,
@@ -79,82 +70,104 @@ impl BrokenSlot {
     }
 }
 
-/// Where a file of slot b's root begins, in bytes of the partition.
-pub fn offset_in_root(disk: &DiskFile, path: &str) -> anyhow::Result<u64> {
-    Erofs::open(&root_data(disk)?)?.offset_of(path)
+/// Bytes to be written to a partition, and where.
+pub type Edit = (u64, Vec<u8>);
+
+/// What makes a boot partition bad in this way; nothing if the fault is not there.
+pub fn edits_of_boot(fault: BrokenSlot, boot: &[u8]) -> anyhow::Result<Vec<Edit>> {
+    match fault {
+        BrokenSlot::NoKernel => Ok(vec![remove_kernel(boot)?]),
+        BrokenSlot::ZeroKernel => Ok(vec![zero_kernel(boot)?]),
+        BrokenSlot::WrongRootHash => {
+            let digits = command_line_word(boot, "ferrite.root=")?;
+            let wrong: String = digits.chars().map(|digit| if digit == '0' { '1' } else { '0' }).collect();
+            exchange_root_hash(boot, &digits, &wrong)
+        }
+        BrokenSlot::CorruptRoot | BrokenSlot::InitExits | BrokenSlot::InitHangs | BrokenSlot::NeverComplete => {
+            Ok(Vec::new())
+        }
+    }
 }
 
-fn remove_kernel(disk: &DiskFile) -> anyhow::Result<()> {
-    let part = Part::boot_of(Slot::B);
-    let bytes = disk.read_all(part)?;
-    let entry = directory_entry(&bytes)?;
+/// Where a file of a slot's root begins, in bytes of the partition.
+pub fn offset_in_root(disk: &DiskFile, slot: Slot, path: &str) -> anyhow::Result<u64> {
+    Erofs::open(&root_data(disk, slot)?)?.offset_of(path)
+}
+
+fn remove_kernel(boot: &[u8]) -> anyhow::Result<Edit> {
+    let entry = directory_entry(boot)?;
     // A name that begins with 0xe5 is a deleted one.
-    disk.write(part, entry as u64, &[0xe5])
+    Ok((entry as u64, vec![0xe5]))
 }
 
-fn zero_kernel(disk: &DiskFile) -> anyhow::Result<()> {
-    let part = Part::boot_of(Slot::B);
-    let bytes = disk.read_all(part)?;
+fn zero_kernel(boot: &[u8]) -> anyhow::Result<Edit> {
     // The UKI is the only file of the partition that begins like a program for UEFI.
-    let sectors = bytes.chunks_exact(512).position(|sector| sector.starts_with(b"MZ"));
-    let start = 512 * sectors.context("slot b has no kernel file")? as u64;
-    let entry = directory_entry(&bytes)?;
-    let size = bytes.get(entry + 28..entry + 32).context("the directory entry is cut off")?;
+    let sectors = boot.chunks_exact(512).position(|sector| sector.starts_with(b"MZ"));
+    let start = 512 * sectors.context("the slot has no kernel file")? as u64;
+    let entry = directory_entry(boot)?;
+    let size = boot.get(entry + 28..entry + 32).context("the directory entry is cut off")?;
     let size = u32::from_le_bytes(size.try_into().unwrap_or_default());
     ensure!(size > 1 << 20, "the kernel file has only {size} bytes");
-    disk.write(part, start, &vec![0; size as usize])
+    Ok((start, vec![0; size as usize]))
 }
 
 fn directory_entry(partition: &[u8]) -> anyhow::Result<usize> {
     let found = partition.chunks_exact(32).position(|entry| entry.starts_with(KERNEL_NAME));
-    Ok(32 * found.context("slot b has no directory entry of the kernel file")?)
+    Ok(32 * found.context("the slot has no directory entry of the kernel file")?)
+}
+
+/// Turns a bit of PID 1's program over.
+pub fn corrupt_root(disk: &DiskFile, slot: Slot) -> anyhow::Result<()> {
+    let offset = offset_in_root(disk, slot, INIT)?;
+    disk.flip_bit(Part::root_of(slot), offset + 64)
 }
 
 fn replace_program(disk: &DiskFile, path: &str, program: &[u8]) -> anyhow::Result<()> {
-    let old = root_hash(disk)?;
+    let boot = boot_of(disk, Slot::B)?;
     let part = Part::root_of(Slot::B);
-    let offset = offset_in_root(disk, path)?;
+    let offset = offset_in_root(disk, Slot::B, path)?;
     ensure!(disk.read(part, offset, 4)? == b"\x7fELF", "'{path}' is not a program");
     disk.write(part, offset, program)?;
-    let superblock = superblock(disk)?;
-    let data = root_data(disk)?;
+    let superblock = superblock(disk, Slot::B)?;
+    let data = root_data(disk, Slot::B)?;
     let tree = HashTree::build(&mut data.as_slice(), superblock.data_blocks, &superblock.salt, superblock.uuid)?;
     let mut bytes = Vec::new();
     tree.write_to(&mut bytes).context("writing the verity tree")?;
     disk.write(part, superblock.data_blocks * BLOCK_BYTES as u64, &bytes)?;
-    exchange_root_hash(disk, &old.to_string(), &tree.root.to_string())
+    let old = command_line_word(&boot, "ferrite.root=")?;
+    write_boot(disk, exchange_root_hash(&boot, &old, &tree.root.to_string())?)
 }
 
-/// Exchanges the root hash wherever the boot partition of slot b names it: in the UKI and in GRUB's file.
-fn exchange_root_hash(disk: &DiskFile, old: &str, new: &str) -> anyhow::Result<()> {
-    let part = Part::boot_of(Slot::B);
-    let bytes = disk.read_all(part)?;
-    let places: Vec<usize> = find_all(&bytes, old.as_bytes());
+fn boot_of(disk: &DiskFile, slot: Slot) -> anyhow::Result<Vec<u8>> {
+    disk.read_all(Part::boot_of(slot))
+}
+
+fn write_boot(disk: &DiskFile, edits: Vec<Edit>) -> anyhow::Result<()> {
+    edits.into_iter().try_for_each(|(offset, bytes)| disk.write(Part::boot_of(Slot::B), offset, &bytes))
+}
+
+/// Exchanges the root hash wherever a boot partition names it: in the UKI and in GRUB's file.
+fn exchange_root_hash(boot: &[u8], old: &str, new: &str) -> anyhow::Result<Vec<Edit>> {
+    let places: Vec<usize> = find_all(boot, old.as_bytes());
     ensure!(places.len() >= 2, "the root hash stands only {} times in the boot partition", places.len());
-    places.into_iter().try_for_each(|place| disk.write(part, place as u64, new.as_bytes()))
+    Ok(places.into_iter().map(|place| (place as u64, new.as_bytes().to_vec())).collect())
 }
 
-/// The root hash that the command line of slot b names.
-fn root_hash(disk: &DiskFile) -> anyhow::Result<RootHash> {
-    let digits = command_line_word(disk, "ferrite.root=")?;
-    RootHash::parse(&digits).context("reading the root hash of slot b")
+fn superblock(disk: &DiskFile, slot: Slot) -> anyhow::Result<Superblock> {
+    let blocks = command_line_word(&boot_of(disk, slot)?, "ferrite.blocks=")?;
+    let blocks: u64 = blocks.parse().context("reading ferrite.blocks")?;
+    let block = disk.read(Part::root_of(slot), blocks * BLOCK_BYTES as u64, BLOCK_BYTES)?;
+    Ok(Superblock::parse(&block).with_context(|| format!("slot {slot} has no verity superblock"))??)
 }
 
-fn superblock(disk: &DiskFile) -> anyhow::Result<Superblock> {
-    let blocks: u64 = command_line_word(disk, "ferrite.blocks=")?.parse().context("reading ferrite.blocks")?;
-    let block = disk.read(Part::root_of(Slot::B), blocks * BLOCK_BYTES as u64, BLOCK_BYTES)?;
-    Ok(Superblock::parse(&block).context("slot b has no verity superblock")??)
+fn root_data(disk: &DiskFile, slot: Slot) -> anyhow::Result<Vec<u8>> {
+    disk.read(Part::root_of(slot), 0, superblock(disk, slot)?.data_blocks as usize * BLOCK_BYTES)
 }
 
-fn root_data(disk: &DiskFile) -> anyhow::Result<Vec<u8>> {
-    disk.read(Part::root_of(Slot::B), 0, superblock(disk)?.data_blocks as usize * BLOCK_BYTES)
-}
-
-fn command_line_word(disk: &DiskFile, key: &str) -> anyhow::Result<String> {
-    let bytes = disk.read_all(Part::boot_of(Slot::B))?;
-    let place = find_all(&bytes, key.as_bytes()).into_iter().next();
-    let start = place.with_context(|| format!("the boot partition of slot b does not name {key}"))? + key.len();
-    let word = bytes[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric());
+fn command_line_word(boot: &[u8], key: &str) -> anyhow::Result<String> {
+    let place = find_all(boot, key.as_bytes()).into_iter().next();
+    let start = place.with_context(|| format!("the boot partition does not name {key}"))? + key.len();
+    let word = boot[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric());
     Ok(word.map(|byte| char::from(*byte)).collect())
 }
 

@@ -5,20 +5,24 @@
 
 pub mod amount;
 pub mod board;
+pub mod broken_release;
 pub mod broken_slot;
 pub mod chance;
 pub mod disk_file;
 pub mod erofs;
+pub mod fake_kernel;
 pub mod gate;
 pub mod machine;
 pub mod probe;
 pub mod publisher;
+pub mod replay;
 pub mod seed;
 pub mod setup;
 pub mod tiny_elf;
 pub mod write_log;
 
 pub use board::Board;
+pub use broken_release::BrokenRelease;
 pub use broken_slot::BrokenSlot;
 pub use chance::Chance;
 pub use disk_file::DiskFile;

@@ -5,7 +5,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -72,6 +73,24 @@ impl Machine {
         self.booted_at = Mark::default();
         self.guest = Some(guest);
         Ok(())
+    }
+
+    /// Writes the memory to a file and switches the machine off, to go on from there again and again.
+    pub fn save(&mut self, memory: &Path) -> anyhow::Result<()> {
+        self.check_trouble()?;
+        self.ssh_target().close();
+        let saved = self.on()?.save(memory);
+        self.or_console(saved.map_err(anyhow::Error::from))?;
+        self.is_off();
+        Ok(())
+    }
+
+    /// Goes on from a memory that was saved; the disk must be as it was then.
+    pub fn go_on_from(&mut self, memory: &Path) -> anyhow::Result<()> {
+        self.setup.spec.memory = Some(memory.into());
+        let begun = self.power_on();
+        self.setup.spec.memory = None;
+        begun
     }
 
     /// Pulls the plug.
@@ -233,6 +252,13 @@ impl Machine {
         self.ssh(&format!("sudo sh -c '{}'", command.replace('\'', "'\\''")))
     }
 
+    /// Starts a command as core and does not wait for its end; it ends with the machine at the latest.
+    pub fn begin_ssh(&mut self, command: &str) -> anyhow::Result<Child> {
+        let mut ssh = self.ssh_target().command(60)?;
+        ssh.arg(command);
+        ssh.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("starting ssh")
+    }
+
     /// Writes a file of the machine, as root.
     pub fn send(&mut self, path: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let mut child = self.limited_ssh(&format!("sudo tee {path} >/dev/null"))?.stdin(Stdio::piped()).spawn()?;
@@ -367,7 +393,7 @@ impl Drop for Machine {
         }
         if let Some(folder) = std::env::var_os("FERRITE_KEEP_CONSOLES") {
             let name = self.setup.folder.path().file_name().unwrap_or_default().to_owned();
-            let kept = std::path::Path::new(&folder).join(name).with_extension("log");
+            let kept = Path::new(&folder).join(name).with_extension("log");
             if let Err(error) = fs::copy(self.setup.folder.path().join("console.log"), &kept) {
                 eprintln!("keeping the console in '{}': {error}", kept.display());
             }

@@ -8,6 +8,8 @@ use anyhow::{Context, ensure};
 
 use crate::chance::Chance;
 
+/// What a disk writes whole or not at all, in bytes.
+pub const SECTOR: usize = 512;
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const DISCARD: u64 = 4;
@@ -87,13 +89,28 @@ impl WriteLog {
 
 impl WriteLog {
     /// Makes the disk what a power cut after the first `count` writes may leave: everything up to the last flush, and
-    /// of what came later any part, because a disk may keep it in a cache.
+    /// of what came later any part, because a disk may keep it in a cache; a write may be torn between its sectors.
     pub fn replay_power_cut(&self, count: usize, disk: &File, chance: &mut Chance) -> anyhow::Result<()> {
         let given = self.writes.get(..count).unwrap_or(&self.writes);
         let durable = given.iter().rposition(|write| write.flush).map_or(0, |last| last + 1);
         for (number, write) in given.iter().enumerate() {
-            if number < durable || chance.below(2) == 0 {
-                self.replay(write, disk)?;
+            match if number < durable { 1 } else { chance.below(3) } {
+                0 => {}
+                1 => self.replay(write, disk)?,
+                _ => self.replay_torn(write, disk, chance)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_torn(&self, write: &LoggedWrite, disk: &File, chance: &mut Chance) -> anyhow::Result<()> {
+        if write.discard {
+            return Ok(());
+        }
+        let data = self.data(write)?;
+        for (offset, sector) in (write.offset..).step_by(SECTOR).zip(data.chunks(SECTOR)) {
+            if chance.below(2) == 0 {
+                disk.write_all_at(sector, offset).context("replaying a sector of a write")?;
             }
         }
         Ok(())
@@ -115,8 +132,6 @@ fn read_word(file: &File, at: u64) -> anyhow::Result<u64> {
 mod tests {
     use super::*;
     use std::io::Write;
-
-    const SECTOR: usize = 512;
 
     fn entry(log: &mut Vec<u8>, sector: u64, data: &[u8], flags: u64) {
         let mut header: Vec<u8> =

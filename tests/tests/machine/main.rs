@@ -3,6 +3,7 @@
 //! One program, so that families run side by side; a gate keeps the number of guests within the host's memory.
 
 mod adversity;
+mod boot_choice;
 mod cloud_config;
 mod console;
 mod datasource;
@@ -11,6 +12,7 @@ mod growth;
 mod hardware;
 mod hotplug;
 mod journal;
+mod kills;
 mod limits;
 mod login;
 mod network;

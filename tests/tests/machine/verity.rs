@@ -16,7 +16,7 @@ fn two_slots(other: SlotFlags, file: &str) -> anyhow::Result<(Setup, u64)> {
     // The same bytes lie in slot a; the copy is also there to be searched.
     disk.copy_slot_a_to_b()?;
     disk.set_flags(&disk.flags()?.with(Slot::B, other))?;
-    let offset = broken_slot::offset_in_root(&disk, file)?;
+    let offset = broken_slot::offset_in_root(&disk, Slot::B, file)?;
     Ok((setup, offset))
 }
 

@@ -265,7 +265,8 @@ impl Worker {
         let (serial, floor) = (manifest.serial, manifest.floor);
         // The release is named before its first byte is written; an engine that is gone needs no names.
         let _ = self.engine.send(Message::Opened { serial, version: version.clone(), size_bytes });
-        let mut staged = Staged { serial, version, slot: target, floor, size_bytes, from: Some(machine.serial), gives_way: false };
+        let mut staged =
+            Staged { serial, version, slot: target, floor, size_bytes, from: Some(machine.serial), gives_way: false };
         staged.slot = match installer.plan(&payload)? {
             Decision::Staged(slot) => slot,
             Decision::Install(plan) => {

@@ -285,8 +285,15 @@ impl Life {
         let record = self.disk.record.clone().unwrap_or_default();
         self.write_record(record.forget_other())?;
         let hidden = self.flags()?.install_begins(target);
-        let staged =
-            Staged { serial: newest, version: version(newest), slot: target, floor: 0, size_bytes: 1, from: None, gives_way: true };
+        let staged = Staged {
+            serial: newest,
+            version: version(newest),
+            slot: target,
+            floor: 0,
+            size_bytes: 1,
+            from: None,
+            gives_way: true,
+        };
         let noted = Store { staged: Some(staged.clone()), ..self.disk.store.clone() };
         if self.mistake != Mistake::WritesWithoutHiding {
             self.write_flags(hidden)?;

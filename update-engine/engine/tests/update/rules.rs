@@ -151,7 +151,7 @@ fn what_cannot_be_noted_is_not_started_and_the_engine_goes_on() {
     fs::remove_file(&memory).expect("it was there");
     fs::create_dir_all(memory.join("full")).expect("a folder");
     let (good, text) = machine.update(&["update"]);
-    assert!(!good && text.contains("noting what was installed: "), "{text}");
+    assert!(!good && text.contains("noting "), "{text}");
     let flags = machine.flags();
     assert_eq!((flags.order.first(), flags.flags(Slot::B)), (Slot::A, SlotFlags::Unusable));
     assert_eq!(machine.status()["reboot_pending"], false);

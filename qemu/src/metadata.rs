@@ -45,14 +45,30 @@ pub enum Behaviour {
     Well,
     /// It takes the connection and says nothing.
     Mute,
+    /// It takes the connection and closes it.
+    Closes,
+    /// As it should, each answer after so long.
+    Slow(Duration),
+    /// As it should, a byte at a time with so long between them.
+    Drips(Duration),
+    /// The headers at once, the body so.
+    DripsBody(Duration),
     /// Always with this status.
     Status(u16),
     /// With bytes that mean nothing.
     Garbage,
+    /// Tokens as it should, else with a body that means nothing and is no UTF-8.
+    GarbageBody,
+    /// With headers that do not end.
+    EndlessHeaders,
     /// With a body that does not end.
     Endless,
     /// It goes away in the middle of the body.
     Breaks,
+    /// Always with a redirection to where the question was.
+    Redirects,
+    /// It refuses every token, its own too.
+    ForgetsTokens,
 }
 
 /// A request that came.
@@ -128,6 +144,11 @@ impl MetadataService {
         let waited = self.news.wait_timeout_while(self.lock(), deadline, |shared| shared.requests.len() < count);
         let (shared, _) = waited.unwrap_or_else(PoisonError::into_inner);
         shared.requests.len() >= count
+    }
+
+    /// Knows something else from now on.
+    pub fn know(&self, cloud: Cloud) {
+        self.lock().cloud = cloud;
     }
 
     /// Answers like this from now on.

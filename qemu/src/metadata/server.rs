@@ -11,6 +11,8 @@ use crate::error::QemuError;
 /// A client that says nothing is left alone after this.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_HEAD_BYTES: u64 = 16 * 1024;
+/// The beginning of a JSON that is none, and bytes that are no UTF-8.
+const GARBAGE: &[u8] = b"{\"droplet_id\": \xff\xfe\x00, \"\n\x1b[2J";
 
 /// Listens; gives the address.
 pub(crate) fn start(
@@ -47,18 +49,24 @@ fn serve(stream: TcpStream, shared: &Mutex<Shared>, news: &Condvar) {
     }
     let token = format!("token-{}==", known.tokens);
     let behaviour = known.behaviour;
+    let is_question = request.method != "PUT";
     let (status, body) = match behaviour {
         Behaviour::Status(status) => (status, b"trouble".to_vec()),
-        Behaviour::Well | Behaviour::Mute | Behaviour::Garbage | Behaviour::Endless | Behaviour::Breaks => {
-            answers::answer(&known.cloud, &request, &token)
-        }
+        Behaviour::Redirects => (302, Vec::new()),
+        Behaviour::ForgetsTokens if is_question => (401, Vec::new()),
+        Behaviour::GarbageBody if is_question => (200, GARBAGE.to_vec()),
+        _ => answers::answer(&known.cloud, &request, &token),
     };
-    request.status = if behaviour == Behaviour::Mute { 0 } else { status };
+    request.status = if matches!(behaviour, Behaviour::Mute | Behaviour::Closes) { 0 } else { status };
+    let location = format!("Location: {}\r\n", request.path);
     known.requests.push(request);
     drop(known);
     news.notify_all();
+    let more = if behaviour == Behaviour::Redirects { location.as_str() } else { "" };
+    let head =
+        |length: usize| format!("HTTP/1.1 {status} .\r\n{more}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     // The client may have gone; what it asked for is written down already.
-    let _ = write(stream, behaviour, status, &body, shared);
+    let _ = write(stream, behaviour, &head, &body, shared);
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {
@@ -81,32 +89,55 @@ fn read(stream: &TcpStream) -> Option<Request> {
 fn write(
     mut stream: TcpStream,
     behaviour: Behaviour,
-    status: u16,
+    head: &dyn Fn(usize) -> String,
     body: &[u8],
     shared: &Mutex<Shared>,
 ) -> std::io::Result<()> {
-    let head = |length: usize| format!("HTTP/1.1 {status} .\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let whole = [head(body.len()).as_bytes(), body].concat();
     match behaviour {
-        Behaviour::Well | Behaviour::Status(_) => {
-            stream.write_all(head(body.len()).as_bytes())?;
-            stream.write_all(body)
-        }
+        Behaviour::Well
+        | Behaviour::Status(_)
+        | Behaviour::GarbageBody
+        | Behaviour::Redirects
+        | Behaviour::ForgetsTokens => stream.write_all(&whole),
+        Behaviour::Closes => Ok(()),
         Behaviour::Mute => {
             // Until the client has enough of it.
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.read(&mut [0; 1]).map(drop)
         }
-        Behaviour::Garbage => stream.write_all(b"\x00\xff garbage \xfe\r\n\r\n"),
-        Behaviour::Endless => {
-            stream.write_all(b"HTTP/1.1 200 .\r\nConnection: close\r\n\r\n")?;
-            while !shared.lock().unwrap_or_else(PoisonError::into_inner).ended {
-                stream.write_all(&[b'x'; 64 * 1024])?;
-            }
-            Ok(())
+        Behaviour::Slow(time) => {
+            std::thread::sleep(time);
+            stream.write_all(&whole)
         }
+        Behaviour::Drips(pause) => drip(&stream, &whole, pause),
+        Behaviour::DripsBody(pause) => {
+            stream.write_all(head(body.len()).as_bytes())?;
+            drip(&stream, body, pause)
+        }
+        Behaviour::Garbage => stream.write_all(b"\x00\xff garbage \xfe\r\n\r\n"),
+        Behaviour::EndlessHeaders => endless(stream, b"HTTP/1.1 200 .\r\n", b"X-More: and more\r\n", shared),
+        Behaviour::Endless => endless(stream, b"HTTP/1.1 200 .\r\nConnection: close\r\n\r\n", b"x", shared),
         Behaviour::Breaks => {
             stream.write_all(head(body.len() + 1000).as_bytes())?;
             stream.write_all(body)
         }
     }
+}
+
+fn drip(mut stream: &TcpStream, bytes: &[u8], pause: Duration) -> std::io::Result<()> {
+    bytes.iter().try_for_each(|byte| {
+        std::thread::sleep(pause);
+        stream.write_all(&[*byte])
+    })
+}
+
+/// Writes until the client or the service has gone.
+fn endless(mut stream: TcpStream, start: &[u8], piece: &[u8], shared: &Mutex<Shared>) -> std::io::Result<()> {
+    stream.write_all(start)?;
+    let piece = piece.repeat(4096);
+    while !shared.lock().unwrap_or_else(PoisonError::into_inner).ended {
+        stream.write_all(&piece)?;
+    }
+    Ok(())
 }

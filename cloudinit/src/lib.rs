@@ -47,6 +47,7 @@ mod plan_coreos;
 mod plan_disks;
 mod plan_etcd;
 mod plan_files;
+mod plan_instance;
 mod plan_late;
 mod plan_network;
 mod plan_system;

@@ -13,7 +13,9 @@ use crate::config::Config;
 use crate::facts::{Facts, Seen};
 use crate::meta::MetaData;
 use crate::plan_disks::{Disk, FileSystem};
-use crate::{plan_commands, plan_coreos, plan_disks, plan_files, plan_late, plan_network, plan_system, plan_users};
+use crate::{
+    plan_commands, plan_coreos, plan_disks, plan_files, plan_instance, plan_late, plan_network, plan_system, plan_users,
+};
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +211,7 @@ pub(crate) fn plan(config: &Config, meta: &MetaData, facts: &Facts) -> Plan {
     let mut planner = Planner { config, meta, facts, accounts, plan: Plan::default(), written_bytes: 0, hashed: 0 };
     plan_commands::boot(&mut planner);
     plan_network::network(&mut planner);
+    plan_instance::instance(&mut planner);
     plan_system::hostname(&mut planner);
     plan_users::users(&mut planner);
     plan_files::files(&mut planner, plan_files::Turn::First);

@@ -7,10 +7,9 @@ use crate::decode::{self, Encoding};
 use crate::document::{Node, Value};
 use crate::hostname::HostName;
 use crate::plan::{Action, Command, Frequency, Planner, Stage, Step};
+use crate::plan_instance::MACHINE_ID;
 
 const HOSTS: &str = "/etc/hosts";
-/// The instance whose host keys these are.
-const INSTANCE: &str = "/var/lib/ferrite/cloudinit/instance";
 /// Names that mean that nobody chose one.
 const NO_NAMES: [&str; 4] = ["", "(none)", "localhost", "localhost.localdomain"];
 /// The kinds of host keys that the machine makes, when they are not the usual ones.
@@ -67,8 +66,13 @@ pub(crate) fn hostname(planner: &mut Planner<'_>) {
     }
     // A name that a person wrote by hand and that we would not accept is theirs to keep.
     let chosen = of_file.and_then(|text| HostName::parse(text).ok());
-    let nameless = planner.facts.kernel_hostname.as_deref().is_some_and(|known| NO_NAMES.contains(&known));
-    let name = chosen.unwrap_or_else(|| HostName::default_of(&planner.facts.text("/etc/machine-id")));
+    let id = planner.content(MACHINE_ID).map(|id| String::from_utf8_lossy(id).into_owned()).unwrap_or_default();
+    let id_before = planner.facts.text(MACHINE_ID);
+    // A name that only the machine id gave goes with it.
+    let is_old = |known: &str| id != id_before && known == HostName::default_of(&id_before).as_str();
+    let nameless =
+        planner.facts.kernel_hostname.as_deref().is_some_and(|known| NO_NAMES.contains(&known) || is_old(known));
+    let name = chosen.unwrap_or_else(|| HostName::default_of(&id));
     if nameless {
         planner.plan.steps.push(Step::Hostname { name: name.as_str().to_string() });
     }
@@ -180,7 +184,6 @@ fn ssh(planner: &mut Planner<'_>) {
     if let Some(kinds) = root.get("ssh_genkeytypes").map(|kinds| words(Some(kinds))).filter(|kinds| !kinds.is_empty()) {
         planner.file(HOST_KEY_KINDS, kinds.join("\n") + "\n", 0o644, "ssh_genkeytypes");
     }
-    new_host_keys(planner, says(&root, "ssh_deletekeys") != Some(false));
     let Some(keys) = root.get("ssh_keys") else {
         return;
     };
@@ -203,24 +206,6 @@ fn ssh(planner: &mut Planner<'_>) {
     if !certificates.is_empty() {
         planner.file("/etc/ssh/sshd_config.d/50-cloud-init-certificates.conf", certificates, 0o600, "ssh_keys");
     }
-}
-
-/// A machine that was cloned gets host keys of its own: those of another instance go.
-fn new_host_keys(planner: &mut Planner<'_>, wanted: bool) {
-    let Some(instance) = planner.meta.instance_id.clone() else {
-        return;
-    };
-    let known = planner.facts.text(INSTANCE);
-    if wanted && !known.trim().is_empty() && known.trim() != instance {
-        for kind in ["rsa", "dsa", "ecdsa", "ed25519"] {
-            for suffix in ["", ".pub", "-cert.pub"] {
-                let path = format!("/etc/ssh/ssh_host_{kind}_key{suffix}");
-                planner.plan.steps.push(Step::Remove { path });
-            }
-        }
-        planner.systemctl(&["restart", "ferrite-host-keys.service"]);
-    }
-    planner.file(INSTANCE, format!("{instance}\n"), 0o644, "the instance");
 }
 
 /// The image cannot change below /usr, so that certificates go to /etc and to the bundle that programs read.

@@ -188,6 +188,32 @@ fn the_kinds_of_host_keys_are_chosen_by_a_file() {
 }
 
 #[test]
+fn a_cloned_machine_gets_an_id_and_a_name_of_its_own_once() {
+    let mut facts = fresh();
+    let (known, id) = ("/var/lib/ferrite/cloudinit/instance".to_string(), "/etc/machine-id".to_string());
+    let old = "0123456789abcdef0123456789abcdef\n";
+    facts.seen.insert(id.clone(), seen(EntryKind::File, 0o444, (0, 0), Some(old)));
+    facts.kernel_hostname = Some(crate::hostname::HostName::default_of(old).as_str().to_string());
+    facts.seen.remove("/etc/hostname");
+    facts.random = "ab".repeat(512);
+    let first = made("", "instance-id: i-1\n", &facts);
+    let at_first = after(&first, &facts);
+    assert_eq!((at_first.text(&id).as_str(), at_first.text(&known).as_str()), (old, "i-1\n"));
+    // Documents without an instance id conclude nothing, and a machine without any has one that is known as such.
+    let nameless = made("", "instance-id: none\n", &at_first);
+    assert!(nameless.steps.iter().all(|step| step.path() != Some(&id) && step.path() != Some(&known)), "{nameless}");
+    let clone = made("", "instance-id: i-2\n", &at_first);
+    let cloned = after(&clone, &at_first);
+    let new = cloned.text(&id);
+    assert!(new != old && new.len() == 33 && new.trim().bytes().all(|byte| byte.is_ascii_hexdigit()), "{new}");
+    assert!(clone.steps.contains(&Step::Hostname { name: clone.hostname.clone() }), "{clone}");
+    assert!(clone.hostname.ends_with(&new[..8]), "{} {new}", clone.hostname);
+    assert_eq!(after(&made("", "instance-id: i-2\n", &cloned), &cloned).text(&id), new);
+    let image = after(&made("", "instance-id: none\n", &facts), &facts);
+    assert!(after(&made("", "instance-id: i-9\n", &image), &image).text(&id) != old, "an image made of a machine");
+}
+
+#[test]
 fn a_random_password_is_told_to_the_console_once_and_nowhere_else() {
     use sha_crypt::PasswordVerifier;
     let document = "#cloud-config\nchpasswd:\n  users: [{name: core, type: RANDOM}]\n  list: ['nobody-here:R']\n";

@@ -77,7 +77,7 @@ fn act(step: &Step, root: &Root, instance: &str) -> anyhow::Result<()> {
 }
 
 /// Makes the folders above a path that are missing, open to all; they belong to the owner of what is made in them.
-fn folders_above(path: &str, owner: Option<(u32, u32)>, root: &Root) -> anyhow::Result<()> {
+pub(crate) fn folders_above(path: &str, owner: Option<(u32, u32)>, root: &Root) -> anyhow::Result<()> {
     let mut folder = String::new();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     for part in parts.get(..parts.len().saturating_sub(1)).unwrap_or_default() {

@@ -2,25 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
-use ferrite_files::{Durability, Root};
+use ferrite_files::{Attributes, Root};
 
 use crate::config::{Config, Sources};
-use crate::datasource::{self, Documents, Outcome, Stage};
+use crate::datasource::{self, Documents, Missing, Outcome, Stage};
 use crate::facts::Facts;
 use crate::failure::Policy;
 use crate::fault::{Faults, Severity};
+use crate::fetch::Fetcher;
 use crate::meta::MetaData;
 use crate::network::Format;
 use crate::plan::{Plan, Step};
-use crate::status::{State, Status};
+use crate::status::{State, Status, Supply};
 use crate::{
     apply as acting, config, explain, facts, failure, fetch, memory, meta, network, plan, render, report, schema,
 };
 
-pub(crate) const STATUS: &str = "run/ferrite/cloudinit/status";
-const PLAN: &str = "run/ferrite/cloudinit/plan.json";
+pub(crate) const STATUS: &str = "/run/ferrite/cloudinit/status";
+const PLAN: &str = "/run/ferrite/cloudinit/plan.json";
 /// Files of the cloud are for root and its group, as OpenStack's own agent makes them.
 const INJECTED_MODE: u32 = 0o660;
 /// Links that lead to paths that must be looked at, too.
@@ -81,24 +83,29 @@ pub fn apply(inputs: &ApplyInputs) -> anyhow::Result<u8> {
     if root.is_machine() && names_no_file(inputs) {
         return crate::boot::run(inputs, Stage::ByHand);
     }
-    match documents(inputs, &root) {
-        Ok(documents) => apply_documents(inputs, &root, &documents, Vec::new(), &[]),
-        Err(error) => {
-            let documents = Documents { origin: "unreadable".into(), ..Documents::default() };
-            apply_documents(inputs, &root, &documents, vec![(State::Failed, format!("{error:#}"))], &[])
-        }
-    }
+    let documents = documents(inputs, &root).unwrap_or_else(|error| {
+        let missing = Missing { reason: format!("{error:#}"), is_remote: false };
+        Documents { origin: "unreadable".into(), missing: Some(missing), ..Documents::default() }
+    });
+    Ok(apply_documents(inputs, &root, &documents, &[])?.status.state.exit_code())
 }
 
-/// Applies these documents. `problems`: what went wrong before.
+/// What came of it.
+pub(crate) struct Applied {
+    /// What is remembered.
+    pub status: Status,
+    /// What the documents want when not all could be applied.
+    pub policy: Policy,
+}
+
+/// Applies these documents.
 pub(crate) fn apply_documents(
     inputs: &ApplyInputs,
     root: &Root,
     documents: &Documents,
-    problems: Vec<(State, String)>,
     rejected: &[String],
-) -> anyhow::Result<u8> {
-    let mut work = work(inputs, root, documents, problems)?;
+) -> anyhow::Result<Applied> {
+    let mut work = work(inputs, root, documents)?;
     let mut errors = Vec::new();
     if root.is_machine() {
         errors.extend(acting::boot_commands(&work.plan));
@@ -113,13 +120,17 @@ pub(crate) fn apply_documents(
     let state = worst(&work.problems);
     let faults: Vec<&Faults> = work.faults.iter().collect();
     let json = format!("{:#}\n", report::json(&work.plan, &faults));
-    write_below(&inputs.root, PLAN, json.as_bytes(), 0o600)?;
+    write_below(root, PLAN, json.as_bytes(), 0o600)?;
     let status = Status {
         state,
         datasource: documents.origin.clone(),
         instance_id: work.meta.instance_id,
         hostname: work.plan.hostname.clone(),
         key_count: work.plan.key_count,
+        supply: match &documents.missing {
+            Some(missing) if missing.is_remote => Supply::Awaited,
+            Some(_) | None => Supply::Here,
+        },
         faults: work.problems.into_iter().map(|(_, text)| text).collect(),
         rejected: rejected.to_vec(),
     };
@@ -130,20 +141,16 @@ pub(crate) fn apply_documents(
         eprintln!("error: {problem}");
     }
     print_outcome(&settled, &status);
-    write_status(&inputs.root, &status)?;
-    if root.is_machine() {
-        failure::act(state, &status.faults, work.policy)?;
-    }
-    Ok(state.exit_code())
+    write_status(root, &status)?;
+    Ok(Applied { status, policy: work.policy })
 }
 
 /// Reads and plans; changes nothing.
-fn work(
-    inputs: &ApplyInputs,
-    root: &Root,
-    documents: &Documents,
-    mut problems: Vec<(State, String)>,
-) -> anyhow::Result<Work> {
+fn work(inputs: &ApplyInputs, root: &Root, documents: &Documents) -> anyhow::Result<Work> {
+    let missing = documents.missing.iter();
+    let mut problems: Vec<(State, String)> = missing
+        .map(|missing| (if missing.is_remote { State::Degraded } else { State::Failed }, missing.reason.clone()))
+        .collect();
     let (mut meta, mut meta_faults) = meta::read(&documents.meta_data);
     meta::complete(&mut meta, documents, &mut meta_faults);
     let sources = Sources {
@@ -152,7 +159,8 @@ fn work(
         meta: &meta,
         environment: &inputs.environment,
     };
-    let (mut config, user_faults, vendor_faults) = config::read(&sources, Some(fetch::get));
+    let fetcher = Fetcher::new();
+    let (mut config, user_faults, vendor_faults) = config::read(&sources, Some(&|url| fetcher.get(url)));
     let network = network::read(&documents.network_config, documents.network_format);
     let policy = failure::policy(&config.root, &documents.user_data);
     if user_faults.worst() == Some(Severity::Broken) {
@@ -164,7 +172,7 @@ fn work(
     config.network = network.files;
     let mut left = crate::plan_files::MAX_ALL_BYTES;
     for url in config::wanted_urls(&config) {
-        let fetched = fetch::get(&url).and_then(|bytes| {
+        let fetched = fetcher.get(&url).and_then(|bytes| {
             left = left.checked_sub(bytes.len()).ok_or("all files together are too large")?;
             Ok(bytes)
         });
@@ -228,7 +236,7 @@ pub(crate) fn documents_need_network(inputs: &ApplyInputs, documents: &Documents
         meta: &meta,
         environment: &inputs.environment,
     };
-    let (config, user_faults, vendor_faults) = config::read(&sources, Some(fetch::not_yet));
+    let (config, user_faults, vendor_faults) = config::read(&sources, Some(&fetch::not_yet));
     let is_missing = |faults: &Faults| faults.0.iter().any(|fault| fault.message.contains(fetch::NOT_YET));
     !config::wanted_urls(&config).is_empty() || is_missing(&user_faults) || is_missing(&vendor_faults)
 }
@@ -246,7 +254,7 @@ fn documents(inputs: &ApplyInputs, root: &Root) -> anyhow::Result<Documents> {
         if !root.is_machine() {
             return Ok(none);
         }
-        return match datasource::find(Stage::ByHand).outcome {
+        return match datasource::find(Stage::ByHand, Duration::ZERO).outcome {
             Outcome::Found(documents) => Ok(*documents),
             Outcome::Nothing => Ok(none),
             Outcome::Later { source, .. } => anyhow::bail!("datasource {source}: there is no network"),
@@ -321,22 +329,19 @@ fn print_outcome(planned: &Plan, status: &Status) {
 }
 
 /// Leaves what happened for `status`, the console and tests.
-pub(crate) fn write_status(root: &Path, status: &Status) -> anyhow::Result<()> {
+pub(crate) fn write_status(root: &Root, status: &Status) -> anyhow::Result<()> {
     write_below(root, STATUS, status.render().as_bytes(), 0o644)
 }
 
-fn write_below(root: &Path, path: &str, content: &[u8], mode: u32) -> anyhow::Result<()> {
-    let path = root.join(path);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("making '{}'", folder.display()))?;
-    }
-    Ok(ferrite_files::replace(&path, content, mode, Durability::Volatile)?)
+fn write_below(root: &Root, path: &str, content: &[u8], mode: u32) -> anyhow::Result<()> {
+    acting::folders_above(path, None, root)?;
+    Ok(root.replace(path, content, &Attributes { mode, owner: None })?)
 }
 
 /// Prints what `apply` would do. 1 when the user-data is broken, 2 when something would be left out.
 pub fn show_plan(inputs: &ApplyInputs, output: Output) -> anyhow::Result<u8> {
     let root = Root::open(&inputs.root)?;
-    let mut work = work(inputs, &root, &documents(inputs, &root)?, Vec::new())?;
+    let mut work = work(inputs, &root, &documents(inputs, &root)?)?;
     let state = worst(&work.problems);
     match output {
         Output::Json => {
@@ -405,7 +410,8 @@ pub fn show_merged(inputs: &ApplyInputs) -> anyhow::Result<u8> {
         meta: &meta,
         environment: &inputs.environment,
     };
-    let (config, faults, vendor_faults) = config::read(&sources, Some(fetch::get));
+    let fetcher = Fetcher::new();
+    let (config, faults, vendor_faults) = config::read(&sources, Some(&|url| fetcher.get(url)));
     eprint!("{}{}", faults.render("user-data", ""), vendor_faults.render("vendor-data", ""));
     print!("#cloud-config\n{}", render::yaml(&render::redacted(&config.root)));
     Ok(u8::from(faults.worst() == Some(Severity::Broken)))

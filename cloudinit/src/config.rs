@@ -72,7 +72,7 @@ pub(crate) struct Sources<'a> {
 }
 
 /// Reads the documents. The faults are those of the user-data and of the vendor-data.
-pub(crate) fn read(sources: &Sources<'_>, fetch: Option<Fetch>) -> (Config, Faults, Faults) {
+pub(crate) fn read(sources: &Sources<'_>, fetch: Option<Fetch<'_>>) -> (Config, Faults, Faults) {
     let variables = Variables::new(&sources.meta.values, Missing::Fails);
     let addresses = addresses(sources);
     let user = parts(sources.user_data, &variables, &addresses, fetch);
@@ -111,7 +111,7 @@ fn parts(
     bytes: &[u8],
     variables: &Variables,
     addresses: &BTreeMap<&'static str, String>,
-    fetch: Option<Fetch>,
+    fetch: Option<Fetch<'_>>,
 ) -> (Node, Vec<Script>, Faults) {
     let substitute = |text: &str| substitute(text, addresses);
     let mut reader = Reader::new(variables, &substitute, fetch);

@@ -12,7 +12,7 @@ fn read_all(user: &[u8], vendor: &[u8], meta_data: &str) -> (Config, Faults) {
     let (meta, _) = meta::read(meta_data.as_bytes());
     let environment = BTreeMap::new();
     let sources = Sources { user_data: user, vendor_data: vendor, meta: &meta, environment: &environment };
-    let (config, faults, _) = read(&sources, Some(refuse));
+    let (config, faults, _) = read(&sources, Some(&refuse));
     (config, faults)
 }
 
@@ -139,7 +139,7 @@ fn an_include_of_itself_ends() {
     let meta = MetaData::default();
     let sources =
         Sources { user_data: b"#include\nhttp://h/a\n", vendor_data: b"", meta: &meta, environment: &environment };
-    let (_, faults, _) = read(&sources, Some(itself));
+    let (_, faults, _) = read(&sources, Some(&itself));
     assert_eq!(faults.worst(), Some(Severity::Broken));
 }
 

@@ -22,8 +22,9 @@ use self::command_line::CommandLine;
 use self::detect::{Choice, Seen, Source, choose};
 use self::dmi::Dmi;
 use self::documents::Mode;
-pub(crate) use self::documents::{Documents, read_file};
+pub(crate) use self::documents::{Documents, Missing, read_file};
 use self::http::{Patience, Trouble};
+use crate::plan_instance::NO_INSTANCE;
 
 const COMMAND_LINE: &str = "/proc/cmdline";
 const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/org.ferrite";
@@ -94,12 +95,12 @@ pub(crate) struct Search {
     pub rejected: Vec<String>,
 }
 
-/// Looks for the documents of this machine.
-pub(crate) fn find(stage: Stage) -> Search {
+/// Looks for the documents of this machine. Each answer may take `answer`, or the usual time if that is longer.
+pub(crate) fn find(stage: Stage, answer: Duration) -> Search {
     let seen = look();
     let choice = choose(&seen);
     let mut rejected = reasons(&choice);
-    let outcome = first(&choice, stage, &seen, &mut rejected);
+    let outcome = first(&choice, (stage, answer), &seen, &mut rejected);
     Search { outcome, keys: seen.command_line.keys, rejected }
 }
 
@@ -130,7 +131,7 @@ fn look() -> Seen {
 
 /// The first of the sources that has documents. Another datasource is looked at only when all of the first one say that
 /// they are not to be used.
-fn first(choice: &Choice, stage: Stage, seen: &Seen, rejected: &mut Vec<String>) -> Outcome {
+fn first(choice: &Choice, (stage, answer): (Stage, Duration), seen: &Seen, rejected: &mut Vec<String>) -> Outcome {
     let mut silent: Option<(&Source, Trouble)> = None;
     let mut passed: Option<Box<Documents>> = None;
     for (place, source) in choice.sources.iter().chain(&choice.others).enumerate() {
@@ -140,7 +141,7 @@ fn first(choice: &Choice, stage: Stage, seen: &Seen, rejected: &mut Vec<String>)
         if stage == Stage::Early && source.needs_network() {
             return Outcome::Later { source: source.to_string(), ahead: passed };
         }
-        let mut documents = match fetch(source, stage) {
+        let mut documents = match fetch(source, stage, answer) {
             Ok(documents) => Box::new(documents),
             Err(trouble) => {
                 rejected.push(format!("{}: {}", source.name(), trouble.reason()));
@@ -169,6 +170,7 @@ fn first(choice: &Choice, stage: Stage, seen: &Seen, rejected: &mut Vec<String>)
         if let (true, Some(words)) = (source.takes_words(), seen.words()) {
             documents.add_words(&words);
         }
+        documents.instance_id.get_or_insert_with(|| NO_INSTANCE.into());
         documents.keys.extend(seen.command_line.keys.iter().cloned());
         return Outcome::Found(documents);
     }
@@ -192,12 +194,13 @@ fn first(choice: &Choice, stage: Stage, seen: &Seen, rejected: &mut Vec<String>)
     }
 }
 
-fn fetch(source: &Source, stage: Stage) -> Result<Documents, Trouble> {
+fn fetch(source: &Source, stage: Stage, answer: Duration) -> Result<Documents, Trouble> {
     let patience = Patience::of(match stage {
         Stage::Early => EARLY_WAIT,
         Stage::Late => WHOLE_WAIT,
         Stage::Background | Stage::ByHand => SHORT_WAIT,
-    });
+    })
+    .waiting(answer);
     // Once, because what is wrong with a disk stays wrong.
     let local = |read: anyhow::Result<Documents>| read.map_err(|error| Trouble::Final(format!("{error:#}")));
     match source {
@@ -226,12 +229,11 @@ fn fetch(source: &Source, stage: Stage) -> Result<Documents, Trouble> {
 
 /// Asks on the link before there is a network; afterwards over it, and on the link if that does not lead there.
 fn droplet(stage: Stage, patience: Patience) -> Result<Documents, Trouble> {
-    let once = || digitalocean::fetch(METADATA, Patience::of(Duration::ZERO));
+    let once = || digitalocean::fetch(METADATA, patience.once());
     if stage == Stage::Early {
         return link::ask_on_link(patience, once);
     }
-    let half = patience.end.saturating_duration_since(std::time::Instant::now()) / 2;
-    match digitalocean::fetch(METADATA, Patience::of(half)) {
+    match digitalocean::fetch(METADATA, patience.half()) {
         Err(Trouble::Passing(_)) => link::ask_on_link(patience, once),
         other => other,
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::document::Node;
-use crate::status::State;
+use crate::status::{State, Status, Supply, summary};
 
 /// How many faults the console shows.
 const SHOWN: usize = 5;
@@ -33,27 +33,35 @@ pub(crate) fn policy(root: &Node, user_data: &[u8]) -> Policy {
 }
 
 /// The text for the console; `None` when all is well.
-fn announcement(state: State, faults: &[String], policy: Policy) -> Option<String> {
-    let what = match state {
+fn announcement(status: &Status, policy: Policy) -> Option<String> {
+    let summary = match status.state {
         State::Ok | State::Waiting => return None,
-        State::Degraded => "DEGRADED: a part of the user-data was left out",
-        State::Failed => "DEGRADED: the user-data was not applied; network, name and the cloud's keys were",
+        State::Degraded | State::Failed => summary(status.state, status.supply)?,
     };
-    let mut text = format!("ferrite-cloudinit: {what}\n");
-    for fault in faults.iter().filter(|fault| !fault.contains(": warning: ")).take(SHOWN) {
+    let mut text = format!("ferrite-cloudinit: DEGRADED: {summary}\n");
+    let errors: Vec<&String> = status.faults.iter().filter(|fault| !fault.contains(": warning: ")).collect();
+    for fault in errors.iter().take(SHOWN) {
         let plain: String = fault.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         text.push_str(&format!("  {plain}\n"));
     }
-    text.push_str(match policy {
-        Policy::Continue => "  more: ferrite-cloudinit status\n",
-        Policy::Halt => "  the machine is halted, because of 'failure: halt'\n",
+    if errors.len() > SHOWN {
+        text.push_str(&format!("  and {} more\n", errors.len() - SHOWN));
+    }
+    text.push_str(match (policy, status.supply) {
+        (Policy::Halt, _) => {
+            "  the machine halts now, because the user-data says 'failure: halt'; correct it, then switch off and on\n"
+        }
+        (Policy::Continue, Supply::Here | Supply::Lost) => {
+            "  all of it: ferrite-cloudinit status; when it is corrected: sudo ferrite-cloudinit run, or reboot\n"
+        }
+        (Policy::Continue, Supply::Awaited | Supply::Kept) => "  more: ferrite-cloudinit status\n",
     });
     Some(text)
 }
 
 /// Tells the console, and halts the machine if that is wanted.
-pub(crate) fn act(state: State, faults: &[String], policy: Policy) -> anyhow::Result<()> {
-    let Some(text) = announcement(state, faults, policy) else {
+pub(crate) fn act(status: &Status, policy: Policy) -> anyhow::Result<()> {
+    let Some(text) = announcement(status, policy) else {
         return Ok(());
     };
     crate::last::to_console(&text);
@@ -82,13 +90,29 @@ mod tests {
         assert_eq!(policy(&Node::empty(), b""), Policy::Continue);
     }
 
+    fn status(state: State, supply: Supply, faults: &[&str]) -> Status {
+        Status {
+            state,
+            datasource: "ec2".into(),
+            instance_id: None,
+            hostname: String::new(),
+            key_count: 0,
+            supply,
+            faults: faults.iter().map(ToString::to_string).collect(),
+            rejected: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_console_hears_of_errors_only_and_of_what_follows() {
-        let faults = ["user-data:2:1: warning: w".to_string(), "user-data:3:1: error: e\u{1b}[2J".to_string()];
-        assert_eq!(announcement(State::Ok, &faults, Policy::Halt), None);
-        let text = announcement(State::Failed, &faults, Policy::Halt).unwrap();
-        assert!(text.contains("DEGRADED") && text.contains("error: e [2J") && text.contains("halted"), "{text}");
+        let faults = ["user-data:2:1: warning: w", "user-data:3:1: error: e\u{1b}[2J"];
+        assert_eq!(announcement(&status(State::Ok, Supply::Here, &faults), Policy::Halt), None);
+        let text = announcement(&status(State::Failed, Supply::Here, &faults), Policy::Halt).unwrap();
+        assert!(text.contains("DEGRADED") && text.contains("error: e [2J") && text.contains("halts now"), "{text}");
         assert!(!text.contains("warning"), "{text}");
-        assert!(announcement(State::Degraded, &faults, Policy::Continue).unwrap().contains("ferrite-cloudinit status"));
+        let text = announcement(&status(State::Degraded, Supply::Here, &["e"; 7]), Policy::Continue).unwrap();
+        assert!(text.contains("  and 2 more\n") && text.contains("sudo ferrite-cloudinit run"), "{text}");
+        let text = announcement(&status(State::Degraded, Supply::Kept, &["silence"]), Policy::Continue).unwrap();
+        assert!(text.contains("as at an earlier boot") && text.contains("\n  silence\n"), "{text}");
     }
 }

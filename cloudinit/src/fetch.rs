@@ -2,7 +2,7 @@
 //! when the image's authorities say so, those of `ca_certs` of an earlier boot among them.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use ferrite_trust::AUTHORITIES;
 
@@ -10,6 +10,8 @@ use crate::document::MAX_BYTES;
 
 const ATTEMPTS: u32 = 3;
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// What all fetches of a boot together may take: logins wait for them.
+const WHOLE_WAIT: Duration = Duration::from_secs(60);
 
 /// Why nothing was fetched before there is a network.
 pub(crate) const NOT_YET: &str = "there is no network yet";
@@ -19,9 +21,22 @@ pub(crate) fn not_yet(_: &str) -> Result<Vec<u8>, String> {
     Err(NOT_YET.into())
 }
 
-/// Fetches a URL; `Err` says what went wrong.
-pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
-    get_trusting(url, Path::new(AUTHORITIES))
+/// Fetches URLs until the time of all of them is over.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    end: Instant,
+}
+
+impl Fetcher {
+    /// The time begins now.
+    pub(crate) fn new() -> Self {
+        Self { end: Instant::now() + WHOLE_WAIT }
+    }
+
+    /// Fetches a URL; `Err` says what went wrong.
+    pub(crate) fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        get_trusting(url, Path::new(AUTHORITIES), self.end)
+    }
 }
 
 /// What a client is made from.
@@ -48,10 +63,14 @@ pub(crate) fn secured(config: Builder, url: &str, authorities: &Path) -> Result<
     Ok(config.https_only(true).tls_config(tls))
 }
 
-fn get_trusting(url: &str, authorities: &Path) -> Result<Vec<u8>, String> {
+fn get_trusting(url: &str, authorities: &Path, end: Instant) -> Result<Vec<u8>, String> {
     let agent = client(url, authorities)?;
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
+        if Instant::now() >= end {
+            let late = format!("all that is fetched took more than {} s", WHOLE_WAIT.as_secs());
+            return Err(if last.is_empty() { late } else { format!("{last}; {late}") });
+        }
         match once(&agent, url) {
             Ok(bytes) => return Ok(bytes),
             // The server has spoken; asking again does not help.
@@ -115,20 +134,23 @@ mod tests {
         std::fs::write(folder.path().join("config"), "#cloud-config\n").unwrap();
         let url = format!("https://127.0.0.1:{port}/config");
         let trusted = folder.path().join("cert.pem");
-        assert_eq!(get_trusting(&url, &trusted), Ok(b"#cloud-config\n".to_vec()));
-        assert_eq!(get_trusting(&format!("https://127.0.0.1:{port}/none"), &trusted), Err("status 404".into()));
+        let end = Instant::now() + Duration::from_secs(600);
+        assert_eq!(get_trusting(&url, &trusted, end), Ok(b"#cloud-config\n".to_vec()));
+        assert_eq!(get_trusting(&format!("https://127.0.0.1:{port}/none"), &trusted, end), Err("status 404".into()));
+        let late = get_trusting(&url, &trusted, Instant::now()).unwrap_err();
+        assert_eq!(late, "all that is fetched took more than 60 s");
         let other = tempfile::tempdir().unwrap();
         let (_other, _) = serve(other.path());
-        let refused = get_trusting(&url, &other.path().join("cert.pem")).unwrap_err();
+        let refused = get_trusting(&url, &other.path().join("cert.pem"), end).unwrap_err();
         assert!(refused.contains("certificate"), "{refused}");
         let none = folder.path().join("config");
-        assert!(get_trusting(&url, &none).unwrap_err().contains("there are none in"));
+        assert!(get_trusting(&url, &none, end).unwrap_err().contains("there are none in"));
     }
 
     #[test]
     fn only_the_web_is_fetched() {
         for url in ["file:///etc/shadow", "ftp://example.com/a", "/etc/shadow"] {
-            assert_eq!(get(url), Err("only http:// and https:// can be fetched".into()), "{url}");
+            assert_eq!(Fetcher::new().get(url), Err("only http:// and https:// can be fetched".into()), "{url}");
         }
     }
 }

@@ -65,7 +65,7 @@ pub(crate) struct Part {
 }
 
 /// Fetches what an include names.
-pub(crate) type Fetch = fn(&str) -> Result<Vec<u8>, String>;
+pub(crate) type Fetch<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 
 /// What the reader needs besides the bytes.
 pub(crate) struct Reader<'a> {
@@ -74,7 +74,7 @@ pub(crate) struct Reader<'a> {
     /// Replaces `$private_ipv4` and its like in a cloud-config.
     pub substitute: &'a dyn Fn(&str) -> String,
     /// `None`: includes are only checked.
-    pub fetch: Option<Fetch>,
+    pub fetch: Option<Fetch<'a>>,
     /// The faults of all parts.
     pub faults: Faults,
     /// The parts.
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn new(
         variables: &'a template::Variables,
         substitute: &'a dyn Fn(&str) -> String,
-        fetch: Option<Fetch>,
+        fetch: Option<Fetch<'a>>,
     ) -> Self {
         Self { variables, substitute, fetch, faults: Faults::default(), parts: Vec::new(), fetches: 0, made: 0 }
     }

@@ -48,8 +48,8 @@ fn filled(message: &str, status: &str, uptime: &str, seconds: u64) -> String {
 
 /// The status of this boot; empty when it is not known.
 fn status() -> anyhow::Result<String> {
-    let path = Path::new("/").join(STATUS);
-    match std::fs::read_to_string(&path) {
+    let path = Path::new(STATUS);
+    match std::fs::read_to_string(path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error).with_context(|| format!("reading '{}'", path.display())),

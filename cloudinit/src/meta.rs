@@ -81,6 +81,8 @@ pub(crate) fn read(bytes: &[u8]) -> (MetaData, Faults) {
 
 /// Adds what a datasource says beside its meta-data: a name that wins, an id where there is none, more keys.
 pub(crate) fn complete(meta: &mut MetaData, documents: &Documents, faults: &mut Faults) {
+    // Meta-data that cannot be read may have named another instance, so that the machine counts as none.
+    let is_unreadable = meta.values.is_null() && !faults.0.is_empty();
     match documents.hostname.as_deref().map(|text| (text, HostName::parse(text))) {
         Some((text, Ok(name))) => {
             meta.hostname = Some(name);
@@ -89,7 +91,7 @@ pub(crate) fn complete(meta: &mut MetaData, documents: &Documents, faults: &mut 
         Some((_, Err(message))) => faults.push(Severity::Error, (1, 1), message),
         None => {}
     }
-    if meta.instance_id.is_none() {
+    if meta.instance_id.is_none() && !is_unreadable {
         meta.instance_id.clone_from(&documents.instance_id);
     }
     for key in &documents.keys {

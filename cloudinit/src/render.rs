@@ -4,6 +4,8 @@ use crate::document::{Node, Value};
 
 const HIDDEN: &str = "<redacted>";
 const SECRETS: [&str; 5] = ["passwd", "password", "private", "secret", "content"];
+/// `chpasswd.list` and `random_seed.data`.
+const HIDDEN_WHOLE: [&str; 2] = ["list", "data"];
 
 /// A tree as YAML of two blanks a level.
 pub(crate) fn yaml(node: &Node) -> String {
@@ -21,7 +23,8 @@ pub(crate) fn redacted(node: &Node) -> Node {
                 .map(|(key, value)| {
                     let name = key.text().unwrap_or_default().to_ascii_lowercase();
                     let hidden = SECRETS.iter().any(|secret| name.contains(secret)) && value.truth().is_none();
-                    let hidden = hidden && !matches!(value.value, Value::Map(_)) || name == "list";
+                    let hidden =
+                        hidden && !matches!(value.value, Value::Map(_)) || HIDDEN_WHOLE.contains(&name.as_str());
                     let text = || Node { value: Value::Text(HIDDEN.into()), place: value.place };
                     (key.clone(), if hidden { text() } else { redacted(value) })
                 })

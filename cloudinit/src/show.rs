@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use ferrite_files::Root;
 use serde_json::{Map, Value, json};
 
 use crate::command::{Output, STATUS};
 use crate::datasource;
 use crate::status::{State, state_of};
 
+const MAX_STATUS_BYTES: usize = 16 << 20;
 /// Keys of the status that may come more than once.
 const LISTS: [&str; 2] = ["fault", "rejected"];
 
@@ -34,11 +35,9 @@ pub fn show_datasource(output: Output) -> u8 {
 
 /// Prints what happened at this boot. The exit code is that of `apply`; 1 when it did not run.
 pub fn show_status(root: &Path, output: Output) -> anyhow::Result<u8> {
-    let path = root.join(STATUS);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "state=not-run\n".into(),
-        Err(error) => return Err(error).with_context(|| format!("reading '{}'", path.display())),
+    let text = match Root::open(root)?.read(STATUS, MAX_STATUS_BYTES)? {
+        Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        None => "state=not-run\n".into(),
     };
     match output {
         Output::Text => print!("{text}"),

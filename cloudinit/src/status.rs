@@ -1,6 +1,6 @@
 //! /run/ferrite/cloudinit/status: what happened at this boot, for `status`, the console and tests. Pure.
 //!
-//! `key=value` lines; `fault` and `rejected` may come more than once.
+//! `key=value` lines; `fault` and `rejected` may come more than once. `summary` is what the console and the login show.
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,38 @@ impl State {
     }
 }
 
+/// What a person should know; `None` when all is well.
+pub(crate) fn summary(state: State, supply: Supply) -> Option<&'static str> {
+    match (state, supply) {
+        (State::Ok, _) => None,
+        (State::Waiting, _) => Some("the datasource is asked when there is a network"),
+        (_, Supply::Awaited) => {
+            Some("the datasource gives no user-data yet, none was applied; it is asked again in the background")
+        }
+        (_, Supply::Kept) => Some(
+            "the datasource gives no user-data, so all stays as at an earlier boot; it is asked again in the background",
+        ),
+        (_, Supply::Lost) => Some("the user-data cannot be read, so all stays as at an earlier boot"),
+        (State::Failed, Supply::Here) => {
+            Some("nothing of the user-data was applied; network, name and the cloud's keys were")
+        }
+        (State::Degraded, Supply::Here) => Some("a part of the user-data was left out, the rest was applied"),
+    }
+}
+
+/// Whether the documents came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// They are here, or nobody expects them later.
+    Here,
+    /// They may come later.
+    Awaited,
+    /// They may come later, and the machine has those of an earlier boot.
+    Kept,
+    /// They cannot be read, and the machine has those of an earlier boot.
+    Lost,
+}
+
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Status {
@@ -49,6 +81,8 @@ pub(crate) struct Status {
     pub hostname: String,
     /// How many keys `core` has from the documents.
     pub key_count: usize,
+    /// Whether the documents came.
+    pub supply: Supply,
     /// Everything that is wrong, one line each.
     pub faults: Vec<String>,
     /// Datasources that were not used, with the reasons.
@@ -66,6 +100,9 @@ impl Status {
             self.hostname,
             self.key_count
         );
+        if let Some(summary) = summary(self.state, self.supply) {
+            text.push_str(&format!("summary={summary}\n"));
+        }
         for fault in &self.faults {
             text.push_str(&format!("fault={}\n", fault.replace('\n', " ")));
         }
@@ -94,12 +131,13 @@ mod tests {
             instance_id: None,
             hostname: "web1".into(),
             key_count: 2,
+            supply: Supply::Here,
             faults: vec!["a\nstate=ok".into()],
             rejected: vec!["ec2: no".into()],
         };
         let text = status.render();
         assert_eq!(state_of(&text), Some(State::Degraded));
-        assert!(text.ends_with("keys=2\nfault=a state=ok\nrejected=ec2: no\n"));
+        assert!(text.ends_with("keys=2\nsummary=a part of the user-data was left out, the rest was applied\nfault=a state=ok\nrejected=ec2: no\n"));
         assert_eq!(state_of(""), None);
     }
 }

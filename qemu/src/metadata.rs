@@ -146,11 +146,6 @@ impl MetadataService {
         shared.requests.len() >= count
     }
 
-    /// Knows something else from now on.
-    pub fn know(&self, cloud: Cloud) {
-        self.lock().cloud = cloud;
-    }
-
     /// Answers like this from now on.
     pub fn behave(&self, behaviour: Behaviour) {
         self.lock().behaviour = behaviour;

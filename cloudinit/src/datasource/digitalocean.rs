@@ -10,7 +10,7 @@ const PATH: &str = "/metadata/v1.json";
 
 /// Asks the service at `base`, such as http://169.254.169.254.
 pub(crate) fn fetch(base: &str, patience: Patience) -> Result<Documents, Trouble> {
-    let (client, url) = (Client::new(), format!("{base}{PATH}"));
+    let (client, url) = (Client::new(patience), format!("{base}{PATH}"));
     let found = patience.ask(|| client.get(&url, &[])?.found(&url))?;
     let bytes = found.ok_or_else(|| Trouble::Final(format!("'{url}' is not there (status 404)")))?;
     read(&bytes).map_err(|reason| Trouble::Final(format!("'{url}': {reason}")))

@@ -40,6 +40,17 @@ pub(crate) struct Documents {
     pub problems: Vec<String>,
     /// They say that they apply when there is a network.
     pub waits_for_network: bool,
+    /// Why there are none, though there should be.
+    pub missing: Option<Missing>,
+}
+
+/// Why there are no documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// What happened.
+    pub reason: String,
+    /// Whether they are in the network, and may come later.
+    pub is_remote: bool,
 }
 
 /// `dsmode` in the meta-data: what is to be done with the documents.

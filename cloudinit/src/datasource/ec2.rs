@@ -20,6 +20,7 @@ const VERSIONS: [&str; 4] = ["2021-03-23", "2018-09-24", "2016-09-02", "2009-04-
 const HEAD_START: Duration = Duration::from_millis(150);
 const TOKEN_HEADER: &str = "X-aws-ec2-metadata-token";
 const MAX_KEYS: usize = 50;
+const MAX_ID_BYTES: usize = 128;
 
 /// What the service said, before it is understood.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +42,7 @@ pub(crate) fn fetch(
     macs: &[String],
     patience: Patience,
 ) -> Result<Documents, Trouble> {
-    let client = Client::new();
+    let client = Client::new(patience);
     let (base, token) = patience.ask(|| race(&client, bases, protocol))?;
     let mut session = Session { client, base, token, patience };
     let answers = session.answers(macs)?;
@@ -51,20 +52,21 @@ pub(crate) fn fetch(
 /// Asks all bases for a token, each a moment after the one before, and takes the first that answers.
 fn race(client: &Client, bases: &[&str], protocol: Protocol) -> Result<(String, Option<String>), Trouble> {
     let (sender, answers) = mpsc::channel();
-    let (mut waiting, mut trouble) = (0_usize, None);
-    let mut rest = bases.iter();
+    let mut waiting = 0_usize;
+    let mut troubles = Vec::new();
+    let mut rest = bases.iter().enumerate();
     loop {
-        if let Some(base) = rest.next() {
+        if let Some((place, base)) = rest.next() {
             let (client, base, sender) = (client.clone(), (*base).to_string(), sender.clone());
             std::thread::spawn(move || {
                 let token = token(&client, &base, protocol);
                 // The race may be over.
-                let _ = sender.send(token.map(|token| (base, token)));
+                let _ = sender.send(token.map(|token| (base, token)).map_err(|trouble| (place, trouble)));
             });
             waiting += 1;
         }
         let answer = match (waiting, rest.len()) {
-            (0, _) => return Err(trouble.unwrap_or_else(|| Trouble::Final("there is no place to ask".into()))),
+            (0, _) => return Err(of_all(troubles)),
             (_, 0) => answers.recv().ok(),
             (_, _) => answers.recv_timeout(HEAD_START).ok(),
         };
@@ -72,13 +74,21 @@ fn race(client: &Client, bases: &[&str], protocol: Protocol) -> Result<(String, 
             Some(Ok(found)) => return Ok(found),
             Some(Err(failed)) => {
                 waiting -= 1;
-                // What a service says counts more than that the other one is not there.
-                let is_first = !matches!(trouble, Some(Trouble::Final(_)));
-                trouble = if is_first { Some(failed) } else { trouble };
+                troubles.push(failed);
             }
             None => {}
         }
     }
+}
+
+/// The trouble of all places together. What a service says counts more than that the other one is not there.
+fn of_all(mut troubles: Vec<(usize, Trouble)>) -> Trouble {
+    troubles.sort_by_key(|(place, _)| *place);
+    if let Some((_, spoken)) = troubles.iter().find(|(_, trouble)| matches!(trouble, Trouble::Final(_))) {
+        return spoken.clone();
+    }
+    let reasons: Vec<&str> = troubles.iter().map(|(_, trouble)| trouble.reason()).collect();
+    Trouble::Passing(reasons.join("; "))
 }
 
 /// Asks for a token; `None`: the service has none and this machine may go without.
@@ -143,7 +153,12 @@ impl Session {
             }
         }
         for version in VERSIONS {
-            if let Some(id) = self.text(&format!("/{version}/meta-data/instance-id"))?.filter(|id| !id.is_empty()) {
+            let url = format!("/{version}/meta-data/instance-id");
+            let id = self.text(&url)?.filter(|id| !id.is_empty());
+            if id.as_deref().is_some_and(|id| !is_instance_id(id)) {
+                return Err(Trouble::Final(format!("'{}{url}' answers with no instance id", self.base)));
+            }
+            if let Some(id) = id {
                 let is_asked = VERSIONS.first() == Some(&version);
                 let document = format!("/{version}/dynamic/instance-identity/document");
                 let document = if is_asked { None } else { self.get(&document)? };
@@ -220,6 +235,11 @@ pub(super) fn documents_of(bytes: &[u8]) -> Documents {
         nics,
         ..Answers::default()
     })
+}
+
+/// Whether it looks like one. What a proxy or a login page answers must not make a new instance of the machine.
+fn is_instance_id(text: &str) -> bool {
+    text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
 }
 
 /// A text of the identity document. One that is no JSON is as good as none: what else it says is for templates.

@@ -6,13 +6,16 @@ use crate::document::MAX_BYTES;
 use crate::fetch;
 
 const CONNECT: Duration = Duration::from_secs(1);
-const READ: Duration = Duration::from_secs(2);
-/// A body may come in pieces, each within the deadline of a read; all of them within this.
+/// How long an answer may take while somebody waits for it.
+const ANSWER: Duration = Duration::from_secs(2);
+/// A body may come in pieces, each within the time of an answer; all of them within this at least.
 const WHOLE_BODY: Duration = Duration::from_secs(10);
 /// A server of the web is farther away than a metadata service.
 const WEB_CONNECT: Duration = Duration::from_secs(5);
-const WEB_READ: Duration = Duration::from_secs(10);
+const WEB_ANSWER: Duration = Duration::from_secs(10);
 const WEB_REDIRECTIONS: u32 = 5;
+/// What a conversation that has begun may go on after the last time that a question was put again.
+const TO_FINISH: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -49,6 +52,10 @@ impl Answer {
         match self.status {
             200 => Ok(Some(self.body)),
             404 => Ok(None),
+            300..400 => Err(Trouble::Final(format!(
+                "'{url}' answers with status {}, a redirection, which is not followed",
+                self.status
+            ))),
             // Too early, too often, or the service itself is in trouble.
             408 | 425 | 429 | 500.. => Err(Trouble::Passing(format!("'{url}' answers with status {}", self.status))),
             status => Err(Trouble::Final(format!("'{url}' answers with status {status}"))),
@@ -56,22 +63,45 @@ impl Answer {
     }
 }
 
-/// Until when somebody asks again.
+/// Until when somebody asks again, and how long he waits for each answer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Nobody asks after it.
+    /// Nobody asks again after it.
     pub end: Instant,
+    /// Nobody asks anything after it.
+    limit: Instant,
+    answer: Duration,
 }
 
 impl Patience {
     /// From now on.
     pub(crate) fn of(length: Duration) -> Self {
-        Self { end: Instant::now() + length }
+        let end = Instant::now() + length;
+        Self { end, limit: end + TO_FINISH, answer: ANSWER }
+    }
+
+    /// With so long for each answer, and for the whole conversation what many such answers take.
+    pub(crate) fn waiting(self, answer: Duration) -> Self {
+        let answer = answer.max(ANSWER);
+        Self { answer, limit: self.end + TO_FINISH.max(answer * 20), ..self }
+    }
+
+    /// For a single question now.
+    pub(crate) fn once(self) -> Self {
+        Self::of(Duration::ZERO).waiting(self.answer)
+    }
+
+    /// For half of the time that is left.
+    pub(crate) fn half(self) -> Self {
+        Self::of(self.end.saturating_duration_since(Instant::now()) / 2).waiting(self.answer)
     }
 
     /// Asks until there is an answer, with longer and longer pauses.
     pub(crate) fn ask<T>(self, mut question: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
         let mut pause = FIRST_PAUSE;
+        if Instant::now() > self.limit {
+            return Err(Trouble::Passing("the answers took too long".into()));
+        }
         loop {
             match question() {
                 Err(Trouble::Passing(_)) if Instant::now() + pause < self.end => {
@@ -92,15 +122,15 @@ pub(crate) struct Client {
 
 impl Client {
     /// With the deadlines of metadata services.
-    pub(crate) fn new() -> Self {
-        let config = config().timeout_connect(Some(CONNECT)).timeout_recv_response(Some(READ));
-        Self { agent: config.timeout_per_read(Some(READ)).max_redirects(0).build().into() }
+    pub(crate) fn new(patience: Patience) -> Self {
+        let config = config(patience.answer).timeout_connect(Some(CONNECT)).max_redirects(0);
+        Self { agent: config.build().into() }
     }
 
     /// For a URL of the web. What begins with HTTPS never goes on without it.
-    pub(crate) fn of_web(url: &str) -> Result<Self, Trouble> {
-        let config = config().timeout_connect(Some(WEB_CONNECT)).timeout_recv_response(Some(WEB_READ));
-        let config = config.timeout_per_read(Some(WEB_READ)).max_redirects(WEB_REDIRECTIONS);
+    pub(crate) fn of_web(url: &str, patience: Patience) -> Result<Self, Trouble> {
+        let config = config(patience.answer.max(WEB_ANSWER)).timeout_connect(Some(WEB_CONNECT));
+        let config = config.max_redirects(WEB_REDIRECTIONS);
         let config = fetch::secured(config, url, fetch::AUTHORITIES.as_ref());
         let config = config.map_err(|reason| Trouble::Final(format!("'{url}': {reason}")))?;
         Ok(Self { agent: config.build().into() })
@@ -119,9 +149,11 @@ impl Client {
     }
 }
 
-fn config() -> fetch::Builder {
+fn config(answer: Duration) -> fetch::Builder {
     ureq::Agent::config_builder()
-        .timeout_recv_body(Some(WHOLE_BODY))
+        .timeout_recv_response(Some(answer))
+        .timeout_per_read(Some(answer))
+        .timeout_recv_body(Some(WHOLE_BODY.max(answer)))
         .http_status_as_error(false)
         .max_redirects_will_error(false)
         .proxy(None)
@@ -162,6 +194,9 @@ mod tests {
             Err(Trouble::Passing("away".into()))
         });
         assert_eq!((outcome, asked), (Err(Trouble::Passing("away".into())), 1));
+        let late = Patience { limit: Instant::now() - Duration::from_millis(1), ..Patience::of(Duration::ZERO) };
+        let outcome: Result<(), Trouble> = late.ask(|| unreachable!("the conversation is over"));
+        assert_eq!(outcome, Err(Trouble::Passing("the answers took too long".into())));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::bail;
 use super::command_line::NoCloudWords;
 use super::documents::{Documents, read_file};
 use super::http::{Client, Patience, Trouble};
+use crate::meta;
 
 /// The instance id of a seed that has none.
 pub(crate) const INSTANCE: &str = "nocloud";
@@ -63,7 +64,7 @@ fn place(seed: &str, name: &str) -> String {
 
 /// Fetches the files of a web server. meta-data and user-data must be there.
 pub(crate) fn http(seed: &str, patience: Patience) -> Result<Documents, Trouble> {
-    let client = Client::of_web(seed)?;
+    let client = Client::of_web(seed, patience)?;
     let required = |name: &str| {
         let url = place(seed, name);
         let found = patience.ask(|| client.get(&url, &[])?.found(&url))?;
@@ -77,8 +78,13 @@ pub(crate) fn http(seed: &str, patience: Patience) -> Result<Documents, Trouble>
             other => other,
         })
     };
+    let meta_data = required("meta-data")?;
+    let (meta, faults) = meta::read(&meta_data);
+    if let (true, Some(fault)) = (meta.values.is_null(), faults.0.first()) {
+        return Err(Trouble::Final(format!("'{seed}meta-data' cannot be read: {}", fault.message)));
+    }
     Ok(Documents {
-        meta_data: required("meta-data")?,
+        meta_data,
         user_data: required("user-data")?,
         vendor_data: fetch("vendor-data")?.unwrap_or_default(),
         network_config: fetch("network-config")?.unwrap_or_default(),
@@ -89,7 +95,7 @@ pub(crate) fn http(seed: &str, patience: Patience) -> Result<Documents, Trouble>
 
 /// Fetches a user-data by URL.
 pub(crate) fn url(url: &str, patience: Patience) -> Result<Documents, Trouble> {
-    let client = Client::of_web(url)?;
+    let client = Client::of_web(url, patience)?;
     let found = patience.ask(|| client.get(url, &[])?.found(url))?;
     let user_data = found.ok_or_else(|| Trouble::Final(format!("'{url}' is not there (status 404)")))?;
     Ok(Documents { user_data, ..Documents::default() })

@@ -36,7 +36,7 @@ pub(super) fn plan_is_sound(bytes: &[u8]) {
     let (meta, _) = meta::read(bytes);
     let environment = BTreeMap::new();
     let sources = Sources { user_data: bytes, vendor_data: bytes, meta: &meta, environment: &environment };
-    let (config, faults, _) = config::read(&sources, Some(nobody));
+    let (config, faults, _) = config::read(&sources, Some(&nobody));
     let facts = facts();
     let one = plan::plan(&config, &meta, &facts);
     assert!(one == plan::plan(&config, &meta, &facts), "the plan is another one");

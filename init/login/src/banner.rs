@@ -143,12 +143,12 @@ fn add_update(pending: &str, lines: &mut Lines) {
 /// What became of the documents of the machine, when that is not all they asked for. `key=value` lines.
 fn add_cloud_config(status: &str, lines: &mut Lines) {
     let state = status.lines().find_map(|line| line.strip_prefix("state=")).unwrap_or_default();
-    let summary = match state {
-        "failed" => "DEGRADED: the user-data was not applied; network, name and the cloud's keys were",
-        "degraded" => "DEGRADED: a part of it was left out",
-        _ => return,
-    };
-    lines.add("user-data", summary);
+    if !["failed", "degraded"].contains(&state) {
+        return;
+    }
+    let summary =
+        status.lines().find_map(|line| line.strip_prefix("summary=")).unwrap_or("see ferrite-cloudinit status");
+    lines.add("user-data", &format!("DEGRADED: {summary}"));
     let faults: Vec<&str> = status
         .lines()
         .filter_map(|line| line.strip_prefix("fault="))
@@ -266,7 +266,10 @@ mod tests {
             boot.state_reason = "ext4 on /dev/vda9 cannot be mounted: Structure needs cleaning".into();
             boot.warnings = vec!["two disks have the same partition GUIDs: /dev/vda and /dev/vdb".into()];
         }
-        facts.cloud_config = format!("state=failed\n{}", "fault=user-data:3:1: error: not YAML\n".repeat(5));
+        facts.cloud_config = format!(
+            "state=failed\nsummary=nothing of the user-data was applied\n{}",
+            "fault=user-data:3:1: error: not YAML\n".repeat(5)
+        );
         facts.failed_units = Some((0..10).map(|n| format!("unit{n}.service")).collect());
         facts
     }

@@ -135,6 +135,13 @@ impl Setup {
         self.cloud(CloudKind::NoCloudHttp, Cloud::Files(folder))
     }
 
+    /// The cloud knows something else from now on; the key stays.
+    pub fn change_cloud(&self, mut cloud: Cloud) -> anyhow::Result<()> {
+        cloud.add_key(&self.public_key()?);
+        self.service()?.know(cloud);
+        Ok(())
+    }
+
     /// The cloud's service.
     pub fn service(&self) -> anyhow::Result<&MetadataService> {
         self.service.as_ref().context("the machine is of no cloud")

@@ -11,6 +11,7 @@ mod fallback;
 mod growth;
 mod hardware;
 mod hotplug;
+mod instance;
 mod journal;
 mod kills;
 mod limits;

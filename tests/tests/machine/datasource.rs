@@ -168,7 +168,7 @@ fn a_droplet_whose_service_is_silent_has_its_drive_or_is_leased_an_address_until
     let setup = Setup::new(Board::Qemu)?.cloud(CloudKind::DigitalOcean, droplet())?;
     setup.service()?.behave(Behaviour::Mute);
     let mut machine = setup.power_on()?;
-    machine.wait_for_console("the boot goes on without user-data", Duration::from_secs(400))?;
+    machine.wait_for_console("DEGRADED: the datasource gives no user-data yet", Duration::from_secs(400))?;
     machine.setup().service()?.behave(Behaviour::Well);
     machine.wait_for("the document in the background", Duration::from_secs(300), |machine| {
         Ok(machine.try_ssh("ferrite-cloudinit status")?.out.starts_with("state=ok\n").then_some(()))

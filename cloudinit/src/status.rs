@@ -44,9 +44,9 @@ pub(crate) fn summary(state: State, supply: Supply) -> Option<&'static str> {
         (_, Supply::Awaited) => {
             Some("the datasource gives no user-data yet, none was applied; it is asked again in the background")
         }
-        (_, Supply::Kept) => Some(
-            "the datasource gives no user-data, so all stays as at an earlier boot; it is asked again in the background",
-        ),
+        (_, Supply::Kept) => {
+            Some("the datasource gives no user-data, so all stays as at an earlier boot; it is asked again")
+        }
         (_, Supply::Lost) => Some("the user-data cannot be read, so all stays as at an earlier boot"),
         (State::Failed, Supply::Here) => {
             Some("nothing of the user-data was applied; network, name and the cloud's keys were")

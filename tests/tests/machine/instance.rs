@@ -55,6 +55,7 @@ const LAST: &str = "#cloud-config\nfailure: halt\nwrite_files: [\n";
 fn instance(id: &str, document: &str) -> Cloud {
     let mut instance = Ec2::new(Some(document.into()));
     instance.meta_data["instance-id"] = json!(id);
+    instance.identity["instanceId"] = json!(id);
     instance.meta_data["hostname"] = json!(format!("name-of-{id}"));
     Cloud::Ec2(instance)
 }

@@ -1,6 +1,7 @@
 //! However badly a metadata service behaves, the program ends in time and in little memory, says what is wrong, and
 //! takes the documents when the service is well again. Every behaviour with every datasource of the network.
 
+#[expect(dead_code, reason = "half of it is for tests/datasource.rs")]
 #[path = "support/lab.rs"]
 mod lab;
 

@@ -198,7 +198,7 @@ pub struct MachineSpec {
     pub metadata: Option<Metadata>,
     /// A kernel instead of the boot loader of the disk.
     pub kernel: Option<DirectKernel>,
-    /// The memory of a machine of the same make that was saved ([`crate::Guest::save`]): it goes on instead of starting.
+    /// The memory of a machine of the same make that was saved ([`crate::Guest::save`]): it goes on and does not start.
     pub memory: Option<PathBuf>,
 }
 

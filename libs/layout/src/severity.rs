@@ -1,8 +1,8 @@
-//! Kernel settings of a start under test: what an ordinary machine survives limping ends such a start, so that its tries
-//! run out. Early boot raises them and leaves a note; who marks the slot good takes them back.
+//! Kernel settings of a start under test: what an ordinary machine survives limping ends such a start, so that its
+//! tries run out. Early boot raises them and leaves a note; who marks the slot good takes them back.
 //!
-//! The kernel is more patient than usual before it calls a processor or a task stuck: a host that is busy is no fault of
-//! a release.
+//! The kernel is more patient than usual before it calls a processor or a task stuck: a host that is busy is no fault
+//! of a release.
 
 use std::fs;
 use std::io;

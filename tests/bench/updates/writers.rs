@@ -20,13 +20,16 @@ pub(super) trait Writer {
     fn write(&mut self, target: &Target) -> anyhow::Result<Rows>;
 }
 
+/// The shell line that does a job.
+type Line = fn(&Job) -> String;
+
 /// One line of bash for each part.
 struct Script {
     name: &'static str,
     image: Image,
     /// Where the compressed images are.
     out: PathBuf,
-    line: fn(&Job) -> String,
+    line: Line,
 }
 
 /// What a line is about.
@@ -43,7 +46,7 @@ pub(super) fn plain(image: &Image, out: &Path) -> anyhow::Result<Vec<Box<dyn Wri
         let (raw, compressed) = (image.part(part.file), compressed(out, part));
         cost_of(&shell(&format!("zstd -q -3 --long=27 -T0 -f '{}' -o '{}'", raw.display(), compressed.display())))?;
     }
-    let scripts: [(&str, fn(&Job) -> String); 3] = [
+    let scripts: [(&str, Line); 3] = [
         ("dd bs=1M conv=fsync of the raw image", write_raw),
         ("the same, read back past the cache by dd | openssl dgst", |job| format!("{}; {}", write_raw(job), read(job))),
         ("zstd -d (-3) | dd conv=fsync, read back the same way", |job| {

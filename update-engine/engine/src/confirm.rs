@@ -240,8 +240,8 @@ fn wait_until(child: &Child, time: Duration) -> io::Result<bool> {
     }
 }
 
-/// The kernel becomes as patient as it was before the slot was under test; what the administrator set is set again, as it
-/// may be the same as what early boot had set.
+/// The kernel becomes as patient as it was before the slot was under test; what the administrator set is set again, as
+/// it may be the same as what early boot had set.
 fn be_patient(places: &Places) {
     // A slot that was good from the start of the machine on has no note.
     let Ok(note) = fs::read_to_string(places.path(SEVERITY_PATH)) else { return };

@@ -101,7 +101,7 @@ fn a_server_that_trickles_is_given_up() {
             std::thread::spawn(move || {
                 let mut request = [0; 1024];
                 // Whatever is asked for, a byte comes every 50 ms.
-                client.read(&mut request)?;
+                let _asked = client.read(&mut request)?;
                 client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")?;
                 loop {
                     client.write_all(b"x")?;

@@ -68,6 +68,17 @@ pub fn run(arguments: &Arguments, notifier: &Notifier) -> anyhow::Result<()> {
     }
 }
 
+fn listed_kinds() -> Option<String> {
+    match fs::read_to_string(host_keys::KINDS_FILE) {
+        Ok(list) => Some(list),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            eprintln!("warning: reading {}: {error}", host_keys::KINDS_FILE);
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,17 +92,6 @@ mod tests {
         helps.extend(command.get_subcommands_mut().map(|verb| verb.render_long_help().to_string()));
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
-        }
-    }
-}
-
-fn listed_kinds() -> Option<String> {
-    match fs::read_to_string(host_keys::KINDS_FILE) {
-        Ok(list) => Some(list),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            eprintln!("warning: reading {}: {error}", host_keys::KINDS_FILE);
-            None
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) const MAX_MEMORY_BYTES: u64 = 128 << 20;
 const MAX_PROCESSOR_TIME: Duration = Duration::from_secs(20);
 /// A document that does not end at all ends the test. A busy machine is no reason.
 const MAX_WALL_TIME: Duration = Duration::from_secs(300);
-const USUAL_SECONDS: u64 = 45;
+const USUAL_SECONDS: u64 = 60;
 const SHOWN_BYTES: usize = 600;
 
 /// A reader, by name.

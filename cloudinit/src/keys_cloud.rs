@@ -235,8 +235,8 @@ static NTP: &[Key] = &[
     Key::new("enabled", Kind::Bool, "whether the clock is set from the network"),
     Key::new("servers", LIST, "time servers"),
     Key::new("pools", LIST, "names that stand for many servers"),
-    Key::new("peers", LIST, "").verdict(Verdict::Recorded),
-    Key::new("allow", LIST, "").verdict(Verdict::Recorded),
+    Key::new("peers", LIST, "machines that keep the time with this one"),
+    Key::new("allow", LIST, "networks that the time is served to; without it no port is open"),
     Key::new("ntp_client", TEXT, "").verdict(Verdict::Recorded),
     Key::new("config", Kind::Map(NTP_CONFIG, None), "").verdict(Verdict::Recorded),
 ];

@@ -141,12 +141,27 @@ fn time(planner: &mut Planner<'_>) {
     let Some(ntp) = planner.config.root.get("ntp") else {
         return;
     };
-    let servers: Vec<String> = words(ntp.get("servers")).into_iter().chain(words(ntp.get("pools"))).collect();
-    if says(ntp, "enabled") == Some(false) || servers.is_empty() {
+    if says(ntp, "enabled") == Some(false) {
         return;
     }
-    let text = format!("# Written by ferrite-cloudinit at every boot\n[Time]\nNTP={}\n", servers.join(" "));
-    planner.file("/etc/systemd/timesyncd.conf.d/cloud-init.conf", text, 0o644, "ntp");
+    const HEAD: &str = "# Written by ferrite-cloudinit at every boot\n";
+    let servers: Vec<String> = words(ntp.get("servers")).into_iter().chain(words(ntp.get("pools"))).collect();
+    let lines = |word: &str, of: &str| words(ntp.get(of)).iter().map(|name| format!("{word} {name}\n")).collect();
+    let (peers, allowed): (String, String) = (lines("peer", "peers"), lines("allow", "allow"));
+    if servers.is_empty() && peers.is_empty() && allowed.is_empty() {
+        return;
+    }
+    if !servers.is_empty() {
+        let text = format!("{HEAD}[Time]\nNTP={}\n", servers.join(" "));
+        planner.file("/etc/systemd/timesyncd.conf.d/cloud-init.conf", text, 0o644, "ntp");
+    }
+    if !peers.is_empty() {
+        planner.file("/etc/chrony/sources.d/cloud-init.sources", format!("{HEAD}{peers}"), 0o644, "ntp.peers");
+    }
+    if !allowed.is_empty() {
+        let text = format!("{HEAD}# The machine serves the time to these.\nport 123\n{allowed}");
+        planner.file("/etc/chrony/conf.d/50-cloud-init.conf", text, 0o644, "ntp.allow");
+    }
     planner.systemctl(&["try-restart", "systemd-timesyncd.service"]);
 }
 

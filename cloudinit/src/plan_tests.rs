@@ -180,6 +180,20 @@ fn a_cloned_machine_loses_the_host_keys_of_the_other_one_once() {
 }
 
 #[test]
+fn the_clock_has_servers_peers_and_those_it_serves() {
+    let facts = fresh();
+    let plan = made("#cloud-config\nntp: {pools: [a], peers: [b], allow: [10.0.0.0/8]}\n", "", &facts);
+    let found = after(&plan, &facts);
+    let ends = |path: &str, end: &str| assert!(found.text(path).ends_with(end), "{}", found.text(path));
+    ends("/etc/systemd/timesyncd.conf.d/cloud-init.conf", "[Time]\nNTP=a\n");
+    ends("/etc/chrony/sources.d/cloud-init.sources", "\npeer b\n");
+    ends("/etc/chrony/conf.d/50-cloud-init.conf", "\nport 123\nallow 10.0.0.0/8\n");
+    assert!(plan.to_string().contains("try-restart systemd-timesyncd.service"), "{plan}");
+    let off = made("#cloud-config\nntp: {enabled: false, peers: [b]}\n", "", &facts);
+    assert_eq!(after(&off, &facts).text("/etc/chrony/sources.d/cloud-init.sources"), "");
+}
+
+#[test]
 fn the_kinds_of_host_keys_are_chosen_by_a_file() {
     let facts = fresh();
     let list = |document: &str| after(&made(document, "", &facts), &facts).text("/etc/ferrite/ssh-host-key-kinds");

@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 /// A root that goes away with the value.
 pub struct TestRoot {
     folder: tempfile::TempDir,
+    /// The program under the names that it is called by.
+    names: tempfile::TempDir,
 }
 
 impl TestRoot {
@@ -24,7 +26,7 @@ impl TestRoot {
         let folder = tempfile::tempdir_in(above).unwrap();
         // The folder of a test must be passable for the users of its files.
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Self { folder }
+        Self { folder, names: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self) -> &Path {
@@ -62,8 +64,8 @@ impl TestRoot {
 
     /// The program under a name, beside the root.
     fn named(&self, name: &str) -> PathBuf {
-        let link = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        // Another test may make the same link at this moment.
+        let link = self.names.path().join(name);
+        // It may be there from another call.
         let _ = symlink(env!("CARGO_BIN_EXE_ferrite-host"), &link);
         link
     }

@@ -15,7 +15,7 @@ const SKEL: &str = "/etc/skel";
 const MAX_FILE_BYTES: usize = 8 << 20;
 const MAX_SKEL_ENTRIES: usize = 200;
 /// Files that every plan may need.
-const ALWAYS: [&str; 12] = [
+const ALWAYS: [&str; 13] = [
     "/etc/passwd",
     "/etc/group",
     "/etc/shadow",
@@ -28,6 +28,7 @@ const ALWAYS: [&str; 12] = [
     "/etc/coreos/update.conf",
     "/usr/share/coreos/update.conf",
     "/etc/sudoers.d/90-cloud-init-users",
+    crate::plan_instance::UNNAMED,
 ];
 
 /// A file or folder of /etc/skel.

@@ -12,6 +12,9 @@ use crate::plan::{Planner, Step};
 const INSTANCE: &str = "/var/lib/ferrite/cloudinit/instance";
 /// The instance of a machine whose documents name none.
 pub(crate) const NO_INSTANCE: &str = "none";
+/// There in the boot in which a new machine found no documents: those that come late in it, from a disk that is plugged in,
+/// are its first ones.
+pub(crate) const UNNAMED: &str = "/run/ferrite/cloudinit/unnamed";
 /// The identity of the machine for its journal, its leases and its cluster.
 pub(crate) const MACHINE_ID: &str = "/etc/machine-id";
 /// Random text that nothing else in a plan is made of.
@@ -25,10 +28,14 @@ pub(crate) fn instance(planner: &mut Planner<'_>) {
     };
     let known = planner.facts.text(INSTANCE);
     let known = known.trim();
-    if instance == NO_INSTANCE && !known.is_empty() {
-        return;
+    if instance == NO_INSTANCE {
+        if !known.is_empty() {
+            return;
+        }
+        planner.file(UNNAMED, String::new(), 0o644, "a new machine without documents");
     }
-    if !known.is_empty() && known != instance {
+    let gets_a_name = known == NO_INSTANCE && planner.facts.at(UNNAMED).is_some();
+    if !known.is_empty() && known != instance && !gets_a_name {
         machine_id(planner);
         if says(&planner.config.root, "ssh_deletekeys") != Some(false) {
             host_keys(planner);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ferrite_qemu::metadata::{Behaviour, Cloud, CloudKind, Ec2};
-use ferrite_tests::{Board, Machine, Setup};
+use ferrite_tests::{Board, Machine, Setup, amount};
 use serde_json::json;
 
 const FIRST: &str = "\
@@ -93,6 +93,9 @@ fn an_instance_loses_its_service_is_copied_and_halts_when_asked() -> anyhow::Res
     })?;
     assert_eq!(machine.ssh("ferrite-cloudinit status | head -1")?, "state=ok\n");
     assert_eq!((machine.host_keys()?, machine.machine_id()?), (keys.clone(), id.clone()));
+    if amount::everything() {
+        every_behaviour(&mut machine)?;
+    }
     machine.power_off()?;
 
     let copy = Setup::with_image(machine.setup().disk_path())?.cloud(CloudKind::Ec2, instance("i-2", SECOND))?;
@@ -117,6 +120,42 @@ fn an_instance_loses_its_service_is_copied_and_halts_when_asked() -> anyhow::Res
     let starts = machine.console_of_this_boot().iter().filter(|line| line.text.contains("starting slot")).count();
     assert_eq!(starts, 1, "it halts at once and stays halted");
     machine.power_cut()
+}
+
+/// The late unit against each kind of bad service, and the background when the service is well again.
+fn every_behaviour(machine: &mut Machine) -> anyhow::Result<()> {
+    let second = Duration::from_secs(1);
+    for behaviour in [
+        Behaviour::Closes,
+        Behaviour::Status(403),
+        Behaviour::Status(404),
+        Behaviour::Status(500),
+        Behaviour::Garbage,
+        Behaviour::GarbageBody,
+        Behaviour::Endless,
+        Behaviour::EndlessHeaders,
+        Behaviour::Breaks,
+        Behaviour::Redirects,
+        Behaviour::ForgetsTokens,
+        Behaviour::Slow(30 * second),
+        Behaviour::Drips(second),
+        Behaviour::DripsBody(second),
+    ] {
+        let context = format!("{behaviour:?}");
+        machine.setup().service()?.behave(behaviour);
+        let said = machine.try_ssh("sudo systemctl restart ferrite-cloudinit-network")?;
+        assert_ne!(said.code, 0, "{context}");
+        let status = machine.try_ssh("ferrite-cloudinit status; systemctl is-active ferrite-cloudinit-retry")?.out;
+        assert!(status.starts_with("state=degraded\n") && status.ends_with("\nactive\n"), "{context}: {status}");
+        eprintln!("{context}: {}", status.lines().find(|line| line.starts_with("fault=")).unwrap_or_default());
+        let mark = machine.console().mark();
+        machine.setup().service()?.behave(Behaviour::Well);
+        machine.wait_for_console_after(mark, "the datasource has answered", Duration::from_secs(400))?;
+        machine.wait_for(&format!("no failed unit after {context}"), Duration::from_secs(100), |machine| {
+            Ok(machine.ssh("systemctl list-units --failed --no-legend")?.trim().is_empty().then_some(()))
+        })?;
+    }
+    Ok(())
 }
 
 /// What somebody sees who logs in to a machine whose service is away.

@@ -12,8 +12,8 @@ use crate::plan::{Planner, Step};
 const INSTANCE: &str = "/var/lib/ferrite/cloudinit/instance";
 /// The instance of a machine whose documents name none.
 pub(crate) const NO_INSTANCE: &str = "none";
-/// There in the boot in which a new machine found no documents: those that come late in it, from a disk that is plugged in,
-/// are its first ones.
+/// There in the boot in which a new machine found no documents: those that come late in it, from a disk that is plugged
+/// in, are its first ones.
 pub(crate) const UNNAMED: &str = "/run/ferrite/cloudinit/unnamed";
 /// The identity of the machine for its journal, its leases and its cluster.
 pub(crate) const MACHINE_ID: &str = "/etc/machine-id";

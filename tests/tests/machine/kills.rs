@@ -81,20 +81,21 @@ impl Scene {
         WriteLog::open(&self.machine.setup().write_log_path())
     }
 
-    /// Begins to install and kills QEMU when the log of writes is so long, or when nothing is written any more.
+    /// Begins to install and kills QEMU when the log of writes is so long, or soon after the install.
     fn killed_install(&mut self, log_bytes: u64) -> anyhow::Result<WriteLog> {
-        const IDLE: Duration = Duration::from_secs(90);
+        // A machine that has nothing to do still writes a little, so that its log never stands still.
+        const AFTERWARDS: Duration = Duration::from_secs(20);
         self.go_on()?;
         let log = self.machine.setup().write_log_path();
         let mut client = self.machine.begin_ssh("sudo ferrite-update update")?;
-        let mut grown = (Instant::now(), 0);
+        let mut ended: Option<Instant> = None;
         loop {
             let length = fs::metadata(&log).context("asking for the size of the write log")?.len();
-            if length > grown.1 {
-                grown = (Instant::now(), length);
-            }
-            if length >= log_bytes || grown.0.elapsed() > IDLE {
+            if length >= log_bytes || ended.is_some_and(|at| at.elapsed() > AFTERWARDS) {
                 break;
+            }
+            if ended.is_none() && client.try_wait().context("asking for the client")?.is_some() {
+                ended = Some(Instant::now());
             }
             // A file that grows makes no event.
             self.machine.console().wait_for_more(Duration::from_millis(5));

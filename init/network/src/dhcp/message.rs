@@ -26,11 +26,8 @@ const NAME_FIELD: std::ops::Range<usize> = 44..108;
 const FILE_FIELD: std::ops::Range<usize> = 108..236;
 const OVERLOAD: u8 = 52;
 const END: u8 = 255;
-/// The options that are looked at.
-const READ: [OptionCode; 14] = [
-    OptionCode::MessageType,
-    OptionCode::ServerIdentifier,
-    OptionCode::AddressLeaseTime,
+/// The options that a server is asked for.
+const ASKED: [OptionCode; 11] = [
     OptionCode::SubnetMask,
     OptionCode::ClasslessStaticRoute,
     OptionCode::Router,
@@ -43,6 +40,8 @@ const READ: [OptionCode; 14] = [
     OptionCode::Renewal,
     OptionCode::Rebinding,
 ];
+/// What is looked at besides.
+const UNASKED: [OptionCode; 3] = [OptionCode::MessageType, OptionCode::ServerIdentifier, OptionCode::AddressLeaseTime];
 
 /// Who we are in every message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,19 +131,7 @@ pub(crate) fn write(request: &Request, identity: &Identity, xid: u32, seconds: u
         options.insert(DhcpOption::Hostname(name.clone()));
     }
     options.insert(DhcpOption::MaxMessageSize(1472));
-    options.insert(DhcpOption::ParameterRequestList(vec![
-        OptionCode::SubnetMask,
-        OptionCode::ClasslessStaticRoute,
-        OptionCode::Router,
-        OptionCode::DomainNameServer,
-        OptionCode::NtpServers,
-        OptionCode::Hostname,
-        OptionCode::DomainName,
-        OptionCode::InterfaceMtu,
-        OptionCode::DomainSearch,
-        OptionCode::Renewal,
-        OptionCode::Rebinding,
-    ]));
+    options.insert(DhcpOption::ParameterRequestList(ASKED.to_vec()));
     // Our own message always encodes; a failure would be a fault of the library and the request is then not sent.
     message.to_vec().ok()
 }
@@ -166,7 +153,8 @@ fn readable(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     let mut message = head.to_vec();
     for (code, data) in options {
-        if !READ.contains(&OptionCode::from(code)) {
+        let option = OptionCode::from(code);
+        if !UNASKED.contains(&option) && !ASKED.contains(&option) {
             continue;
         }
         let mut option = Vec::new();

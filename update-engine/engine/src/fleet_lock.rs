@@ -5,13 +5,13 @@
 
 use std::io::Read;
 
-use ferrite_payload::Hash;
 use serde::Deserialize;
 use serde_json::json;
 use ureq::Agent;
 
-use crate::http::{Access, AccessError, client};
+use crate::http::{Access, AccessError, client, send};
 use crate::lock::{LockPlace, RebootLock, Taken};
+use crate::machine::name_for;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
@@ -45,8 +45,7 @@ impl FleetLock {
         let url = format!("{}/v1/{verb}", self.place.server.trim_end_matches('/'));
         let body = json!({ "client_params": { "id": client_id(machine_id), "group": self.place.group } }).to_string();
         let request = self.client.post(&url).header(PROTOCOL_HEADER, "true").content_type("application/json");
-        let request = request.config().timeout_recv_body(Some(crate::http::DOCUMENT)).build();
-        let answer = request.send(body).map_err(|error| format!("asking '{url}': {error}"))?;
+        let answer = send(request, &body).map_err(|error| format!("asking '{url}': {error}"))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -73,5 +72,5 @@ impl RebootLock for FleetLock {
 
 /// The name of the machine for the server.
 pub fn client_id(machine_id: &str) -> String {
-    Hash::of_pieces(&[b"ferrite fleet-lock 1\0", machine_id.as_bytes()]).to_string().chars().take(32).collect()
+    name_for("fleet-lock", machine_id)
 }

@@ -11,15 +11,15 @@ use ferrite_trust::AUTHORITIES;
 use ureq::config::ConfigBuilder;
 use ureq::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, RANGE};
 use ureq::http::{HeaderMap, HeaderName, Response, StatusCode};
-use ureq::typestate::AgentScope;
-use ureq::{Agent, Body, Proxy};
+use ureq::typestate::{AgentScope, WithBody};
+use ureq::{Agent, Body, Proxy, RequestBuilder};
 
 use crate::source::{Opened, Repository, Source, SourceError, read_limited};
 
 /// A server that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_secs(30);
 /// A document, or the answer to what a lock or a steering server is asked, is there after so long.
-pub const DOCUMENT: Duration = Duration::from_secs(60);
+const DOCUMENT: Duration = Duration::from_secs(60);
 /// Redirects that are followed one after the other.
 const REDIRECTS_MAX: u32 = 5;
 
@@ -98,6 +98,11 @@ pub fn client(address: &str, access: &Access) -> Result<Agent, AccessError> {
         config = config.tls_config(tls).https_only(true);
     }
     Ok(config.build().into())
+}
+
+/// Sends the body of a request to a lock or a steering server.
+pub fn send(request: RequestBuilder<WithBody>, body: &str) -> Result<Response<Body>, ureq::Error> {
+    request.config().timeout_recv_body(Some(DOCUMENT)).build().send(body)
 }
 
 /// A proxy that some hosts are reached without.

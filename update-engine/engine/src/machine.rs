@@ -26,6 +26,12 @@ pub struct Machine {
     pub blocked: BTreeSet<u64>,
 }
 
+/// The name of a machine for a server that speaks this protocol: made from the machine id, which it does not tell.
+pub fn name_for(protocol: &str, machine_id: &str) -> String {
+    let pieces = [b"ferrite ", protocol.as_bytes(), b" 1\0", machine_id.as_bytes()];
+    Hash::of_pieces(&pieces).to_string().chars().take(32).collect()
+}
+
 /// A release is not for this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {

@@ -6,11 +6,11 @@
 use std::fmt::Write as _;
 use std::io::Read;
 
-use ferrite_payload::Hash;
 use ferrite_payload::channel::check_path;
 use roxmltree::{Document, Node, ParsingOptions};
 
-use crate::http::{Access, DOCUMENT, client};
+use crate::http::{Access, client, send};
+use crate::machine::name_for;
 
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
@@ -148,7 +148,7 @@ fn request(asker: &Asker, content: &str) -> String {
 
 /// The name of the machine for the server.
 pub fn machine_name(machine_id: &str) -> String {
-    Hash::of_pieces(&[b"ferrite omaha 1\0", machine_id.as_bytes()]).to_string().chars().take(32).collect()
+    name_for("omaha", machine_id)
 }
 
 fn escaped(text: &str) -> String {
@@ -211,8 +211,7 @@ fn children<'a, 'input: 'a>(node: Node<'a, 'input>, name: &str) -> impl Iterator
 pub fn post(url: &str, request: &str, access: &Access) -> Result<String, OmahaError> {
     let ask = |why: String| OmahaError::Ask { url: url.to_string(), why };
     let client = client(url, access).map_err(|error| ask(error.to_string()))?;
-    let sending = client.post(url).content_type("text/xml").config().timeout_recv_body(Some(DOCUMENT)).build();
-    let answer = sending.send(request).map_err(|error| ask(error.to_string()))?;
+    let answer = send(client.post(url).content_type("text/xml"), request).map_err(|error| ask(error.to_string()))?;
     let status = answer.status();
     if !status.is_success() {
         return Err(OmahaError::Status { url: url.to_string(), status: status.as_u16() });

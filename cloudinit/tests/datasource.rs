@@ -31,6 +31,11 @@ fn recorded(name: &str) -> Value {
     serde_json::from_slice(&text).unwrap()
 }
 
+fn recorded_instance() -> Cloud {
+    let (meta_data, identity) = (recorded("ec2-meta-data.json"), recorded("ec2-identity-document.json"));
+    Cloud::Ec2(Ec2 { meta_data, user_data: None, identity })
+}
+
 fn assert_code(output: &Output, code: i32) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}{}", String::from_utf8_lossy(&output.stdout));
@@ -59,12 +64,7 @@ fn amazon_is_asked_few_questions_and_each_with_a_token() {
 #[test]
 fn the_recorded_instance_is_read_and_a_network_of_ipv6_will_do() {
     let lab = Lab::new(Place::Ipv6, "", &AMAZON);
-    let instance = Ec2 {
-        meta_data: recorded("ec2-meta-data.json"),
-        user_data: None,
-        identity: recorded("ec2-identity-document.json"),
-    };
-    let service = lab.service(Cloud::Ec2(instance));
+    let service = lab.service(recorded_instance());
     assert_code(&lab.run(&["run", "--stage", "late"]), 0);
     assert!(lines(&service.requests()).len() <= 10, "{:?}", lines(&service.requests()));
     assert_eq!(lab.text("etc/hostname"), "ip-10-0-1-25\n");
@@ -77,12 +77,7 @@ fn every_card_of_an_instance_has_its_place_its_addresses_and_its_table() {
     // The kernel found the second card first.
     lab.wire("eth0", "02:9e:29:7b:c3:99");
     lab.wire("eth1", "02:9e:29:7b:c3:45");
-    let instance = Ec2 {
-        meta_data: recorded("ec2-meta-data.json"),
-        user_data: None,
-        identity: recorded("ec2-identity-document.json"),
-    };
-    let service = lab.service(Cloud::Ec2(instance));
+    let service = lab.service(recorded_instance());
     assert_code(&lab.run(&["run", "--stage", "late"]), 0);
     assert!(lines(&service.requests()).len() <= 18, "{:?}", lines(&service.requests()));
     let files = ["ec2-0", "ec2-1"].map(|name| lab.text(&format!("run/systemd/network/10-cloudinit-{name}.network")));

@@ -1,11 +1,16 @@
 //! The program on roots that resist: killed at any moment, full, read-only, with links out of them; and documents full
 //! of secrets. Whole trees are compared. Needs root, because files of a document belong to root.
 
+#[path = "support/machine_files.rs"]
+mod machine_files;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
+
+use machine_files::MACHINE_FILES;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGSnPSrFHGXYWzCiVgW2Wd0bTMHQkyXIUHSqdRwpmCEY alice@laptop";
 const HASH: &str = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/";
@@ -26,17 +31,12 @@ fn root() -> Place {
     for folder in ["etc/skel", "etc/ssh", "home", "run", "var/lib"] {
         std::fs::create_dir_all(root.path().join(folder)).unwrap();
     }
-    for (path, text) in [
-        ("etc/passwd", "root:x:0:0::/root:/bin/sh\ncore:x:500:500:Core:/home/core:/bin/bash\n"),
-        ("etc/group", "root:x:0:\ncore:x:500:\nsudo:x:27:\n"),
-        ("etc/shadow", "root:*:::::::\ncore:*:::::::\n"),
-        ("etc/gshadow", "root:*::\n"),
-        ("etc/hosts", "127.0.0.1 localhost\n"),
-        ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+    let other = [
         ("etc/skel/.bashrc", "# skel\n"),
         ("etc/ssh/ssh_host_rsa_key", "the other machine's\n"),
         ("var/lib/ferrite/cloudinit/instance", "i-0\n"),
-    ] {
+    ];
+    for (path, text) in MACHINE_FILES.into_iter().chain(other) {
         std::fs::create_dir_all(root.path().join(path).parent().unwrap()).unwrap();
         std::fs::write(root.path().join(path), text).unwrap();
     }

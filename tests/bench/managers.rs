@@ -9,8 +9,7 @@ mod measure;
 mod place;
 mod result;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
@@ -39,7 +38,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let kinds = chosen(&arguments.only)?;
     let out = crate::folder(&arguments.out.join("managers"))?;
-    let root = root(&out)?;
+    let root = crate::peer::packaged_root(&out, PACKAGES)?;
     let init = arguments.init.canonicalize();
     let init = init.with_context(|| format!("finding '{}': build it with `make build`", arguments.init.display()))?;
     let mut all: Vec<(Kind, Vec<Figures>)> = kinds.into_iter().map(|kind| (kind, Vec::new())).collect();
@@ -65,23 +64,4 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<Kind>> {
     }
     let wanted = |kind: &Kind| only.is_empty() || only.iter().any(|name| name == kind.name());
     Ok(Kind::ALL.into_iter().filter(wanted).collect())
-}
-
-/// A root of Debian trixie with all peers; one that is there is used again.
-fn root(out: &Path) -> anyhow::Result<PathBuf> {
-    let root = out.join("root");
-    if !root.exists() {
-        eprintln!("installing the peers from packages");
-        let new = out.join("new");
-        let _ = std::fs::remove_dir_all(&new); // It may not be there.
-        crate::peer::run(
-            Command::new("mmdebstrap")
-                .args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"])
-                .arg(format!("--include={PACKAGES}"))
-                .arg("trixie")
-                .arg(&new),
-        )?;
-        std::fs::rename(&new, &root).context("keeping the root of the peers")?;
-    }
-    Ok(root)
 }

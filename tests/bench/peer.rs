@@ -57,6 +57,23 @@ pub(crate) fn build(out: &Path) -> anyhow::Result<Peer> {
     Ok(peer)
 }
 
+/// A root of Debian trixie in this folder with these packages; one that is there is used again.
+pub(crate) fn packaged_root(out: &Path, packages: &str) -> anyhow::Result<PathBuf> {
+    let root = out.join("root");
+    if !root.exists() {
+        eprintln!("installing {packages} from packages");
+        let new = out.join("new");
+        let _ = fs::remove_dir_all(&new); // It may not be there.
+        run(Command::new("mmdebstrap")
+            .args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"])
+            .arg(format!("--include={packages}"))
+            .arg("trixie")
+            .arg(&new))?;
+        fs::rename(&new, &root).with_context(|| format!("keeping the root of {packages}"))?;
+    }
+    Ok(root)
+}
+
 fn unpack(tar: &Path, root: &Path) -> anyhow::Result<()> {
     if root.exists() {
         fs::remove_dir_all(root).context("removing an old root")?;

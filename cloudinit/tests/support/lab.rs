@@ -4,6 +4,9 @@
 //! the test with its name. `systemctl` and `networkctl` are scripts that write down what they were told: there is no
 //! daemon here.
 
+#[path = "machine_files.rs"]
+mod machine_files;
+
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use ferrite_qemu::MetadataService;
 use ferrite_qemu::metadata::{Cloud, Request};
+use machine_files::MACHINE_FILES;
 
 /// Where the service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,18 +61,8 @@ impl Lab {
         let unique = folder.path().file_name().unwrap().to_string_lossy().replace(".tmp", "");
         let lab = Self { name: format!("ci{unique}"), folder, place };
         lab.network();
-        for (path, text) in [
-            ("etc/passwd", "root:x:0:0::/root:/bin/sh\ncore:x:500:500:Core:/home/core:/bin/bash\n"),
-            ("etc/group", "root:x:0:\ncore:x:500:\nsudo:x:27:\n"),
-            ("etc/shadow", "root:*:::::::\ncore:*:::::::\n"),
-            ("etc/gshadow", "root:*::\n"),
-            ("etc/hosts", "127.0.0.1 localhost\n"),
-            ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
-            ("cmdline", command_line),
-            ("dev/console", ""),
-            ("dev/null", ""),
-            ("dev/urandom", ""),
-        ] {
+        let devices = ["dev/console", "dev/null", "dev/urandom"].map(|path| (path, ""));
+        for (path, text) in MACHINE_FILES.into_iter().chain(devices).chain([("cmdline", command_line)]) {
             lab.write(path, text);
         }
         for (name, value) in firmware {

@@ -90,20 +90,7 @@ pub(crate) struct Place {
 impl Place {
     /// Installs the peers; a root that is there is used again.
     pub(crate) fn prepare(program: PathBuf, out: &Path, runs: u32) -> anyhow::Result<Self> {
-        let peer = out.join("root");
-        if !peer.exists() {
-            eprintln!("installing cloud-init from packages");
-            let new = out.join("new");
-            let _ = fs::remove_dir_all(&new); // It may not be there.
-            crate::peer::run(
-                Command::new("mmdebstrap")
-                    .args(["--quiet", "--mode=root", "--variant=minbase", "--format=directory"])
-                    .arg(format!("--include={PACKAGES}"))
-                    .arg("trixie")
-                    .arg(&new),
-            )?;
-            fs::rename(&new, &peer).context("keeping the root of cloud-init")?;
-        }
+        let peer = crate::peer::packaged_root(out, PACKAGES)?;
         let decoder = out.join("decode");
         fs::write(out.join("decode.go"), include_str!("decode.go")).context("writing decode.go")?;
         crate::peer::run(

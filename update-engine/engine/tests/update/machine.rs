@@ -16,7 +16,7 @@ use ferrite_payload::channel::{Channel, Delta, Payload, Release as Listed};
 use ferrite_payload::{KeySet, PartRole, Role};
 use serde_json::Value;
 
-use crate::release::{Release, key, role, verified};
+use crate::release::{Release, key, listed, role, verified};
 
 /// How long anything may take on a busy host.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -276,20 +276,9 @@ impl Site {
     /// Publishes a release; the length of its payload.
     pub fn publish(&mut self, release: &Release) -> u64 {
         let bytes = release.payload(None);
-        let path = format!("payloads/{}.fup", release.serial);
-        fs::write(self.folder.path().join(&path), &bytes).expect("it can be written");
-        let full = Payload { path, size_bytes: bytes.len() as u64, id: verified(&bytes).id() };
-        self.releases.push(Listed {
-            board: "qemu".into(),
-            version: format!("1.{}", release.serial),
-            serial: release.serial,
-            minimum: 0,
-            full,
-            deltas: Vec::new(),
-            rollout: None,
-            withdrawn: false,
-            urgent: false,
-        });
+        let entry = listed(release.serial, &bytes);
+        fs::write(self.folder.path().join(&entry.full.path), &bytes).expect("it can be written");
+        self.releases.push(entry);
         self.sign(3600);
         bytes.len() as u64
     }

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use ferrite_layout::verity::{BLOCK_BYTES, HashTree};
 use ferrite_layout::{Slot, SlotState};
 use ferrite_payload::blocks::Image;
+use ferrite_payload::channel::{Payload, Release as Listed};
 use ferrite_payload::manifest::Base;
 use ferrite_payload::pack::{self, Effort, Identity, Input};
 use ferrite_payload::{Hash, Manifest, PartRole, Role, SecretKey, Verified};
@@ -109,6 +110,22 @@ impl Release {
             floor: 0,
             blocked: Default::default(),
         }
+    }
+}
+
+/// The entry of a release in a channel document, with its payload.
+pub fn listed(serial: u64, payload: &[u8]) -> Listed {
+    let size_bytes = payload.len() as u64;
+    Listed {
+        board: "qemu".into(),
+        version: format!("1.{serial}"),
+        serial,
+        minimum: 0,
+        full: Payload { path: format!("payloads/{serial}.fup"), size_bytes, id: verified(payload).id() },
+        deltas: Vec::new(),
+        rollout: None,
+        withdrawn: false,
+        urgent: false,
     }
 }
 

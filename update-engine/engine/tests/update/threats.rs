@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use ferrite_layout::{Slot, SlotFlags, SlotState};
-use ferrite_payload::channel::{Channel, Expected, Payload, Release as Listed};
+use ferrite_payload::channel::{Channel, Expected};
 use ferrite_payload::{KeySet, PartRole};
 use ferrite_update_engine::check::look;
 use ferrite_update_engine::choose::Choice;
@@ -12,7 +12,7 @@ use ferrite_update_engine::source::{Repository, Source, SourceError};
 
 use crate::machine::key_set;
 use crate::model::{Event, Faults, Medium, ModelDisk, place};
-use crate::release::{Release, both_good, key, verified};
+use crate::release::{Release, both_good, key, listed, verified};
 use crate::run::{Memory, install};
 
 const NOW: u64 = 1_750_000_000;
@@ -115,20 +115,9 @@ impl Repository for Published {
 
 fn document(name: &str, number: u64) -> Vec<u8> {
     let payload = new_payload();
-    let full = Payload { path: "payloads/2.fup".into(), size_bytes: payload.len() as u64, id: verified(&payload).id() };
     let mut document = Channel::empty("ferrite", name);
     (document.number, document.issued, document.expires) = (number, NOW - 10, NOW + 10);
-    document.releases.push(Listed {
-        board: "qemu".into(),
-        version: "1.2".into(),
-        serial: 2,
-        minimum: 0,
-        full,
-        deltas: Vec::new(),
-        rollout: None,
-        withdrawn: false,
-        urgent: false,
-    });
+    document.releases.push(listed(2, &payload));
     document.seal(&[&key(22)]).expect("it is sealed").into_bytes()
 }
 

@@ -186,27 +186,29 @@ fn work(inputs: &ApplyInputs, root: &Root, documents: &Documents) -> anyhow::Res
         eprintln!("error: {problem}");
         problems.push((State::Degraded, problem.clone()));
     }
+    let (facts, plan) = informed(root, |facts| planned(&config, &meta, documents, facts))?;
+    problems.extend(plan.problems.iter().map(|problem| (State::Degraded, problem.clone())));
+    Ok(Work { meta, facts, plan, faults, problems, policy })
+}
+
+/// A plan that knows everything it is about: it is made again as long as it names paths that were not looked at.
+fn informed(root: &Root, make: impl Fn(&Facts) -> Plan) -> anyhow::Result<(Facts, Plan)> {
     let mut facts = facts::gather(root)?;
-    let mut plan = planned(&config, &meta, documents, &facts);
+    let mut plan = make(&facts);
     for _ in 0..ROUNDS {
         if !facts::look(root, plan.paths(), &mut facts) {
             break;
         }
-        plan = planned(&config, &meta, documents, &facts);
+        plan = make(&facts);
     }
-    problems.extend(plan.problems.iter().map(|problem| (State::Degraded, problem.clone())));
-    Ok(Work { meta, facts, plan, faults, problems, policy })
+    Ok((facts, plan))
 }
 
 /// Applies what documents say about the network, and nothing else of them.
 pub(crate) fn apply_network(root: &Root, documents: &Documents) -> anyhow::Result<()> {
     let network = network::read(&documents.network_config, documents.network_format);
     let config = Config { network: network.files, ..Config::default() };
-    let mut facts = facts::gather(root)?;
-    let mut plan = plan::network(&config, &facts);
-    if facts::look(root, plan.paths(), &mut facts) {
-        plan = plan::network(&config, &facts);
-    }
+    let (facts, mut plan) = informed(root, |facts| plan::network(&config, facts))?;
     plan.settle(&facts);
     acting::apply(&plan, root).into_iter().next().map_or(Ok(()), Err)
 }

@@ -79,8 +79,8 @@ impl Shipper {
     fn run(mut self) -> Result<()> {
         let watch = Watch::new()?;
         loop {
-            watch.add(&self.place.folders())?;
-            self.reader.refresh().context("reading the journal")?;
+            self.place.watch(&watch)?;
+            self.place.refresh(&mut self.reader)?;
             while let Some((batch, cursor)) = self.next_batch()? {
                 self.deliver(&batch)?;
                 save_cursor(&self.cursor_path, &cursor)?;

@@ -120,6 +120,17 @@ fn what_readers_saw_survives_kill() {
 }
 
 #[test]
+fn a_follower_that_came_before_the_first_entry_sees_it() {
+    // The folder of the machine is made while the follower looks, before, or after.
+    for _ in 0..8 {
+        let journald = Journald::start(&[]);
+        let mut follower = journald.follow(&["-t", "demo"]);
+        journald.stream(HEADER).write_all(b"line 0\n").expect("written");
+        assert_eq!(follower.next(), "line 0");
+    }
+}
+
+#[test]
 fn a_follower_sees_lines_as_they_come_over_rotations() {
     let journald = Journald::start(&[]);
     let mut stream = journald.stream(HEADER);

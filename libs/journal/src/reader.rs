@@ -532,6 +532,12 @@ impl Reader {
         Ok(has_changed)
     }
 
+    /// The same where other folders may be read from now on.
+    pub fn refresh_in(&mut self, folders: Vec<PathBuf>) -> io::Result<bool> {
+        self.folders = folders;
+        self.refresh()
+    }
+
     /// Bytes of disk that the files take.
     pub fn usage(&self) -> u64 {
         self.sources.iter().map(|source| source.file.disk_bytes).sum()

@@ -118,8 +118,10 @@ fn bounds(options: &Options, now_us: u64) -> Result<Option<Bounds>> {
 }
 
 fn vacuum(place: &Place, bounds: &Bounds, quiet: bool) -> Result<()> {
-    let Place::Folders(folders) = place else { bail!("old files are removed from folders, not from single files") };
-    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+    if let Place::Files(_) = place {
+        bail!("old files are removed from folders, not from single files")
+    }
+    for folder in place.folders().iter().filter(|folder| folder.is_dir()) {
         let Vacuumed { bytes: freed, .. } = ferrite_journal_file::vacuum(folder, bounds)
             .with_context(|| format!("removing old files in '{}'", folder.display()))?;
         if !quiet {

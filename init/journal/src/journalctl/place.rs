@@ -9,13 +9,19 @@ use ferrite_journal_file::{Id128, Reader};
 use ferrite_pattern::{is_pattern, matches_file};
 
 use super::options::Options;
+use super::watch::Watch;
 use crate::places;
 
 /// Where the journal is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In all files of these folders.
-    Folders(Vec<PathBuf>),
+    /// In the folders of machines that lie in these, now or later.
+    Machines {
+        /// Those that the folders of machines lie in.
+        parents: Vec<PathBuf>,
+        /// The one whose journal it is; without it that of all, with what lies beside their folders.
+        machine: Option<Id128>,
+    },
     /// In these files.
     Files(Vec<PathBuf>),
 }
@@ -23,10 +29,13 @@ pub enum Place {
 impl Place {
     /// The journals of this machine below a root.
     pub fn of_root(root: &Path) -> Place {
+        Self::below(root, false)
+    }
+
+    fn below(root: &Path, all: bool) -> Place {
         let below = |path: &str| root.join(path.trim_start_matches('/'));
-        let machine = machine_id(&below(places::MACHINE_ID));
-        let folders = [places::DISK, places::MEMORY].iter().flat_map(|path| with_machines(&below(path), Some(machine)));
-        Place::Folders(folders.collect())
+        let machine = (!all).then(|| machine_id(&below(places::MACHINE_ID)));
+        Place::Machines { parents: [places::DISK, places::MEMORY].map(below).to_vec(), machine }
     }
 
     /// The place of a command line.
@@ -39,22 +48,17 @@ impl Place {
             return Ok(Place::Files(files));
         }
         if let Some(folder) = &options.directory {
-            return Ok(Place::Folders(with_machines(folder, None)));
+            return Ok(Place::Machines { parents: vec![folder.clone()], machine: None });
         }
-        let root = options.root.as_deref().unwrap_or(Path::new("/"));
-        let below = |path: &str| root.join(path.trim_start_matches('/'));
-        let machine = machine_id(&below(places::MACHINE_ID));
-        let wanted = if options.merge { None } else { Some(machine) };
-        let folders = [places::DISK, places::MEMORY].iter().flat_map(|path| with_machines(&below(path), wanted));
-        Ok(Place::Folders(folders.collect()))
+        Ok(Self::below(options.root.as_deref().unwrap_or(Path::new("/")), options.merge))
     }
 
     /// Opens the journal.
     pub fn open(&self) -> Result<Reader> {
         match self {
-            Place::Folders(folders) => {
-                let readable = readable(folders)?;
-                Reader::open_folders(&readable).context("opening the journal")
+            Place::Machines { .. } => {
+                let folders = self.folders();
+                Reader::open_folders(&readable(&folders)?).context("opening the journal")
             }
             Place::Files(files) => {
                 let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
@@ -67,8 +71,8 @@ impl Place {
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Place::Files(files) => files.clone(),
-            Place::Folders(folders) => {
-                let mut all: Vec<PathBuf> = folders.iter().flat_map(|folder| listed(folder)).collect();
+            Place::Machines { .. } => {
+                let mut all: Vec<PathBuf> = self.folders().iter().flat_map(|folder| listed(folder)).collect();
                 let is_journal = |path: &PathBuf| {
                     path.extension().is_some_and(|extension| extension == "journal" || extension == "journal~")
                 };
@@ -79,12 +83,33 @@ impl Place {
         }
     }
 
-    /// The folders that change when there is something new.
+    /// The folders that the files are in.
     pub fn folders(&self) -> Vec<PathBuf> {
         match self {
-            Place::Folders(folders) => folders.clone(),
+            Place::Machines { parents, machine } => {
+                parents.iter().flat_map(|parent| with_machines(parent, *machine)).collect()
+            }
             Place::Files(files) => files.iter().filter_map(|file| Some(file.parent()?.to_path_buf())).collect(),
         }
+    }
+
+    /// Watches what changes when there is something new, from now on.
+    pub fn watch(&self, watch: &Watch) -> Result<()> {
+        if let Place::Machines { parents, .. } = self {
+            // First: a folder that is made from here on is told of, one that was made before is in the list.
+            watch.add(parents)?;
+        }
+        watch.add(&self.folders())
+    }
+
+    /// Lets a reader know what came: entries, files, the folder of a machine that wrote its first.
+    pub fn refresh(&self, reader: &mut Reader) -> Result<()> {
+        match self {
+            Place::Machines { .. } => reader.refresh_in(self.folders()),
+            Place::Files(_) => reader.refresh(),
+        }
+        .map(drop)
+        .context("reading the journal")
     }
 }
 
@@ -169,6 +194,24 @@ mod tests {
         assert_eq!(own, [format!("run/log/journal/{id}"), format!("var/log/journal/{id}")]);
         let all: Vec<String> = of(&["--merge"]);
         assert!(all.contains(&format!("var/log/journal/{other}")) && !all.iter().any(|path| path.ends_with("remote")));
+    }
+
+    #[test]
+    fn a_folder_of_a_machine_that_is_made_later_is_watched_and_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        let place = Place::Machines { parents: vec![root.path().to_owned()], machine: None };
+        let watch = Watch::new().expect("a watch");
+        let mut reader = place.open().expect("opened");
+        place.watch(&watch).expect("watched");
+        let folder = root.path().join("f".repeat(32));
+        fs::create_dir(&folder).expect("a folder");
+        watch.wait(None).expect("told of");
+        assert_eq!(place.folders(), [root.path().to_owned(), folder.clone()]);
+        place.watch(&watch).expect("watched");
+        fs::write(folder.join("system.journal"), "no journal").expect("written");
+        watch.wait(None).expect("told of");
+        place.refresh(&mut reader).expect("read");
+        assert_eq!(reader.faults().len(), 1);
     }
 
     #[test]

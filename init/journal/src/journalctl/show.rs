@@ -210,9 +210,9 @@ impl<'a> Show<'a> {
     pub fn follow(&mut self, reader: &mut Reader, place: &Place, cursor_file: Option<&Path>) -> Result<()> {
         let watch = Watch::new()?;
         loop {
-            watch.add(&place.folders())?;
+            place.watch(&watch)?;
             let before = self.shown.count;
-            reader.refresh().context("reading the journal")?;
+            place.refresh(reader)?;
             while reader.next().context("reading the journal")? {
                 let us = reader.realtime_us();
                 if us >= self.wanted.since_us && us <= self.wanted.until_us {

@@ -26,9 +26,17 @@ impl Watch {
             AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
         let mut is_watched = false;
         for folder in folders {
-            // A folder that is not there yet is made in the nearest one that is.
-            let there = folder.ancestors().find(|folder| folder.is_dir());
-            is_watched |= there.is_some_and(|there| self.inotify.add_watch(there, events).is_ok());
+            // A folder that is not there yet is made in the nearest one that is, maybe while we look.
+            let nearest = || folder.ancestors().find(|folder| folder.is_dir());
+            let mut there = nearest();
+            loop {
+                is_watched |= there.is_some_and(|there| self.inotify.add_watch(there, events).is_ok());
+                let now = nearest();
+                if now == there {
+                    break;
+                }
+                there = now;
+            }
         }
         if !is_watched {
             bail!("no folder of the journal can be watched");

@@ -9,53 +9,51 @@ use crate::tree::{Content, Node, OURS, Origin, Tree};
 /// Early boot's program; it goes into the initrd.
 pub const INITRD: &str = "ferrite-initrd";
 
-/// Programs and their folders.
-const PROGRAMS: [(&str, &str); 12] = [
-    ("ferrite-init", "/usr/lib/ferrite"),
-    ("ferrite-journald", "/usr/lib/ferrite"),
-    ("ferrite-journal-ship", "/usr/lib/ferrite"),
-    ("ferrite-networkd", "/usr/lib/ferrite"),
-    ("ferrite-devices", "/usr/lib/ferrite"),
-    ("ferrite-host", "/usr/lib/ferrite"),
-    ("ferrite-cloudinit", "/usr/lib/ferrite"),
-    ("ferrite-login", "/usr/lib/ferrite"),
-    ("ferrite-slots", "/usr/bin"),
-    ("update-engine", "/usr/lib/ferrite"),
-    ("journalctl", "/usr/bin"),
-    ("systemctl", "/usr/bin"),
-];
+/// Where all programs are.
+const FOLDER: &str = "/usr/lib/ferrite";
 
-/// Other names of the same programs; `systemctl` is every command of the client, `ferrite-host` every one
-/// that sets the host up.
-const LINKS: [(&str, &str); 28] = [
-    ("/usr/bin/ferrite-update", "../lib/ferrite/update-engine"),
-    ("/usr/bin/update_engine_client", "../lib/ferrite/update-engine"),
+/// Programs that are files of their own.
+const PROGRAMS: [&str; 4] = ["ferrite-init", "ferrite-system", "ferrite-cloudinit", "update-engine"];
+
+/// Other names of them, by which a program knows what it is called to be.
+const LINKS: [(&str, &str); 37] = [
     ("/usr/bin/ferrite-cloudinit", "../lib/ferrite/ferrite-cloudinit"),
-    ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
-    ("/usr/bin/hostnamectl", "systemctl"),
-    ("/usr/bin/networkctl", "../lib/ferrite/ferrite-networkd"),
-    ("/usr/bin/sudo", "systemctl"),
-    ("/usr/bin/systemd-analyze", "systemctl"),
-    ("/usr/bin/systemd-cat", "systemctl"),
-    ("/usr/bin/systemd-cgls", "systemctl"),
-    ("/usr/bin/systemd-detect-virt", "systemctl"),
-    ("/usr/bin/systemd-escape", "systemctl"),
-    ("/usr/bin/systemd-id128", "systemctl"),
-    ("/usr/bin/systemd-notify", "systemctl"),
-    ("/usr/bin/systemd-run", "systemctl"),
-    ("/usr/bin/timedatectl", "systemctl"),
-    ("/usr/bin/systemd-sysusers", "../lib/ferrite/ferrite-host"),
-    ("/usr/bin/systemd-tmpfiles", "../lib/ferrite/ferrite-host"),
+    ("/usr/bin/ferrite-slots", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/ferrite-update", "../lib/ferrite/update-engine"),
+    ("/usr/bin/hostnamectl", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/journalctl", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/networkctl", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/sudo", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemctl", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-analyze", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-cat", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-cgls", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-detect-virt", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-escape", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-id128", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-notify", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-run", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-sysusers", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/systemd-tmpfiles", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/timedatectl", "../lib/ferrite/ferrite-system"),
+    ("/usr/bin/update_engine_client", "../lib/ferrite/update-engine"),
+    ("/usr/lib/ferrite/ferrite-devices", "ferrite-system"),
+    ("/usr/lib/ferrite/ferrite-host", "ferrite-system"),
+    ("/usr/lib/ferrite/ferrite-journal-ship", "ferrite-system"),
+    ("/usr/lib/ferrite/ferrite-journald", "ferrite-system"),
+    ("/usr/lib/ferrite/ferrite-login", "ferrite-system"),
+    ("/usr/lib/ferrite/ferrite-networkd", "ferrite-system"),
+    ("/usr/lib/ferrite/ferrite-time-sources", "ferrite-system"),
     ("/usr/lib/systemd/system/systemd-networkd-wait-online.service", "ferrite-network-wait-online.service"),
     ("/usr/lib/systemd/system/systemd-networkd.service", "ferrite-networkd.service"),
-    ("/usr/lib/systemd/systemd-modules-load", "../ferrite/ferrite-devices"),
-    ("/usr/lib/systemd/systemd-random-seed", "../ferrite/ferrite-host"),
-    ("/usr/lib/systemd/systemd-sysctl", "../ferrite/ferrite-host"),
-    ("/usr/lib/ferrite/ferrite-time-sources", "ferrite-host"),
-    ("/usr/sbin/reboot", "../bin/systemctl"),
-    ("/usr/sbin/poweroff", "../bin/systemctl"),
-    ("/usr/sbin/halt", "../bin/systemctl"),
-    ("/usr/sbin/shutdown", "../bin/systemctl"),
+    ("/usr/lib/systemd/systemd-modules-load", "../ferrite/ferrite-system"),
+    ("/usr/lib/systemd/systemd-random-seed", "../ferrite/ferrite-system"),
+    ("/usr/lib/systemd/systemd-sysctl", "../ferrite/ferrite-system"),
+    ("/usr/sbin/halt", "../lib/ferrite/ferrite-system"),
+    ("/usr/sbin/init", "../lib/ferrite/ferrite-init"),
+    ("/usr/sbin/poweroff", "../lib/ferrite/ferrite-system"),
+    ("/usr/sbin/reboot", "../lib/ferrite/ferrite-system"),
+    ("/usr/sbin/shutdown", "../lib/ferrite/ferrite-system"),
 ];
 
 /// Reads the early boot program.
@@ -67,10 +65,10 @@ pub fn initrd(folder: &Path) -> anyhow::Result<Vec<u8>> {
 /// Puts all programs into the tree.
 pub fn install(tree: &mut Tree, folder: &Path) -> anyhow::Result<()> {
     let origin: Origin = OURS.into();
-    for (name, target) in PROGRAMS {
+    for name in PROGRAMS {
         let path = folder.join(name);
         let content = Content::of_file(&path).with_context(|| missing(&path))?;
-        tree.insert(&format!("{target}/{name}"), Node::file(0o755, content, &origin))?;
+        tree.insert(&format!("{FOLDER}/{name}"), Node::file(0o755, content, &origin))?;
     }
     for (path, target) in LINKS {
         tree.insert(path, Node::symlink(target, &origin))?;
@@ -96,12 +94,14 @@ mod tests {
     #[test]
     fn every_program_is_in_the_tree_and_executable() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, _) in PROGRAMS {
+        for name in PROGRAMS {
             std::fs::write(folder.path().join(name), b"elf").unwrap();
         }
         let mut tree = Tree::new();
         install(&mut tree, folder.path()).unwrap();
         assert_eq!(tree.get("/usr/lib/ferrite/ferrite-init").map(|node| node.mode), Some(0o755));
-        assert!(tree.resolve("/usr/bin/ferrite-cloudinit").is_some());
+        for (path, _) in LINKS.iter().filter(|(path, _)| !path.ends_with(".service")) {
+            assert!(tree.resolve(path).is_some(), "{path}");
+        }
     }
 }

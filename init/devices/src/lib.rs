@@ -21,12 +21,10 @@ mod names;
 mod nodes;
 mod permissions;
 mod power_button;
+mod program;
 mod sysfs;
 mod terminals;
 mod uevent;
 mod written;
 
-pub use coldplug::coldplug;
-pub use modules::{load, modprobe};
-pub use modules_load::modules_load;
-pub use monitor::monitor;
+pub use program::main;

@@ -8,6 +8,7 @@ mod account_files;
 mod configuration;
 mod facts;
 mod options;
+mod program;
 mod random_seed;
 mod sysctl;
 mod sysusers;
@@ -16,6 +17,8 @@ mod tmpfiles;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+pub use program::main;
 
 use crate::options::{Given, Known};
 

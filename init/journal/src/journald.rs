@@ -29,6 +29,7 @@ pub(crate) use control::{Order, method};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -76,8 +77,12 @@ pub(crate) struct Environment {
     watchdog_us: Option<u64>,
 }
 
-/// Runs the daemon until SIGTERM.
-pub fn main() -> Result<()> {
+/// The program: runs until SIGTERM.
+pub fn main() -> ExitCode {
+    ferrite_cli::exit_with(run())
+}
+
+fn run() -> Result<()> {
     let variable = |name: &str| std::env::var_os(name);
     let environment = Environment {
         handed: Handed {

@@ -10,6 +10,7 @@ mod wire;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -45,8 +46,12 @@ struct Options {
     cursor: PathBuf,
 }
 
-/// Sends until it is ended.
-pub fn main() -> Result<()> {
+/// The program: sends until it is ended.
+pub fn main() -> ExitCode {
+    ferrite_cli::exit_with(run())
+}
+
+fn run() -> Result<()> {
     let options = Options::parse();
     let config = config::read(&options.config)?;
     let notify = std::env::var_os("NOTIFY_SOCKET");

@@ -11,3 +11,6 @@ pub mod follow;
 pub mod gather;
 pub mod host_keys;
 pub mod private_key;
+mod program;
+
+pub use program::main;

@@ -1,15 +1,5 @@
-//! `ferrite-login`: what a person sees before and after login, and the host keys of ssh.
+//! The `ferrite-login` program: everything is in the library.
 
-use std::process::ExitCode;
-
-use anyhow::Context;
-use clap::Parser;
-use ferrite_login::command::Arguments;
-use ferrite_notify::Notifier;
-
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let socket = std::env::var_os("NOTIFY_SOCKET");
-    let notifier = Notifier::new(socket.as_deref()).context("finding PID 1's socket");
-    ferrite_cli::exit_with(notifier.and_then(|notifier| ferrite_login::command::run(&arguments, &notifier)))
+fn main() -> std::process::ExitCode {
+    ferrite_login::main()
 }

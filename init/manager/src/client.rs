@@ -103,6 +103,33 @@ impl Caller {
     }
 }
 
+/// A command's name, and where it begins.
+type Command = (&'static str, fn(&Caller) -> ExitCode);
+
+const COMMANDS: [Command; 16] = [
+    ("halt", systemctl::main),
+    ("hostnamectl", hostnamectl::main),
+    ("poweroff", systemctl::main),
+    ("reboot", systemctl::main),
+    ("shutdown", systemctl::main),
+    ("sudo", sudo::main),
+    ("systemctl", systemctl::main),
+    ("systemd-analyze", analyze::main),
+    ("systemd-cat", journal_cat::main),
+    ("systemd-cgls", cgls::main),
+    ("systemd-detect-virt", detect_virt::main),
+    ("systemd-escape", escape::main),
+    ("systemd-id128", id128::main),
+    ("systemd-notify", notify::main),
+    ("systemd-run", run::main),
+    ("timedatectl", timedatectl::main),
+];
+
+/// The names of all commands.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().map(|(name, _)| *name)
+}
+
 /// Runs the command of the name this program was called by, or else of `name`.
 pub fn main(name: &str) -> ExitCode {
     let caller = Caller { words: std::env::args_os().collect(), variables: std::env::vars_os().collect() };
@@ -112,21 +139,7 @@ pub fn main(name: &str) -> ExitCode {
 }
 
 fn command(name: &str) -> Option<fn(&Caller) -> ExitCode> {
-    Some(match name {
-        "systemctl" | "reboot" | "poweroff" | "halt" | "shutdown" => systemctl::main,
-        "hostnamectl" => hostnamectl::main,
-        "sudo" => sudo::main,
-        "systemd-analyze" => analyze::main,
-        "systemd-cat" => journal_cat::main,
-        "systemd-cgls" => cgls::main,
-        "systemd-detect-virt" => detect_virt::main,
-        "systemd-escape" => escape::main,
-        "systemd-id128" => id128::main,
-        "systemd-notify" => notify::main,
-        "systemd-run" => run::main,
-        "timedatectl" => timedatectl::main,
-        _ => return None,
-    })
+    COMMANDS.iter().find(|(known, _)| *known == name).map(|(_, begin)| *begin)
 }
 
 /// Writes to stdout; a reader that went away (`| head`) is no failure.

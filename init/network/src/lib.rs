@@ -33,6 +33,7 @@ mod plan;
 mod plan_addresses;
 mod plan_links;
 mod plan_routes;
+mod program;
 mod report;
 mod resolv;
 mod router;
@@ -40,6 +41,4 @@ mod state;
 mod time_sources;
 mod wireguard;
 
-pub use daemon::{Paths, run};
-pub use networkctl::{Arguments as NetworkctlArguments, networkctl};
-pub use online::{Wait, wait_online};
+pub use program::main;

@@ -1,6 +1,7 @@
 //! The command line of `ferrite-slots`.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -64,8 +65,13 @@ enum StageArgument {
     Init,
 }
 
+/// The program.
+pub fn main() -> ExitCode {
+    ferrite_cli::exit_with(run(&Arguments::parse()))
+}
+
 /// Does what the command line says.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let paths = Paths::default();
     match &arguments.verb {
         Verb::Status { json } => {

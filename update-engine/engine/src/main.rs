@@ -1,10 +1,5 @@
-//! `ferrite-slots`: shows and changes the flags of the two slots.
+//! The `ferrite-slots` program: everything is in the library.
 
-use std::process::ExitCode;
-
-use clap::Parser;
-use ferrite_update_engine::command::Arguments;
-
-fn main() -> ExitCode {
-    ferrite_cli::exit_with(ferrite_update_engine::command::run(&Arguments::parse()))
+fn main() -> std::process::ExitCode {
+    ferrite_update_engine::command::main()
 }

@@ -1,7 +1,5 @@
 //! The `ferrite-journald` daemon: everything is in the library.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ferrite_cli::exit_with(ferrite_journal::journald::main())
+fn main() -> std::process::ExitCode {
+    ferrite_journal::journald::main()
 }

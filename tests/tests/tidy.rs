@@ -83,13 +83,15 @@ fn every_crate_names_its_side_and_imports_only_what_it_may() {
     let members = members();
     let mut faults = Vec::new();
     for (name, member) in &members {
-        if !["library", "device", "host", "test"].contains(&member.side.as_str()) {
-            faults.push(format!("{name}: side '{}' is none of library, device, host, test", member.side));
+        if !["library", "device", "bundle", "host", "test"].contains(&member.side.as_str()) {
+            faults.push(format!("{name}: side '{}' is none of library, device, bundle, host, test", member.side));
         }
         for import in &member.imports {
             let Some(other) = members.get(import) else { continue };
             let allowed = match member.side.as_str() {
                 "test" => true,
+                // Programs of the machine in one file; it is their names and nothing else.
+                "bundle" => other.side == "device",
                 // The image command starts machines, so the one host library may be imported by the other.
                 "host" => other.side == "library" && import != "ferrite-sys" || import == "ferrite-qemu",
                 _ => other.side == "library",

@@ -68,7 +68,7 @@ impl Client {
     }
 
     pub fn check(&self, repository: &mut dyn Repository) -> Result<News, CheckError> {
-        let expected = Expected { product: "ferrite", channel: "stable", seen: self.seen, now: self.now };
+        let expected = Expected { product: "ferrite", channel: "stable", seen: self.seen, now: self.now, clock: None };
         check(repository, &self.keys, &expected)
     }
 

@@ -1,4 +1,5 @@
-//! The command line of `ferrite-networkd` and of `wait-online`, which waits for it; by the name `networkctl` its client.
+//! The command line of `ferrite-networkd` and of `wait-online`, which waits for it; by the name `networkctl` that of
+//! its client.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

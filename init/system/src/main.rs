@@ -1,5 +1,5 @@
-//! `ferrite-system`: most programs of the image in one file, because each alone would carry the same libraries again. The
-//! name it is called by decides which one it is. PID 1, cloudinit and the update engine are files of their own.
+//! `ferrite-system`: most programs of the image in one file, because each alone would carry the same libraries again.
+//! The name it is called by decides which one it is. PID 1, cloudinit and the update engine are files of their own.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -21,6 +21,7 @@ use crate::devices::Devices;
 use crate::disk::FileDisk;
 use crate::engine::Message;
 use crate::fleet_lock::FleetLock;
+use crate::host;
 use crate::http::{Access, Server, Slowness};
 use crate::install::{InstallError, Installer, Manner, Outcome};
 use crate::lock::{LockPlace, NoLock, RebootLock, Taken};
@@ -183,7 +184,13 @@ impl Worker {
             return Ok(Looked { news: None, choice });
         }
         let mut repository = self.repository(config).map_err(fresh)?;
-        let expected = Expected { product: keys.product(), channel: &config.group, seen: seen.number, now: *now };
+        let expected = Expected {
+            product: keys.product(),
+            channel: &config.group,
+            seen: seen.number,
+            now: *now,
+            clock: host::right_clock(),
+        };
         match look(repository.as_mut(), keys, &expected, machine) {
             Ok((news, choice)) => Ok(Looked { news: Some(news), choice }),
             Err(error) => {

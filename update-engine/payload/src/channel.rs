@@ -9,7 +9,9 @@ use crate::document::{self, DocumentError};
 use crate::hash::Hash;
 use crate::key::{Domain, SecretKey};
 use crate::key_set::Role;
-use crate::limits::{CHANNEL_BYTES_MAX, DELTAS_MAX, PATH_BYTES_MAX, RELEASES_MAX, ROLLOUT_HOURS_MAX};
+use crate::limits::{
+    AHEAD_SECONDS_MAX, CHANNEL_BYTES_MAX, DELTAS_MAX, PATH_BYTES_MAX, RELEASES_MAX, ROLLOUT_HOURS_MAX,
+};
 use crate::manifest::check_name;
 use crate::signature::{self, SignatureError};
 
@@ -136,6 +138,12 @@ pub enum ChannelError {
     /// Frozen.
     #[error("channel document expired {0} seconds ago: its publisher has to sign it again (ferrite publish)")]
     Expired(u64),
+    /// Believing it would make every later document look expired.
+    #[error(
+        "channel document is of a time {0} seconds from now: where it was signed the clock was wrong, its publisher has \
+         to sign it again (ferrite publish)"
+    )]
+    Early(u64),
 }
 
 /// What a reader of a channel knows.
@@ -149,6 +157,8 @@ pub struct Expected<'a> {
     pub seen: u64,
     /// The time: the latest of the clock, the making of the image, and `issued` of the last document.
     pub now: u64,
+    /// The clock, where it is known to be right.
+    pub clock: Option<u64>,
 }
 
 impl Channel {
@@ -177,6 +187,10 @@ impl Channel {
         }
         if channel.number < expected.seen {
             return Err(ChannelError::Older { found: channel.number, seen: expected.seen });
+        }
+        let ahead = expected.clock.map_or(0, |clock| channel.issued.saturating_sub(clock));
+        if ahead > AHEAD_SECONDS_MAX {
+            return Err(ChannelError::Early(ahead));
         }
         match expected.now.checked_sub(channel.expires) {
             Some(ago) => Err(ChannelError::Expired(ago)),
@@ -324,7 +338,11 @@ mod tests {
     }
 
     fn read(text: &str, seen: u64, now: u64) -> Result<Channel, ChannelError> {
-        let expected = Expected { product: "ferrite", channel: "stable", seen, now };
+        read_at(text, seen, now, None)
+    }
+
+    fn read_at(text: &str, seen: u64, now: u64, clock: Option<u64>) -> Result<Channel, ChannelError> {
+        let expected = Expected { product: "ferrite", channel: "stable", seen, now, clock };
         Channel::parse(text.as_bytes(), &role(), &expected)
     }
 
@@ -350,12 +368,24 @@ mod tests {
     }
 
     #[test]
+    fn a_document_of_another_day_than_a_right_clock_has_is_refused_before_its_time_counts() {
+        let at = |issued: u64, clock| {
+            let channel = Channel { issued, expires: issued + 10, ..channel() };
+            read_at(&channel.seal(&[&key()]).expect("it is sealed"), 0, 0, clock)
+        };
+        assert!(at(1000 + AHEAD_SECONDS_MAX, Some(1000)).is_ok());
+        assert!(matches!(at(1001 + AHEAD_SECONDS_MAX, Some(1000)), Err(ChannelError::Early(_))));
+        assert!(matches!(at(u64::MAX - 10, Some(1000)), Err(ChannelError::Early(_))));
+        assert!(at(u64::MAX - 10, None).is_ok(), "a machine without a clock knows no better");
+    }
+
+    #[test]
     fn a_flipped_byte_anywhere_in_the_signed_text_is_noticed() {
         let text = channel().seal(&[&key()]).expect("it is sealed");
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
-            let expected = Expected { product: "ferrite", channel: "stable", seen: 0, now: 0 };
+            let expected = Expected { product: "ferrite", channel: "stable", seen: 0, now: 0, clock: None };
             // A byte of the envelope's blanks, or of an escape with two texts, may change nothing.
             if let Ok(read) = Channel::parse(&bytes, &role(), &expected) {
                 assert_eq!(read, channel(), "byte {at}");

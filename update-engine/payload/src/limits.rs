@@ -32,5 +32,7 @@ pub const DELTAS_MAX: usize = 16;
 pub const PATH_BYTES_MAX: usize = 200;
 /// Hours over which a release is handed out.
 pub const ROLLOUT_HOURS_MAX: u32 = 24 * 90;
+/// How far from a clock that is right a document may seem to come from.
+pub const AHEAD_SECONDS_MAX: u64 = 24 * 60 * 60;
 
 const MIB: u64 = 1024 * 1024;

@@ -128,7 +128,7 @@ fn new_payload() -> Vec<u8> {
 /// What a machine of release 1 that has seen document 4 makes of it.
 fn chosen(published: &Published) -> Option<Choice> {
     let trusted = KeySet::parse_trusted(key_set(1, &[21]).as_bytes()).expect("a key set");
-    let expected = Expected { product: "ferrite", channel: "stable", seen: 4, now: NOW };
+    let expected = Expected { product: "ferrite", channel: "stable", seen: 4, now: NOW, clock: None };
     let machine = Release::new(1).machine(Slot::A);
     look(&mut published.clone(), &trusted, &expected, &machine).ok().map(|(_, choice)| choice)
 }

@@ -62,16 +62,20 @@ pub fn initrd(folder: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(&path).with_context(|| missing(&path))
 }
 
-/// Puts all programs into the tree.
+/// Puts all programs into the tree, but where a board's own file is there already.
 pub fn install(tree: &mut Tree, folder: &Path) -> anyhow::Result<()> {
     let origin: Origin = OURS.into();
+    let mut add = |path: &str, node: Node| match tree.get(path) {
+        Some(own) if *own.origin == *OURS => Ok(()),
+        Some(_) | None => tree.insert(path, node),
+    };
     for name in PROGRAMS {
         let path = folder.join(name);
         let content = Content::of_file(&path).with_context(|| missing(&path))?;
-        tree.insert(&format!("{FOLDER}/{name}"), Node::file(0o755, content, &origin))?;
+        add(&format!("{FOLDER}/{name}"), Node::file(0o755, content, &origin))?;
     }
     for (path, target) in LINKS {
-        tree.insert(path, Node::symlink(target, &origin))?;
+        add(path, Node::symlink(target, &origin))?;
     }
     Ok(())
 }
@@ -89,6 +93,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = install(&mut Tree::new(), folder.path()).unwrap_err().to_string();
         assert!(error.contains("ferrite-init' (build it with `make build`"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_the_board_is_kept_and_one_of_a_package_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in PROGRAMS {
+            std::fs::write(folder.path().join(name), b"elf").unwrap();
+        }
+        let mut tree = Tree::new();
+        for (path, origin) in
+            [("/usr/lib/ferrite/ferrite-init", OURS), ("/usr/bin/sudo", OURS), ("/usr/sbin/init", "sysv")]
+        {
+            tree.insert(path, Node::file(0o700, "other", &origin.into())).unwrap();
+        }
+        install(&mut tree, folder.path()).unwrap();
+        let is_other = |path| tree.get(path).is_some_and(|node| node.mode == 0o700);
+        assert!(is_other("/usr/lib/ferrite/ferrite-init") && is_other("/usr/bin/sudo") && !is_other("/usr/sbin/init"));
     }
 
     #[test]

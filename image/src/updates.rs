@@ -10,6 +10,7 @@ use crate::plan::ImagePlan;
 use crate::tree::{Node, OURS, Origin, Tree};
 
 const OS_RELEASE: &str = "/usr/lib/os-release";
+const UPDATE_CONF: &str = "/usr/share/coreos/update.conf";
 
 /// Puts it into the tree.
 pub fn install(tree: &mut Tree, plan: &ImagePlan, updates: &Updates) -> anyhow::Result<()> {
@@ -25,7 +26,10 @@ pub fn install(tree: &mut Tree, plan: &ImagePlan, updates: &Updates) -> anyhow::
         let path = format!("/usr/share/ferrite/update-keys/{name}");
         tree.insert(&path, Node::file(0o644, text.clone(), &origin))?;
     }
-    tree.insert("/usr/share/coreos/update.conf", Node::file(0o644, conf(updates).as_str(), &origin))?;
+    // A board's own file is the last word, unless the command line has one.
+    if tree.get(UPDATE_CONF).is_none() || updates.group.is_some() || updates.server.is_some() {
+        tree.insert(UPDATE_CONF, Node::file(0o644, conf(updates).as_str(), &origin))?;
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use std::io;
 use ferrite_layout::read_at::ReadAt;
 use sha2::{Digest, Sha256};
 
-use crate::limits::OP_OUTPUT_BYTES_MAX;
+use crate::limits::{OP_DELTA_BYTES_MAX, OP_OUTPUT_BYTES_MAX};
 
 /// What is compared.
 pub const BLOCK_BYTES: u64 = 4096;
@@ -73,6 +73,7 @@ struct Run {
 
 /// Cuts a part into stretches, in order and without gaps.
 pub fn stretches(part: Image, base: Option<Image>) -> io::Result<Vec<Stretch>> {
+    let longest = if base.is_some() { OP_DELTA_BYTES_MAX } else { OP_OUTPUT_BYTES_MAX };
     let index = base.map(Index::read).transpose()?;
     let runs = merge(runs(part, index.as_ref())?);
     let mut stretches = Vec::new();
@@ -82,7 +83,7 @@ pub fn stretches(part: Image, base: Option<Image>) -> io::Result<Vec<Stretch>> {
         let region = base.and_then(|base| older_form(&runs, number, begin, end, base.size));
         let mut offset = begin;
         while offset < end {
-            let length = (end - offset).min(u64::from(OP_OUTPUT_BYTES_MAX));
+            let length = (end - offset).min(u64::from(longest));
             let content = match run.kind {
                 Kind::Zero => Content::Zero,
                 Kind::Same(first) => Content::Same(first * BLOCK_BYTES + offset - begin),
@@ -275,9 +276,11 @@ mod tests {
         let part = [&noise(2, 4), &base[..2 * BLOCK], &noise(3, 4), &vec![0; 3 * BLOCK], &noise(4, 1)].concat();
         assert_eq!(cut(&part, Some(&base)).len(), 1);
         let zeros = vec![0; 9 << 20];
-        let stretches = cut(&zeros, None);
-        assert_covers(&stretches, zeros.len());
-        assert!(stretches.len() == 3 && stretches.iter().all(|stretch| stretch.content == Content::Zero));
+        for (base, pieces) in [(None, 2), (Some(&base), 3)] {
+            let stretches = cut(&zeros, base);
+            assert_covers(&stretches, zeros.len());
+            assert!(stretches.len() == pieces && stretches.iter().all(|stretch| stretch.content == Content::Zero));
+        }
     }
 
     #[test]

@@ -8,8 +8,10 @@ pub const SIGNATURES_BYTES_MAX: u32 = 16 * 1024;
 pub const PARTS_MAX: usize = 8;
 /// Bytes of one part.
 pub const PART_BYTES_MAX: u64 = 64 * 1024 * MIB;
-/// Bytes that one operation makes.
-pub const OP_OUTPUT_BYTES_MAX: u32 = 4 * MIB as u32;
+/// Bytes that one operation makes: what zstd sees at once.
+pub const OP_OUTPUT_BYTES_MAX: u32 = 8 * MIB as u32;
+/// The same in a delta, where bytes of the running slot are in memory too.
+pub const OP_DELTA_BYTES_MAX: u32 = 4 * MIB as u32;
 /// Bytes of the running slot that one operation may look at.
 pub const OP_SOURCE_BYTES_MAX: u32 = 16 * MIB as u32;
 /// Bytes that one operation takes in the payload: what zstd makes of bytes that cannot be made smaller fits.

@@ -5,8 +5,8 @@
 
 use crate::hash::Hash;
 use crate::limits::{
-    MANIFEST_BYTES_MAX, NAME_BYTES_MAX, OP_BLOB_BYTES_MAX, OP_OUTPUT_BYTES_MAX, OP_SOURCE_BYTES_MAX, PART_BYTES_MAX,
-    PARTS_MAX,
+    MANIFEST_BYTES_MAX, NAME_BYTES_MAX, OP_BLOB_BYTES_MAX, OP_DELTA_BYTES_MAX, OP_OUTPUT_BYTES_MAX,
+    OP_SOURCE_BYTES_MAX, PART_BYTES_MAX, PARTS_MAX,
 };
 use crate::wire::{Fields, Short};
 
@@ -328,6 +328,9 @@ impl Manifest {
                 let fail = |why| Err(ManifestError::Op { op: number, why });
                 if op.offset != made {
                     return fail("it leaves a gap or goes back");
+                }
+                if op.length > OP_DELTA_BYTES_MAX && self.base.is_some() {
+                    return fail("it makes more than one of a delta may");
                 }
                 made += u64::from(op.length);
                 if made > part.size_bytes {

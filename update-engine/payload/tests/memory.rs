@@ -8,8 +8,8 @@ mod release;
 
 use std::io;
 
-use ferrite_payload::decode::{BaseReader, Decoder, NoBase};
-use ferrite_payload::limits::{OP_OUTPUT_BYTES_MAX, OP_SOURCE_BYTES_MAX};
+use ferrite_payload::decode::{BaseReader, Decoder};
+use ferrite_payload::limits::{OP_DELTA_BYTES_MAX, OP_OUTPUT_BYTES_MAX, OP_SOURCE_BYTES_MAX};
 use ferrite_payload::open::Prefix;
 use ferrite_payload::{Channel, Hash, KeySet, Manifest, Op, OpKind, Verified};
 use noise::noise;
@@ -140,18 +140,19 @@ fn hostile_bytes_neither_panic_nor_take_more_memory_than_is_promised() {
     assert!(read > executions / 1000, "changes that are found at once test little: {read}");
     assert!(peak <= MEMORY_MAX, "{peak} bytes");
 
-    // The largest operations that a manifest may have, and a bomb.
-    let largest = zstd::bulk::compress(&noise(1, OP_OUTPUT_BYTES_MAX as usize), 3).expect("it is compressed");
-    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).expect("it is compressed");
-    let mut decoder = Decoder::default();
-    let peak = taken(|| {
-        let mut output = vec![0; OP_OUTPUT_BYTES_MAX as usize];
-        for blob in [&largest, &bomb] {
-            let [zstd, patch] = [OpKind::Zstd, OpKind::Patch].map(|kind| op(kind, blob, OP_OUTPUT_BYTES_MAX));
-            assert!(decoder.decode(0, &zstd, blob, &mut NoBase, &mut output).is_err());
-            assert!(decoder.decode(0, &patch, blob, &mut Zeros, &mut output).is_err());
-        }
-    });
-    println!("the largest operations take {peak} bytes");
-    assert!(peak + largest.len() <= MEMORY_MAX, "{peak} bytes");
+    // The largest operations that a full payload and a delta may have, and a bomb.
+    for (kind, length) in [(OpKind::Zstd, OP_OUTPUT_BYTES_MAX), (OpKind::Patch, OP_DELTA_BYTES_MAX)] {
+        let largest = zstd::bulk::compress(&noise(1, length as usize), 3).expect("it is compressed");
+        let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).expect("it is compressed");
+        let mut decoder = Decoder::default();
+        let peak = taken(|| {
+            // One is written while the other is made.
+            let mut outputs = [vec![0; length as usize], vec![0; length as usize]];
+            for (blob, output) in [&largest, &bomb].into_iter().zip(&mut outputs) {
+                assert!(decoder.decode(0, &op(kind, blob, length), blob, &mut Zeros, output).is_err());
+            }
+        });
+        println!("the largest operations of kind {kind:?} take {peak} bytes");
+        assert!(peak + largest.len() <= MEMORY_MAX, "{peak} bytes");
+    }
 }

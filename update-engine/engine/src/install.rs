@@ -15,13 +15,13 @@ use ferrite_layout::read_at::ReadAt;
 use ferrite_layout::verity::{self, BLOCK_BYTES, RootHash, VerityError};
 use ferrite_payload::decode::{BaseReader, DecodeError, Decoder, first_bytes};
 use ferrite_payload::open::{OpenError, PREFIX_BYTES, Prefix};
-use ferrite_payload::{Hash, Manifest, Op, OpKind, Part, PartRole, Role, Verified};
-use sha2::{Digest, Sha256};
+use ferrite_payload::{Hash, Manifest, Op, OpKind, PartRole, Role, Verified};
 
 use crate::disk::{Disk, Piece};
 use crate::machine::{Machine, Unfit};
 use crate::plan::{self, Decision, InstallPlan, Refusal, Room, Situation};
 use crate::progress::{Notes, Progress, Step};
+use crate::same::Same;
 use crate::source::{Retry, Source, SourceError, Stream};
 
 /// The first bytes of the boot partition, without which it is no file system, are written last.
@@ -228,7 +228,8 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
         self.flush(plan.target)?;
         self.write(plan.target, PartRole::Boot, 0, &held)?;
         self.flush(plan.target)?;
-        let checked = payload.manifest().parts.iter().try_for_each(|part| self.read_back(plan.target, part));
+        let manifest = payload.manifest();
+        let checked = (0..manifest.parts.len()).try_for_each(|part| self.read_back(plan.target, manifest, part));
         if checked.is_err() {
             self.note(plan, Step::Writing { ops: 0, held: None })?;
         }
@@ -263,9 +264,12 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
                 self.note(plan, writing(index, &held))?;
             }
             received?;
-            output.resize(op.length as usize);
-            let mut base = Base { disk: self.disk, slot: self.machine.running, manifest };
-            decoder.decode(index, op, blob, &mut base, output.bytes_mut())?;
+            // Zeros need not be made to be written.
+            if op.kind != OpKind::Zero {
+                output.resize(op.length as usize);
+                let mut base = Base { disk: self.disk, slot: self.machine.running, manifest };
+                decoder.decode(index, op, blob, &mut base, output.bytes_mut())?;
+            }
             output = write_op(self.disk, plan.target, manifest, op, output, &mut held)?;
             done += u64::from(op.length);
             noted_bytes += u64::from(op.length);
@@ -279,19 +283,20 @@ impl<'a, D: Disk, S: Sectors, N: Notes> Installer<'a, D, S, N> {
         Ok(held)
     }
 
-    /// Compares what the disk gives back with the signed sum, and the root with its root hash, in one pass.
-    fn read_back(&mut self, slot: Slot, part: &Part) -> Result<(), InstallError> {
+    /// Compares what the disk gives back with the signed sums, and the root with its root hash, in one pass.
+    fn read_back(&mut self, slot: Slot, manifest: &Manifest, part: usize) -> Result<(), InstallError> {
+        let mut same = Same::new(manifest.ops.iter().filter(|op| usize::from(op.part) == part));
+        let Some(part) = manifest.parts.get(part) else { return Ok(()) };
         let role = part.role;
-        let mut hasher = Sha256::new();
         let mut top = Top { begin: part.verity_blocks * BLOCK_BYTES as u64, bytes: Vec::new() };
         let mut offset = 0;
         let read = self.disk.read_back(slot, role, part.size_bytes, &mut |piece| {
-            hasher.update(piece);
+            same.take(piece);
             top.take(offset, piece);
             offset += piece.len() as u64;
         });
         read.map_err(|source| InstallError::Disk { what: "reading back", role, slot, source })?;
-        if Hash::from_bytes(hasher.finalize().into()) != part.sha256 {
+        if !same.is_all() {
             return Err(InstallError::ReadBack { role, slot });
         }
         if part.verity_blocks > 0 {
@@ -333,11 +338,16 @@ fn write_op(
     let fail = |source| InstallError::Disk { what: "writing", role, slot, source };
     let mut from = 0;
     if role == PartRole::Boot && op.offset < HELD_BYTES as u64 {
-        from = buffer.bytes().len().min(HELD_BYTES - op.offset as usize);
+        from = (op.length as usize).min(HELD_BYTES - op.offset as usize);
         held.truncate(op.offset as usize);
-        held.extend_from_slice(buffer.bytes().get(..from).unwrap_or_default());
+        match op.kind {
+            OpKind::Zero => held.resize(held.len() + from, 0),
+            OpKind::Copy | OpKind::Zstd | OpKind::Patch => {
+                held.extend_from_slice(buffer.bytes().get(..from).unwrap_or_default());
+            }
+        }
     }
-    let (offset, length) = (op.offset + from as u64, (buffer.bytes().len() - from) as u64);
+    let (offset, length) = (op.offset + from as u64, u64::from(op.length) - from as u64);
     if length == 0 {
         return Ok(buffer);
     }

@@ -32,6 +32,7 @@ pub mod disk;
 pub mod install;
 pub mod progress;
 mod read_ahead;
+mod same;
 mod uncached;
 mod writer;
 

@@ -82,7 +82,7 @@ impl Decoder {
         }
         match op.kind {
             OpKind::Zero => {
-                // The sum of zeros is known beforehand; the whole part's is checked in the end.
+                // Nothing that was fetched is in them.
                 output.fill(0);
                 return Ok(());
             }

@@ -1,5 +1,6 @@
-//! Hostile bytes by the hundred thousand (`FERRITE_LONG=1`: ten million), and how much memory they make the reader
-//! take. A program of its own, because its allocator counts; what zstd takes in C is not in the count.
+//! Hostile bytes for a minute (`FERRITE_FUZZ_SECONDS`; `FERRITE_LONG=1`: ten million at least), and how much memory they
+//! make the reader take. A program of its own, because its allocator counts; what zstd takes in C is not in the count.
+//! `FERRITE_FUZZ_SEED` repeats a run.
 
 #[path = "support/noise.rs"]
 mod noise;
@@ -7,6 +8,7 @@ mod noise;
 mod release;
 
 use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ferrite_payload::decode::{BaseReader, Decoder};
 use ferrite_payload::limits::{OP_DELTA_BYTES_MAX, OP_OUTPUT_BYTES_MAX, OP_SOURCE_BYTES_MAX};
@@ -95,7 +97,12 @@ fn op(kind: OpKind, blob: &[u8], length: u32) -> Op {
 #[test]
 fn hostile_bytes_neither_panic_nor_take_more_memory_than_is_promised() {
     let everything = std::env::var("FERRITE_LONG").is_ok_and(|value| value == "1");
-    let executions: u64 = if everything { 10_000_000 } else { 200_000 };
+    let least: u64 = if everything { 10_000_000 } else { 200_000 };
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let time = Duration::from_secs(number("FERRITE_FUZZ_SECONDS").unwrap_or(60));
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+    let seed = number("FERRITE_FUZZ_SEED").unwrap_or(clock).max(1);
+    println!("FERRITE_FUZZ_SEED={seed}");
     let first = Release::first();
     let second = first.next();
     let manifest = second.pack(Some(&first), 1).0.to_bytes().expect("it is good");
@@ -105,10 +112,13 @@ fn hostile_bytes_neither_panic_nor_take_more_memory_than_is_promised() {
         [b"{\"signed\":\"".as_slice(), &b"[".repeat(400), b"\",\"signatures\":[]}"].concat(),
     ];
     let role = role();
-    let mut chance = Chance(7);
-    let (mut read, mut peak) = (0u64, 0);
+    let mut chance = Chance(seed);
+    let (mut read, mut peak, mut executions) = (0u64, 0, 0);
     let mut bytes = Vec::new();
-    for execution in 0..executions {
+    let begin = Instant::now();
+    while executions < least || begin.elapsed() < time {
+        let execution = executions;
+        executions += 1;
         bytes.clear();
         match execution % 64 {
             0 => bytes.extend_from_slice(&payload),

@@ -140,8 +140,8 @@ pub enum ChannelError {
     Expired(u64),
     /// Believing it would make every later document look expired.
     #[error(
-        "channel document is of a time {0} seconds from now: where it was signed the clock was wrong, its publisher has \
-         to sign it again (ferrite publish)"
+        "channel document is of a time {0} seconds from now: where it was signed the clock was wrong, its publisher \
+         has to sign it again (ferrite publish)"
     )]
     Early(u64),
 }

@@ -1,6 +1,6 @@
-//! Hostile bytes for a minute (`FERRITE_FUZZ_SECONDS`; `FERRITE_LONG=1`: ten million at least), and how much memory they
-//! make the reader take. A program of its own, because its allocator counts; what zstd takes in C is not in the count.
-//! `FERRITE_FUZZ_SEED` repeats a run.
+//! Hostile bytes for a minute (`FERRITE_FUZZ_SECONDS`; `FERRITE_LONG=1`: ten million at least), and how much memory
+//! they make the reader take. A program of its own, because its allocator counts; what zstd takes in C is not in the
+//! count. `FERRITE_FUZZ_SEED` repeats a run.
 
 #[path = "support/noise.rs"]
 mod noise;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 use ferrite_layout::Slot;
+use ferrite_payload::limits::OP_OUTPUT_BYTES_MAX;
 use ferrite_payload::{Hash, Manifest, Op, OpKind, Part, PartRole};
 use sha2::{Digest, Sha256};
 
@@ -12,8 +13,8 @@ use crate::noise::noise;
 use crate::release::{Release, seal};
 
 const MIB: u64 = 1 << 20;
-/// Of an operation; the first one is half as long, so that others lie across each GiB.
-const PIECE: u64 = 4 * MIB;
+/// Of an operation, the longest there may be; the first one is half as long, so that others lie across each GiB.
+const PIECE: u64 = OP_OUTPUT_BYTES_MAX as u64;
 /// What is promised.
 const PEAK_KIB_MAX: u64 = 32 << 10;
 
@@ -37,7 +38,8 @@ impl Sparse {
         let (mut offset, mut length) = (0, PIECE / 2);
         while offset < size {
             let end = (offset + length).min(size);
-            let is_island = offset < PIECE || end == size || (offset >> 30) != (end >> 30);
+            // Enough of them in a row for each buffer to hold one.
+            let is_island = offset < 2 * PIECE || end == size || (offset >> 30) != (end >> 30);
             if is_island {
                 let bytes = noise(offset + 1, (end - offset) as usize);
                 hasher.update(&bytes);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -87,9 +88,11 @@ fn load_new(aliases: impl IntoIterator<Item = String>, loaded: &mut BTreeSet<Str
     }
 }
 
-/// Another process of this program, which gives its memory back when it ends.
+/// Another process of this program, which gives its memory back when it ends. The file is that of other programs too, so
+/// it is called by its name.
 fn run_self(arguments: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new("/proc/self/exe").args(arguments).status().context("starting ferrite-devices")?;
+    let mut command = Command::new("/proc/self/exe");
+    let status = command.arg0("ferrite-devices").args(arguments).status().context("starting ferrite-devices")?;
     if !status.success() {
         bail!("ferrite-devices {} ended with {status}", arguments.first().unwrap_or(&""));
     }

@@ -88,8 +88,8 @@ fn load_new(aliases: impl IntoIterator<Item = String>, loaded: &mut BTreeSet<Str
     }
 }
 
-/// Another process of this program, which gives its memory back when it ends. The file is that of other programs too, so
-/// it is called by its name.
+/// Another process of this program, which gives its memory back when it ends. The file is that of other programs too,
+/// so it is called by its name.
 fn run_self(arguments: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new("/proc/self/exe");
     let status = command.arg0("ferrite-devices").args(arguments).status().context("starting ferrite-devices")?;

@@ -88,6 +88,14 @@ fn missing(path: &Path) -> String {
 mod tests {
     use super::*;
 
+    fn built() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in PROGRAMS {
+            std::fs::write(folder.path().join(name), b"elf").unwrap();
+        }
+        folder
+    }
+
     #[test]
     fn a_program_that_was_not_built_is_named_with_the_way_to_build_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -97,10 +105,7 @@ mod tests {
 
     #[test]
     fn a_file_of_the_board_is_kept_and_one_of_a_package_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in PROGRAMS {
-            std::fs::write(folder.path().join(name), b"elf").unwrap();
-        }
+        let folder = built();
         let mut tree = Tree::new();
         for (path, origin) in
             [("/usr/lib/ferrite/ferrite-init", OURS), ("/usr/bin/sudo", OURS), ("/usr/sbin/init", "sysv")]
@@ -114,10 +119,7 @@ mod tests {
 
     #[test]
     fn every_program_is_in_the_tree_and_executable() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in PROGRAMS {
-            std::fs::write(folder.path().join(name), b"elf").unwrap();
-        }
+        let folder = built();
         let mut tree = Tree::new();
         install(&mut tree, folder.path()).unwrap();
         assert_eq!(tree.get("/usr/lib/ferrite/ferrite-init").map(|node| node.mode), Some(0o755));

@@ -58,18 +58,17 @@ struct ModulesLoad {
 
 /// The program, by the name it is called by.
 pub fn main() -> ExitCode {
-    let called = |name: &str| std::env::args_os().next().is_some_and(|own| Path::new(&own).ends_with(name));
-    if called("systemd-modules-load") {
-        let arguments = ModulesLoad::parse();
-        return ferrite_cli::exit_with(modules_load::modules_load(Path::new("/"), &arguments.files));
-    }
-    if !called("modprobe") {
-        return ferrite_cli::exit_with(act(Arguments::parse()));
-    }
-    let arguments = Modprobe::parse();
-    match modules::modprobe(Path::new("/"), &arguments.wanted) {
-        Err(_unknown) if arguments.quiet => ExitCode::from(ferrite_cli::EXIT_FAILURE),
-        outcome => ferrite_cli::exit_with(outcome),
+    let root = Path::new("/");
+    match ferrite_cli::called().as_str() {
+        "systemd-modules-load" => ferrite_cli::exit_with(modules_load::modules_load(root, &ModulesLoad::parse().files)),
+        "modprobe" => {
+            let arguments = Modprobe::parse();
+            match modules::modprobe(root, &arguments.wanted) {
+                Err(_unknown) if arguments.quiet => ExitCode::from(ferrite_cli::EXIT_FAILURE),
+                outcome => ferrite_cli::exit_with(outcome),
+            }
+        }
+        _ => ferrite_cli::exit_with(act(Arguments::parse())),
     }
 }
 

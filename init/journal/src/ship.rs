@@ -84,8 +84,7 @@ impl Shipper {
     fn run(mut self) -> Result<()> {
         let watch = Watch::new()?;
         loop {
-            self.place.watch(&watch)?;
-            self.place.refresh(&mut self.reader)?;
+            self.place.catch_up(&watch, &mut self.reader)?;
             while let Some((batch, cursor)) = self.next_batch()? {
                 self.deliver(&batch)?;
                 save_cursor(&self.cursor_path, &cursor)?;

@@ -130,16 +130,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().map(|(name, _)| *name)
 }
 
-/// Runs the command of the name this program was called by, or else of `name`.
-pub fn main(name: &str) -> ExitCode {
+/// Runs the command of the name this program was called by; `systemctl` by any other.
+pub fn main() -> ExitCode {
     let caller = Caller { words: std::env::args_os().collect(), variables: std::env::vars_os().collect() };
-    let called = caller.words.first().map(PathBuf::from);
-    let called = called.as_deref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
-    command(called.unwrap_or_default()).or_else(|| command(name)).unwrap_or(systemctl::main)(&caller)
-}
-
-fn command(name: &str) -> Option<fn(&Caller) -> ExitCode> {
-    COMMANDS.iter().find(|(known, _)| *known == name).map(|(_, begin)| *begin)
+    let called = ferrite_cli::called();
+    let command = COMMANDS.iter().find(|(name, _)| *name == called);
+    command.map_or(systemctl::main as fn(&Caller) -> ExitCode, |(_, begin)| *begin)(&caller)
 }
 
 /// Writes to stdout; a reader that went away (`| head`) is no failure.

@@ -1,7 +1,7 @@
 //! The command line of `ferrite-networkd` and of `wait-online`, which waits for it; by the name `networkctl` that of
 //! its client.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -62,9 +62,7 @@ enum Command {
 
 /// The program, by the name it is called by.
 pub fn main() -> ExitCode {
-    let called = std::env::args_os().next();
-    let name = called.as_deref().map(Path::new).and_then(Path::file_name);
-    if name.is_some_and(|name| name == "networkctl") {
+    if ferrite_cli::called() == "networkctl" {
         return ferrite_cli::exit_with(networkctl(&NetworkctlArguments::parse()));
     }
     ferrite_cli::exit_with(act(Arguments::parse()))

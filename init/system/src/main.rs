@@ -1,8 +1,6 @@
 //! `ferrite-system`: most programs of the image in one file, because each alone would carry the same libraries again.
 //! The name it is called by decides which one it is. PID 1, cloudinit and the update engine are files of their own.
 
-use std::ffi::OsString;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// A program's names, and where it begins.
@@ -30,22 +28,21 @@ const PROGRAMS: [Program; 8] = [
 ];
 
 fn main() -> ExitCode {
-    let called = std::env::args_os().next().unwrap_or_default();
+    let called = ferrite_cli::called();
     match program(&called) {
         Some(begin) => begin(),
         None => {
-            eprintln!("'{}' is no program of Ferrite, call this one by one of these names:", called.display());
+            eprintln!("'{called}' is no program of Ferrite, call this one by one of these names:");
             PROGRAMS.iter().flat_map(|(names, _)| *names).for_each(|name| eprintln!("  {name}"));
             ferrite_init::client::names().for_each(|name| eprintln!("  {name}"));
-            ExitCode::from(2)
+            ExitCode::from(ferrite_cli::EXIT_USAGE)
         }
     }
 }
 
-fn program(called: &OsString) -> Option<fn() -> ExitCode> {
-    let name = Path::new(called).file_name()?.to_str()?;
-    if ferrite_init::client::names().any(|known| known == name) {
-        return Some(|| ferrite_init::client::main("systemctl"));
+fn program(called: &str) -> Option<fn() -> ExitCode> {
+    if ferrite_init::client::names().any(|name| name == called) {
+        return Some(ferrite_init::client::main);
     }
-    PROGRAMS.iter().find(|(names, _)| names.contains(&name)).map(|(_, begin)| *begin)
+    PROGRAMS.iter().find(|(names, _)| names.contains(&called)).map(|(_, begin)| *begin)
 }

@@ -2,9 +2,11 @@
 //!
 //! Pure but for the printing functions. Device and host programs use the same words, so a person meets one style.
 
+mod called;
 mod error;
 mod table;
 
+pub use called::called;
 pub use error::{error_line, exit_with};
 pub use table::Table;
 

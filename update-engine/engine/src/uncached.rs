@@ -12,7 +12,8 @@ use std::path::Path;
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 use rustix::io::Errno;
 
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Some zeros.
+pub(crate) static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What is to be done with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

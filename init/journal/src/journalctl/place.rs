@@ -93,19 +93,17 @@ impl Place {
         }
     }
 
-    /// Watches what changes when there is something new, from now on.
-    pub fn watch(&self, watch: &Watch) -> Result<()> {
+    /// Lets a reader know what came: entries, files, the folder of a machine that wrote its first. What comes from
+    /// now on is watched.
+    pub fn catch_up(&self, watch: &Watch, reader: &mut Reader) -> Result<()> {
         if let Place::Machines { parents, .. } = self {
             // First: a folder that is made from here on is told of, one that was made before is in the list.
             watch.add(parents)?;
         }
-        watch.add(&self.folders())
-    }
-
-    /// Lets a reader know what came: entries, files, the folder of a machine that wrote its first.
-    pub fn refresh(&self, reader: &mut Reader) -> Result<()> {
+        let folders = self.folders();
+        watch.add(&folders)?;
         match self {
-            Place::Machines { .. } => reader.refresh_in(self.folders()),
+            Place::Machines { .. } => reader.refresh_in(folders),
             Place::Files(_) => reader.refresh(),
         }
         .map(drop)
@@ -202,15 +200,15 @@ mod tests {
         let place = Place::Machines { parents: vec![root.path().to_owned()], machine: None };
         let watch = Watch::new().expect("a watch");
         let mut reader = place.open().expect("opened");
-        place.watch(&watch).expect("watched");
+        place.catch_up(&watch, &mut reader).expect("read");
         let folder = root.path().join("f".repeat(32));
         fs::create_dir(&folder).expect("a folder");
         watch.wait(None).expect("told of");
         assert_eq!(place.folders(), [root.path().to_owned(), folder.clone()]);
-        place.watch(&watch).expect("watched");
+        place.catch_up(&watch, &mut reader).expect("read");
         fs::write(folder.join("system.journal"), "no journal").expect("written");
         watch.wait(None).expect("told of");
-        place.refresh(&mut reader).expect("read");
+        place.catch_up(&watch, &mut reader).expect("read");
         assert_eq!(reader.faults().len(), 1);
     }
 

@@ -210,9 +210,8 @@ impl<'a> Show<'a> {
     pub fn follow(&mut self, reader: &mut Reader, place: &Place, cursor_file: Option<&Path>) -> Result<()> {
         let watch = Watch::new()?;
         loop {
-            place.watch(&watch)?;
             let before = self.shown.count;
-            place.refresh(reader)?;
+            place.catch_up(&watch, reader)?;
             while reader.next().context("reading the journal")? {
                 let us = reader.realtime_us();
                 if us >= self.wanted.since_us && us <= self.wanted.until_us {
